@@ -1,0 +1,54 @@
+"""The errors a person can act on.
+
+    BenchError                 what the command line prints in one line, with exit status 2
+    ├── data.errors.DataError  data sets, downloads, images (the `data` room has its own root)
+    ├── RestorerError          a restorer's name, class or variant
+    ├── WeightsError           a weights declaration or file
+    ├── RequestError           an option or argument out of its range
+    ├── StoreError             a store that is not ours, or cannot be written
+    └── PaperError             a paper's table that does not parse, or a comparison of nothing
+
+Anything else that reaches the top is a bug of ours and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from data.errors import BenchError, DataError, near_miss
+
+__all__ = [
+    "BenchError",
+    "DataError",
+    "PaperError",
+    "RequestError",
+    "RestorerError",
+    "StoreError",
+    "WeightsError",
+    "unknown",
+]
+
+
+class RestorerError(BenchError):
+    """A restorer that cannot be found, loaded or used as asked."""
+
+
+class WeightsError(BenchError):
+    """Weights that are not declared, cannot be had, or are not what was declared."""
+
+
+class RequestError(BenchError):
+    """An option whose value is out of range or of the wrong kind."""
+
+
+class StoreError(BenchError):
+    """A records file that cannot be opened, read or written."""
+
+
+class PaperError(BenchError):
+    """A paper's table that cannot be read or compared."""
+
+
+def unknown(kind: str, asked: str, known: Iterable[str]) -> str:
+    """`No task named 'denois'. Did you mean 'denoise'? Known: deblock, denoise, …`"""
+    return f"No {kind} named '{asked}'.{near_miss(asked, known)}"

@@ -1,0 +1,175 @@
+"""The one interface a plugin implements, and all of `bench` that a plugin needs to import.
+
+    from bench.restorer import Restorer
+
+    class NonLocalMeans(Restorer):
+        name, tasks = "nlm", {"denoise"}
+
+        def restore(self, seen):
+            ...
+
+`name`, `tasks`, `requires`, `variants` and `version` are written as literals: the registry reads them from the
+source, so that listing restorers imports none of them.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from bench.task import Image, Observation, Setting
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+__all__ = ["Image", "Observation", "Restorer", "Setting", "TorchRestorer", "WeightsFile"]
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """Verified weights on disk, as the engine hands them to a restorer.
+
+    path        the file
+    label       what records and tables show: `published:sigma_25.mat`, `ours:groupsc-gray-25`
+    sha256      of the file
+    loader      which reader the declaration asks for, in the restorer's own words
+    """
+
+    path: Path
+    label: str
+    sha256: str
+    loader: str = ""
+
+
+class Restorer(ABC):
+    """Estimate the clean image from what was observed.
+
+    `prepare` runs once per setting, untimed: load weights, compile, move to the device.
+    `restore` is what the clock sees: observation in, image out; no files, no printing.
+    Images are float32 (H, W, C), nominally in [0, 1]; sigma is on the 0-255 scale.
+
+    name      what users type after --methods
+    tasks     the tasks it can do, e.g. {"denoise", "demosaick"}
+    version   change it whenever results may change: cached records carry it
+    requires  {package as pip knows it: terms that bind a user, or ""} beyond the project's own requirements
+    variants  what may follow the name after a colon (`dncnn:bf16`); `self.variant` says which was asked for
+    """
+
+    name: ClassVar[str]
+    tasks: ClassVar[Collection[str]]
+    version: ClassVar[str] = "1"
+    requires: ClassVar[Mapping[str, str]] = {}
+    variants: ClassVar[Sequence[str]] = ()
+    needs_weights: ClassVar[bool] = False
+
+    def __init__(self, variant: str = "", weights: WeightsFile | None = None) -> None:
+        self.variant = variant
+        self.weights = weights
+
+    def why_not(self, setting: Setting) -> str | None:
+        """Why this setting is out of reach (the plan prints it), or None to run it."""
+        return None if setting.task in self.tasks else f"{self.name} does not {setting.task}"
+
+    def prepare(self, setting: Setting, device: str) -> None:
+        """Get ready for one setting on `device` ("cpu" or "cuda"). Called before the first `restore`."""
+
+    @abstractmethod
+    def restore(self, seen: Observation) -> Image:
+        """The restored image, float32 of shape `seen.restored_shape`. `seen` is not to be changed."""
+
+    def n_params(self) -> int:
+        """Learned parameters of what `prepare` set up, counted. 0 for a classical method."""
+        return 0
+
+    def macs_per_pixel(self, seen: Observation) -> float | None:
+        """Multiply-accumulates per pixel of the restored image, counted for this input; None: not counted."""
+        return None
+
+
+class TorchRestorer(Restorer):
+    """A restorer that is a PyTorch network: write `network`, and `load` if the weights are not safetensors.
+
+    Without weights (the contract tests) the network is initialised from seed 0.
+    """
+
+    needs_weights: ClassVar[bool] = True
+    dtype: ClassVar[str] = "float32"
+
+    @abstractmethod
+    def network(self, setting: Setting) -> nn.Module:
+        """The untrained network for this setting, on the CPU."""
+
+    def load(self, network: nn.Module, weights: WeightsFile) -> None:
+        """Copy `weights` into `network`. Default: a safetensors file with the network's own names."""
+        from safetensors.torch import load_file
+
+        network.load_state_dict(load_file(weights.path))
+
+    def compile(self, network: nn.Module, setting: Setting) -> nn.Module:
+        """What `restore` runs: `network`, or a faster equivalent. Default: channels-last layout."""
+        import torch
+
+        return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def prepare(self, setting: Setting, device: str) -> None:
+        import torch
+
+        torch.manual_seed(0)
+        network = self.network(setting).eval().requires_grad_(False)
+        if self.weights is not None:
+            self.load(network, self.weights)
+        self.device = torch.device(device)
+        self.plain = network
+        self.net = self.compile(network.to(self.device), setting)
+
+    def restore(self, seen: Observation) -> Image:
+        import torch
+
+        with torch.inference_mode():
+            return self.to_image(self.forward(self.to_tensor(seen.image), seen))
+
+    def forward(self, y: torch.Tensor, seen: Observation) -> torch.Tensor:
+        """From the degraded image (1, C, H, W) to the restored one. Default: the network's answer."""
+        answer: torch.Tensor = self.net(y)
+        return answer
+
+    def to_tensor(self, image: Image) -> torch.Tensor:
+        """(H, W, C) array to (1, C, H, W) tensor on the device, channels last in memory: the same bytes."""
+        import torch
+
+        return torch.from_numpy(image).to(self.device).permute(2, 0, 1).unsqueeze(0)
+
+    def to_image(self, x: torch.Tensor) -> Image:
+        """(1, C, H, W) tensor to a contiguous float32 (H, W, C) array; waits for the device."""
+        return np.ascontiguousarray(x[0].permute(1, 2, 0).float().cpu().numpy())
+
+    def n_params(self) -> int:
+        return sum(p.numel() for p in self.plain.parameters())
+
+    def macs_per_pixel(self, seen: Observation) -> float | None:
+        """Counted by torch's FLOP counter on the plain network, without computing (meta tensors).
+
+        The counter knows products (convolutions, matrix products, attention); FFT, Cholesky and unfold
+        count as zero, so a restorer whose cost lies there must override this.
+        """
+        import copy
+
+        import torch
+        from torch.utils.flop_counter import FlopCounterMode
+
+        device, net = self.device, self.net
+        try:
+            self.device = torch.device("meta")
+            self.net = copy.deepcopy(self.plain).to("meta")
+            with FlopCounterMode(display=False) as counter, torch.inference_mode():
+                self.forward(self.to_tensor(seen.image), seen)
+        finally:
+            self.device, self.net = device, net
+        height, width, _ = seen.restored_shape
+        return counter.get_total_flops() / 2 / (height * width)

@@ -1,0 +1,238 @@
+"""Tasks: how a clean image becomes an observation, and what the result is judged against.
+
+A task is degradation and reference; how the figures are taken (noise stream, rounding, border) is the
+protocol's business, in `bench.protocol`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.errors import RequestError, unknown
+
+__all__ = ["TASKS", "Image", "Level", "Observation", "Setting", "Task", "format_level", "get_task", "parse_levels"]
+
+Image = NDArray[np.float32]
+"""float32 (H, W, C) with C = 1 or 3, nominally in [0, 1]; a noisy one may leave that range."""
+
+Level = float | str
+"""sigma on the 0-255 scale, JPEG quality, scale factor: numbers; Bayer pattern: text."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What weights belong to: a task at one level and channel count, e.g. denoise, 25, gray.
+
+    channels  of the image to be restored (1 or 3); a mosaic is observed with 1 and restored to 3
+    """
+
+    task: str
+    level: Level
+    channels: int
+
+    def __str__(self) -> str:
+        kind = "gray" if self.channels == 1 else "colour"
+        return f"{self.task} {get_task(self.task).level.name} {format_level(self.level)} {kind}"
+
+
+@dataclass(frozen=True)
+class Observation:
+    """The degraded image and what a restorer may know of how it came about. Never the clean image.
+
+    image    float32 (H, W, C): noisy, decoded from JPEG, mosaicked (C = 1) or low-resolution
+    task     the task's name
+    sigma    noise level on the 0-255 scale; None where there is no noise or the task is blind
+    quality  JPEG quality factor, 1-100
+    scale    super-resolution factor; the answer has shape (H * scale, W * scale, C)
+    pattern  Bayer pattern, e.g. "RGGB": the colours of the top-left 2x2 pixels, row by row
+    mask     demosaick: bool (H, W, 3), True where that colour was measured
+    """
+
+    image: Image
+    task: str
+    sigma: float | None = None
+    quality: int | None = None
+    scale: int | None = None
+    pattern: str | None = None
+    mask: NDArray[np.bool_] | None = None
+
+    @property
+    def restored_shape(self) -> tuple[int, int, int]:
+        """(H, W, C) that the restored image must have."""
+        height, width, channels = self.image.shape
+        if self.task == "demosaick":
+            return height, width, 3
+        factor = self.scale or 1
+        return height * factor, width * factor, channels
+
+    def upscaled(self) -> Image:
+        """The low-resolution image after MATLAB's bicubic `imresize`, which many networks start from."""
+        from data.degrade import bicubic
+
+        if self.scale is None:
+            raise ValueError(f"an observation of task '{self.task}' has no scale")
+        return bicubic(self.image, self.scale)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One restoration task.
+
+    name       what users type after --task
+    level      what its level is: sigma, quality, scale or pattern (also the option's name)
+    levels     the levels measured when none is asked for
+    reference  (data set's image, level) -> the clean image that the answer is compared with
+    observe    (reference, level, noise stream) -> Observation
+    channels   of every reference (1: luma; 3: only colour images can be measured), or None: the image's own
+    """
+
+    name: str
+    title: str
+    level: LevelKind
+    levels: tuple[Level, ...]
+    reference: Callable[[Image, Level], Image]
+    observe: Callable[[Image, Level, np.random.RandomState], Observation]
+    channels: int | None = None
+
+
+# --- levels --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LevelKind:
+    """What the level of a task is called, which values it takes, and how to read one."""
+
+    name: str
+    expected: str
+    accept: Callable[[str], Level | None]
+
+    def parse(self, text: str) -> Level | None:
+        """The level that `text` spells, or None."""
+        try:
+            return self.accept(text.strip())
+        except ValueError:
+            return None
+
+
+def _between(low: float, high: float, *, whole: bool = False) -> Callable[[str], Level | None]:
+    def accept(text: str) -> Level | None:
+        value = float(text)  # nan fails the comparison below
+        return value if low <= value <= high and not (whole and value % 1) else None
+
+    return accept
+
+
+BAYER_PATTERNS = ("RGGB", "BGGR", "GRBG", "GBRG")
+
+SIGMA = LevelKind("sigma", "a noise standard deviation from 0 to 255 (on the 0-255 scale)", _between(0, 255))
+QUALITY = LevelKind("quality", "a JPEG quality factor, a whole number from 1 to 100", _between(1, 100, whole=True))
+SCALE = LevelKind("scale", "a scale factor: 2, 3 or 4", _between(2, 4, whole=True))
+PATTERN = LevelKind(
+    "pattern",
+    f"a Bayer pattern: {', '.join(BAYER_PATTERNS)}",
+    lambda text: text.upper() if text.upper() in BAYER_PATTERNS else None,
+)
+
+
+def parse_levels(task: Task, text: str) -> tuple[Level, ...]:
+    """Levels from a comma-separated option, e.g. "15,25,50".
+
+    Raises RequestError naming the option, the offending part and what was expected.
+    """
+    levels: list[Level] = []
+    for part in text.split(","):
+        level = task.level.parse(part)
+        if level is None:
+            raise RequestError(f"--{task.level.name} {part.strip()}: {task.name} takes {task.level.expected}.")
+        levels.append(level)
+    return tuple(dict.fromkeys(levels))
+
+
+def format_level(level: Level) -> str:
+    """`25` for 25.0, `2.5` for 2.5, `RGGB` for a pattern."""
+    return level if isinstance(level, str) else f"{level:g}"
+
+
+# --- degradations ----------------------------------------------------------------------------------
+
+
+def _as_it_is(image: Image, level: Level) -> Image:
+    return image
+
+
+def _luma(image: Image, level: Level) -> Image:
+    """The 8-bit BT.601 studio-swing luma that JPEG papers compress and score."""
+    from data.colour import luma
+
+    return luma(image)
+
+
+def _luma_multiple_of_scale(image: Image, level: Level) -> Image:
+    scale = int(level)
+    height, width = (n - n % scale for n in image.shape[:2])
+    return _luma(image[:height, :width], level)
+
+
+def _awgn(clean: Image, level: Level, stream: np.random.RandomState) -> Observation:
+    from data.degrade import awgn
+
+    sigma = float(level)
+    return Observation(awgn(clean, sigma, stream), "denoise", sigma=sigma)
+
+
+def _awgn_blind(clean: Image, level: Level, stream: np.random.RandomState) -> Observation:
+    from data.degrade import awgn
+
+    return Observation(awgn(clean, float(level), stream), "denoise-blind")
+
+
+def _jpeg(clean: Image, level: Level, stream: np.random.RandomState) -> Observation:
+    from data.degrade import jpeg
+
+    return Observation(jpeg(clean, int(level)), "deblock", quality=int(level))
+
+
+def _bayer(clean: Image, level: Level, stream: np.random.RandomState) -> Observation:
+    from data.degrade import bayer
+
+    mosaic, mask = bayer(clean, str(level))
+    return Observation(mosaic, "demosaick", pattern=str(level), mask=mask)
+
+
+def _downscale(clean: Image, level: Level, stream: np.random.RandomState) -> Observation:
+    from data.degrade import bicubic
+
+    scale = int(level)
+    return Observation(bicubic(clean, 1 / scale), "superres", scale=scale)
+
+
+TASKS: dict[str, Task] = {
+    task.name: task
+    for task in (
+        Task("denoise", "Gaussian denoising", SIGMA, (15.0, 25.0, 50.0), _as_it_is, _awgn),
+        Task("denoise-blind", "blind Gaussian denoising", SIGMA, (15.0, 25.0, 50.0), _as_it_is, _awgn_blind),
+        Task("deblock", "JPEG deblocking of luma", QUALITY, (10.0, 20.0, 30.0, 40.0), _luma, _jpeg, channels=1),
+        Task("demosaick", "demosaicking", PATTERN, ("RGGB",), _as_it_is, _bayer, channels=3),
+        Task(
+            "superres",
+            "super-resolution of luma",
+            SCALE,
+            (2.0, 3.0, 4.0),
+            _luma_multiple_of_scale,
+            _downscale,
+            channels=1,
+        ),
+    )
+}
+
+
+def get_task(name: str) -> Task:
+    """The task of that name. Raises RequestError with the nearest name."""
+    try:
+        return TASKS[name]
+    except KeyError:
+        raise RequestError(unknown("task", name, TASKS)) from None
