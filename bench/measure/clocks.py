@@ -1,0 +1,108 @@
+"""Clocks: wall time of a call on the CPU, and of the device's own work on a GPU.
+
+A reading is only taken after a warm-up call on an input of the same shape, which pays for kernels, caches and
+autotuning; both ends of a reading wait for the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from statistics import median
+from time import perf_counter
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+__all__ = ["Clock", "CpuClock", "CudaClock", "Reading", "Timing", "clock_for", "summarise", "take_readings"]
+
+T = TypeVar("T")
+
+MOST_READINGS = 3
+ENOUGH_SECONDS = 0.5
+
+
+class Reading(NamedTuple):
+    """One call. seconds: end to end; device_seconds: the GPU's share, None on a CPU."""
+
+    seconds: float
+    device_seconds: float | None = None
+
+
+class Timing(NamedTuple):
+    """Several readings of one call: the median, and the spread (largest less smallest), None for one reading."""
+
+    seconds: float
+    spread: float | None
+    device_seconds: float | None
+
+
+class Clock(Protocol):
+    def time(self, f: Callable[[], T]) -> tuple[T, Reading]:
+        """The value of `f()` and how long it took."""
+
+
+class CpuClock:
+    """Wall time in seconds: a monotonic clock around the call."""
+
+    def time(self, f: Callable[[], T]) -> tuple[T, Reading]:
+        start = perf_counter()
+        value = f()
+        return value, Reading(perf_counter() - start)
+
+
+class CudaClock:
+    """End-to-end wall time, and the device's time between two CUDA events recorded around the call.
+
+    cuda  the module `torch.cuda`, or something that behaves like it
+    """
+
+    def __init__(self, cuda: Any) -> None:
+        self.cuda = cuda
+
+    def time(self, f: Callable[[], T]) -> tuple[T, Reading]:
+        begun, done = (self.cuda.Event(enable_timing=True) for _ in range(2))
+        self.cuda.synchronize()  # what was queued before is not this call's
+        start = perf_counter()
+        begun.record()
+        value = f()
+        done.record()
+        self.cuda.synchronize()
+        seconds = perf_counter() - start
+        return value, Reading(seconds, begun.elapsed_time(done) / 1000)  # events count milliseconds
+
+
+def clock_for(device: str) -> Clock:
+    """The clock of "cpu" or "cuda"."""
+    if device == "cpu":
+        return CpuClock()
+    import torch
+
+    return CudaClock(torch.cuda)
+
+
+def take_readings(f: Callable[[], Any], clock: Clock, first: Reading | None, n: int | None) -> list[Reading]:
+    """Readings of `f`, which has been warmed up.
+
+    first  a reading already taken after a warm-up, or None
+    n      how many; None: three, or fewer once half a second has been spent on them
+    """
+    readings = [] if first is None else [first]
+    while not _enough(readings, n):
+        readings.append(clock.time(f)[1])
+    return readings
+
+
+def _enough(readings: list[Reading], n: int | None) -> bool:
+    if n is not None:
+        return len(readings) >= n
+    spent = sum(reading.seconds for reading in readings)
+    return bool(readings) and (len(readings) >= MOST_READINGS or spent >= ENOUGH_SECONDS)
+
+
+def summarise(readings: list[Reading]) -> Timing:
+    """Median and spread of at least one reading."""
+    seconds = [reading.seconds for reading in readings]
+    on_device = [reading.device_seconds for reading in readings if reading.device_seconds is not None]
+    return Timing(
+        seconds=median(seconds),
+        spread=max(seconds) - min(seconds) if len(seconds) > 1 else None,
+        device_seconds=median(on_device) if on_device else None,
+    )

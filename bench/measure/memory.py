@@ -1,0 +1,59 @@
+"""Peak memory of a call: the process's resident high-water mark on a CPU, the allocator's on a GPU.
+
+Python's tracemalloc does not see what torch allocates, and `ru_maxrss` never goes down again; Linux lets a process
+reset its high-water mark. The figure is that of the whole process, interpreter and libraries included: what a
+machine must have to run the restorer on this image.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from pathlib import Path
+
+__all__ = ["peak_mib", "reset_peak", "resident_mib", "return_free_memory"]
+
+MIB = 2**20
+
+
+def reset_peak(device: str) -> None:
+    """Start a new high-water mark at what is in use now."""
+    if device != "cpu":
+        import torch
+
+        torch.cuda.reset_peak_memory_stats()
+    elif sys.platform == "linux":
+        Path("/proc/self/clear_refs").write_text("5")  # proc(5): reset the peak resident set size
+
+
+def peak_mib(device: str) -> float | None:
+    """High-water mark since `reset_peak`, in MiB. None where the system does not tell."""
+    if device != "cpu":
+        import torch
+
+        return float(torch.cuda.max_memory_allocated()) / MIB
+    return _status_mib("self", "VmHWM")
+
+
+def resident_mib(pid: int) -> float | None:
+    """Resident memory of another process in MiB. None if it is gone or the system does not tell."""
+    return _status_mib(str(pid), "VmRSS")
+
+
+def return_free_memory() -> None:
+    """Give what the C library keeps for later back to the system, so that one image's peak is not the next one's."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, musl does not
+        if trim is not None:
+            trim(0)
+
+
+def _status_mib(process: str, field: str) -> float | None:
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) / 1024  # the kernel counts in KiB
+    return None
