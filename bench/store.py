@@ -1,0 +1,171 @@
+"""Records on disk: one SQLite file that several processes may write at once (WAL), one row per cell.
+
+Each record is committed as soon as it is measured; whatever dies afterwards, it stays.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import StoreError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["COLUMNS", "Record", "Store", "frame_of", "quality_part"]
+
+APPLICATION_ID = 0x62_6E_63_68  # "bnch": tells our files from other SQLite files
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one cell gave.
+
+    restorer         name, with its variant: `dncnn:bf16`
+    weights          `published:sigma_25.mat`, `ours:…`, `file:…` or ""
+    level            sigma (0-255 scale), quality, scale, or the Bayer pattern
+    channels         of the restored image
+    repeat           which noise realisation, from 0
+    status, reason   `ok`, `failed` or `skipped`, and why
+    psnr_db, ssim    under `protocol`
+    seconds          median of the timed calls; None if the cell was not timed
+    seconds_spread   largest less smallest reading; None for a single one
+    device_seconds   the GPU's own share of `seconds`; None on a CPU
+    threads          that the restorer's process was given
+    params           learned parameters, counted
+    macs_per_pixel   multiply-accumulates per restored pixel, counted; None: not counted
+    peak_mib         peak memory during the call: of the process on a CPU, of the allocator on a GPU
+    input_sha256     of the degraded pixels that the restorer was given
+    environment      machine and versions, JSON
+    key              hash of all that could change the result, see `bench.runner`
+    """
+
+    restorer: str
+    weights: str
+    task: str
+    level: float | str
+    channels: int
+    dataset: str
+    image: str
+    protocol: str
+    repeat: int
+    status: str
+    reason: str = ""
+    psnr_db: float | None = None
+    ssim: float | None = None
+    seconds: float | None = None
+    seconds_spread: float | None = None
+    device_seconds: float | None = None
+    device: str = "cpu"
+    threads: int | None = None
+    params: int | None = None
+    macs_per_pixel: float | None = None
+    peak_mib: float | None = None
+    input_sha256: str = ""
+    restorer_version: str = ""
+    environment: str = ""
+    key: str = ""
+
+
+COLUMNS = tuple(field.name for field in fields(Record))
+
+
+def quality_part(key: str) -> str:
+    """The part of a record's key that its image quality depends on; the rest concerns the timing."""
+    return key.partition("-")[0]
+
+
+class Store:
+    """Records in one file; open it in a `with` statement.
+
+    path  created with its folder when it is not there
+    Raises StoreError if the file is not a bench store, or cannot be opened or written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
+            self._open()
+        except (OSError, sqlite3.OperationalError) as error:
+            raise StoreError(f"Cannot open the store {path}: {error}. Another one is named with --store FILE.") from None
+        except sqlite3.DatabaseError as error:
+            raise StoreError(f"{path} is not a bench store ({error}). Another one is named with --store FILE.") from None
+
+    def _open(self) -> None:
+        application = self._pragma("application_id")
+        empty = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
+        if application not in (0, APPLICATION_ID) or (application == 0 and not empty):
+            raise StoreError(f"{self.path} is an SQLite file, but not a bench store. Name another with --store FILE.")
+        if application == APPLICATION_ID and (found := self._pragma("user_version")) != SCHEMA_VERSION:
+            raise StoreError(f"{self.path} has layout {found}, this bench reads {SCHEMA_VERSION}. Name another store.")
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = NORMAL")  # a killed process loses nothing; a power cut the last rows
+        self._db.execute("BEGIN IMMEDIATE")  # two processes may be creating it
+        columns = ", ".join(f"{name} PRIMARY KEY" if name == "key" else name for name in COLUMNS)
+        self._db.execute(f"CREATE TABLE IF NOT EXISTS records ({columns})")
+        self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        self._db.execute("COMMIT")
+
+    def _pragma(self, name: str) -> int:
+        return int(self._db.execute(f"PRAGMA {name}").fetchone()[0])
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._db.close()
+
+    def add(self, record: Record) -> None:
+        """Write one record at once; a record of the same key is replaced."""
+        row = asdict(record)
+        marks = ", ".join(f":{name}" for name in COLUMNS)
+        try:
+            with self._lock:
+                self._db.execute(f"INSERT OR REPLACE INTO records ({', '.join(COLUMNS)}) VALUES ({marks})", row)
+        except sqlite3.Error as error:
+            raise StoreError(f"Cannot write to the store {self.path}: {error}.") from None
+
+    def records(self) -> list[Record]:
+        """All records, in the order in which they were first measured."""
+        with self._lock:
+            rows = self._db.execute(f"SELECT {', '.join(COLUMNS)} FROM records ORDER BY rowid").fetchall()
+        return [Record(*row) for row in rows]
+
+    def find(self, keys: Iterable[str]) -> dict[str, Record]:
+        """The records among `keys` that are there."""
+        wanted = json.dumps(list(keys))
+        sql = f"SELECT {', '.join(COLUMNS)} FROM records WHERE key IN (SELECT value FROM json_each(?))"
+        with self._lock:
+            return {record.key: record for record in (Record(*row) for row in self._db.execute(sql, (wanted,)))}
+
+    def find_quality(self, parts: Iterable[str]) -> dict[str, Record]:
+        """By quality part of the key: a record that has that quality, a timed one where there is one."""
+        wanted = json.dumps(list(parts))
+        sql = (
+            f"SELECT {', '.join(COLUMNS)} FROM records WHERE substr(key, 1, instr(key, '-') - 1)"
+            " IN (SELECT value FROM json_each(?)) ORDER BY status = 'ok', seconds IS NOT NULL"
+        )
+        with self._lock:
+            return {quality_part(r.key): r for r in (Record(*row) for row in self._db.execute(sql, (wanted,)))}
+
+
+def frame_of(records: Iterable[Record | Mapping[str, Any]]) -> pd.DataFrame:
+    """Records as a DataFrame with the columns of `Record`, one row each."""
+    import pandas as pd
+
+    rows = [asdict(record) if isinstance(record, Record) else dict(record) for record in records]
+    return pd.DataFrame(rows, columns=list(COLUMNS))

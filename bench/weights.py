@@ -1,0 +1,236 @@
+"""Weights as data: what `weights.toml` beside a restorer declares, and which of it a setting gets.
+
+A declaration is one table, named `restorer.tag`:
+
+    ["dncnn.gray-25"]
+    settings   = [{ task = "denoise", channels = 1, levels = [25] }]   # or levels = { from = 0, to = 55 }
+    file       = "sigma_25.mat"            # its name in the cache and in a mirror: weights/<restorer>/<file>
+    url        = "https://…"               # where the authors publish it; or:
+    path       = "weights/….safetensors"   # shipped, beside weights.toml
+    sha256     = "…"                       # and/or git_blob = "…", the id that git gives the content
+    bytes      = 2292856
+    licence    = "…"
+    trained_by = "authors"                 # or "us"
+    trained_on = ["bsd400"]
+    reproduces = "dncnn-2017, Table II"
+    loader     = "matconvnet"              # how the restorer reads it
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import DataError, WeightsError
+from bench.registry import Card, Choice
+from bench.task import Level, Setting, format_level, get_task
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+if TYPE_CHECKING:
+    from bench.restorer import WeightsFile
+
+__all__ = ["Declaration", "candidates", "declarations", "fetch", "out_of_reach", "resolve"]
+
+ORIGIN = {"authors": "published", "us": "ours"}
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """One weight file. levels: those it was trained for, singly or (low, high) for a range."""
+
+    restorer: str
+    tag: str
+    settings: tuple[tuple[str, int, tuple[Level, ...] | tuple[float, float], bool], ...]
+    file: str
+    url: str | None
+    path: Path | None
+    sha256: str | None
+    git_blob: str | None
+    size: int | None
+    licence: str
+    trained_by: str
+    trained_on: tuple[str, ...]
+    reproduces: str
+    loader: str
+
+    @property
+    def label(self) -> str:
+        """What records and tables show."""
+        return f"{ORIGIN[self.trained_by]}:{self.file}"
+
+    def fits(self, setting: Setting) -> bool:
+        return any(
+            task == setting.task and channels == setting.channels and _covers(levels, is_range, setting.level)
+            for task, channels, levels, is_range in self.settings
+        )
+
+
+def _covers(levels: tuple[Any, ...], is_range: bool, level: Level) -> bool:
+    if not is_range:
+        return level in levels
+    return not isinstance(level, str) and levels[0] <= level <= levels[1]
+
+
+@cache
+def declarations(manifest: Path) -> tuple[Declaration, ...]:
+    """All that one weights.toml declares, in its order. Raises WeightsError naming file and entry."""
+    if not manifest.is_file():
+        return ()
+    try:
+        entries = tomllib.loads(manifest.read_text(encoding="utf-8"))
+        return tuple(_declaration(name, entry, manifest) for name, entry in entries.items())
+    except tomllib.TOMLDecodeError as error:
+        raise WeightsError(f"{manifest}: {error}.") from None
+
+
+def _declaration(name: str, entry: dict[str, Any], manifest: Path) -> Declaration:
+    restorer, _, tag = name.partition(".")
+    try:
+        if not (entry.get("sha256") or entry.get("git_blob")):
+            raise KeyError("sha256 (or git_blob)")
+        if entry["trained_by"] not in ORIGIN:
+            raise ValueError(f"trained_by is '{entry['trained_by']}', expected one of {', '.join(ORIGIN)}")
+        if "url" not in entry and "path" not in entry:
+            raise KeyError("url (or path)")
+        path = manifest.parent / entry["path"] if "path" in entry else None
+        return Declaration(
+            restorer=restorer,
+            tag=tag,
+            settings=tuple(_setting(setting) for setting in entry["settings"]),
+            file=entry["file"] if path is None else path.name,
+            url=entry.get("url"),
+            path=path,
+            sha256=entry.get("sha256"),
+            git_blob=entry.get("git_blob"),
+            size=entry.get("bytes"),
+            licence=entry["licence"],
+            trained_by=entry["trained_by"],
+            trained_on=tuple(entry["trained_on"]),
+            reproduces=entry.get("reproduces", ""),
+            loader=entry.get("loader", ""),
+        )
+    except KeyError as error:
+        raise WeightsError(f"{manifest}: weights '{name}' lack {error.args[0]}.") from None
+    except ValueError as error:
+        raise WeightsError(f"{manifest}: weights '{name}': {error}.") from None
+
+
+def _setting(entry: dict[str, Any]) -> tuple[str, int, tuple[Any, ...], bool]:
+    levels = entry["levels"]
+    if isinstance(levels, dict):
+        return entry["task"], entry["channels"], (float(levels["from"]), float(levels["to"])), True
+    typed = tuple(level if isinstance(level, str) else float(level) for level in levels)
+    return entry["task"], entry["channels"], typed, False
+
+
+def _declared_for(card: Card) -> list[Declaration]:
+    return [d for d in declarations(card.source.parent / "weights.toml") if d.restorer == card.name]
+
+
+def candidates(choice: Choice, setting: Setting) -> list[Declaration]:
+    """What could serve the setting, in order of preference: published first, then ours."""
+    fitting = [d for d in _declared_for(choice.card) if d.fits(setting) and _asked_for(choice, d)]
+    return sorted(fitting, key=lambda d: list(ORIGIN).index(d.trained_by))
+
+
+def _asked_for(choice: Choice, declaration: Declaration) -> bool:
+    return choice.weights in ("", ORIGIN[declaration.trained_by])
+
+
+def check_origin(choice: Choice) -> None:
+    """Raise WeightsError if what stands behind the @ is neither an origin nor a file, or serves no setting."""
+    if choice.weights in ("", *ORIGIN.values()):
+        if choice.weights and not any(_asked_for(choice, d) for d in _declared_for(choice.card)):
+            raise WeightsError(f"{choice.card.name} has no '{choice.weights}' weights.")
+    elif not Path(choice.weights).is_file():
+        raise WeightsError(
+            f"{choice.card.name}@{choice.weights}: after the @ stands 'published', 'ours' or a weights file;"
+            f" there is no file '{choice.weights}'."
+        )
+
+
+def out_of_reach(choice: Choice, setting: Setting) -> str | None:
+    """Why no weights serve the setting, with the levels that some serve; None if weights do, or none are needed."""
+    card = choice.card
+    declared = _declared_for(card)
+    if not declared or choice.weights not in ("", *ORIGIN.values()) or candidates(choice, setting):
+        return None
+    kind = "gray" if setting.channels == 1 else "colour"
+    levels = _levels_in_words([d for d in declared if _asked_for(choice, d)], setting)
+    origin = f"{choice.weights} " if choice.weights else ""
+    return f"{card.name} has no {origin}weights for {setting}; for {setting.task} {kind} it has {levels}"
+
+
+def _levels_in_words(declared: Iterable[Declaration], setting: Setting) -> str:
+    words: list[str] = []
+    for declaration in declared:
+        for task, channels, levels, is_range in declaration.settings:
+            if (task, channels) == (setting.task, setting.channels):
+                words += [" to ".join(map(format_level, levels))] if is_range else map(format_level, levels)
+    return f"{get_task(setting.task).level.name} {', '.join(dict.fromkeys(words))}" if words else "none"
+
+
+def fetch(declaration: Declaration, progress: Callable[..., None] | None = None) -> WeightsFile:
+    """The file of a declaration, downloaded if need be, verified. Raises DataError or WeightsError."""
+    from bench.restorer import WeightsFile
+    from data.download import fetch as download
+
+    if declaration.path is not None:
+        path = declaration.path
+        found = _sha256(path)
+        if found != declaration.sha256:
+            raise WeightsError(
+                f"weights '{declaration.restorer}.{declaration.tag}': sha256 of {path} is {found}, but the"
+                f" declaration says {declaration.sha256}. Reinstall the package, or update weights.toml."
+            )
+    else:
+        assert declaration.url is not None
+        path = download(
+            "weights",
+            declaration.restorer,
+            declaration.file,
+            declaration.url,
+            sha256=declaration.sha256,
+            git_blob=declaration.git_blob,
+            size=declaration.size,
+            progress=progress,
+        )
+        found = declaration.sha256 or _sha256(path)
+    return WeightsFile(path, declaration.label, found, declaration.loader)
+
+
+def resolve(choice: Choice, setting: Setting) -> tuple[WeightsFile | None, Declaration | None]:
+    """The first weights that can be had for the setting, and their declaration; (None, None) if none are declared.
+
+    Raises WeightsError if there are some and none can be had.
+    """
+    from bench.restorer import WeightsFile
+
+    if choice.weights not in ("", *ORIGIN.values()):
+        path = Path(choice.weights)
+        return WeightsFile(path, f"file:{path.name}", _sha256(path)), None
+    errors = []
+    for declaration in candidates(choice, setting):
+        try:
+            return fetch(declaration), declaration
+        except (DataError, WeightsError) as error:
+            errors.append(str(error))
+    if errors:
+        raise WeightsError(" ".join(errors))
+    return None, None
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise WeightsError(f"Cannot read the weights file {path}: {error.strerror}.") from None
