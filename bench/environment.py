@@ -9,7 +9,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-__all__ = ["describe", "environment", "n_cores"]
+__all__ = ["describe", "environment", "n_cores", "with_device"]
 
 PACKAGES = ("bench", "torch", "numpy", "scipy", "scikit-image", "pillow", "bm3d", "colour-demosaicing")
 
@@ -53,3 +53,8 @@ def _cpu_model() -> str:
         return platform.processor()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor()
+
+
+def with_device(name: str) -> str:
+    """`environment()` with the accelerator's name, if there is one."""
+    return json.dumps({**describe(), "gpu": name}, sort_keys=True) if name else environment()

@@ -31,6 +31,7 @@ class Protocol:
     """How noise is drawn and the answer scored. The name carries the version: a change of either is a new name."""
 
     name: str
+    words: str
     noise: Literal["hashed", "seed-0"]
     rounded: bool
 
@@ -52,7 +53,9 @@ class Protocol:
     def score(self, x_hat: Image, clean: Image, setting: Setting) -> Quality:
         """PSNR in dB and SSIM of the answer `x_hat` against the reference, both (H, W, C) in [0, 1]."""
         border = int(setting.level) if setting.task == "superres" else 0
-        x, y = (self._grey_levels(image)[border : -border or None, border : -border or None] for image in (x_hat, clean))
+        x, y = (
+            self._grey_levels(image)[border : -border or None, border : -border or None] for image in (x_hat, clean)
+        )
         return Quality(psnr_db(x, y, peak=255), ssim(x, y, peak=255))
 
     def _grey_levels(self, image: Image) -> np.ndarray:
@@ -64,9 +67,24 @@ class Protocol:
 PROTOCOLS: dict[str, Protocol] = {
     protocol.name: protocol
     for protocol in (
-        Protocol("standard-v1", noise="hashed", rounded=True),
-        Protocol("groupsc-v1", noise="hashed", rounded=False),
-        Protocol("kair-v1", noise="seed-0", rounded=True),
+        Protocol(
+            "standard-v1",
+            "noise seeded by task, level, data set, image and repeat; answer clipped and rounded to 8 bits",
+            noise="hashed",
+            rounded=True,
+        ),
+        Protocol(
+            "groupsc-v1",
+            "noise as in standard-v1; answer clipped to [0, 1] and not rounded, as the GroupSC authors score",
+            noise="hashed",
+            rounded=False,
+        ),
+        Protocol(
+            "kair-v1",
+            "noise from NumPy seed 0 for every image, as in KAIR's scripts; answer clipped and rounded to 8 bits",
+            noise="seed-0",
+            rounded=True,
+        ),
     )
 }
 

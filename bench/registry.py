@@ -13,7 +13,7 @@ import importlib.util
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -38,6 +38,7 @@ class Card:
     source    the file it is written in
     target    `module:Class` of an installed plugin, `path.py:Class` of a file
     missing   the packages in `requires` that are not installed
+    fault     why its declarations could not be read: one broken plugin does not stop the others
     """
 
     name: str
@@ -49,6 +50,7 @@ class Card:
     requires: Mapping[str, str] = field(default_factory=dict)
     variants: tuple[str, ...] = ()
     needs_weights: bool = False
+    fault: str = ""
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -57,6 +59,8 @@ class Card:
     @property
     def unavailable(self) -> str | None:
         """Why it cannot run here and what to do about it, or None."""
+        if self.fault:
+            return f"cannot be read: {self.fault}"
         if not self.missing:
             return None
         return f"needs {', '.join(self.missing)}, not installed (remedy: pip install {' '.join(self.missing)})"
@@ -137,7 +141,8 @@ def load_class(target: str) -> type[Restorer]:
 def _import_file(path: Path) -> Any:
     sys.path.insert(0, str(path.resolve().parent))  # so that the file may import its neighbours
     spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None, path
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
     spec.loader.exec_module(module)
@@ -153,14 +158,16 @@ def _installed(package: str) -> bool:
 
 def _card_of_entry_point(point: EntryPoint) -> Card:
     module = point.module
-    spec = importlib.util.find_spec(module)
-    if spec is None or spec.origin is None:
-        raise RestorerError(f"The plugin '{point.name}' points to {point.value}, but there is no module {module}.")
-    card = _card(Path(spec.origin), point.attr, point.value)
+    try:
+        spec = importlib.util.find_spec(module)
+        if spec is None or spec.origin is None:
+            raise RestorerError(f"there is no module {module}")
+        card = _card(Path(spec.origin), point.attr, point.value)
+    except (ImportError, RestorerError) as error:
+        return Card(point.name, "", Path(module), point.value, frozenset(), "", fault=str(error))
     if card.name != point.name:
-        raise RestorerError(
-            f"The entry point '{point.name}' leads to a restorer named '{card.name}' ({card.source}). Make them agree."
-        )
+        fault = f"its entry point says '{point.name}', {card.source} says '{card.name}'"
+        return replace(card, name=point.name, fault=fault)
     return card
 
 
@@ -173,7 +180,7 @@ def _card_of_file(path: Path, class_name: str) -> Card:
         raise RestorerError(f"Two restorers are named '{card.name}': {path} and {other.source}. Rename yours.")
     # A file under work changes without a new version, so its content is part of the version.
     content = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Card(**{**vars(card), "version": f"{card.version}+{content[:12]}"})
+    return replace(card, version=f"{card.version}+{content[:12]}")
 
 
 def _card(path: Path, class_name: str, target: str) -> Card:
@@ -187,7 +194,9 @@ def _card(path: Path, class_name: str, target: str) -> Card:
     known = _declared(classes[class_name], classes)
     for wanted in ("name", "tasks"):
         if wanted not in known:
-            raise RestorerError(f"{path}: class {class_name} must set `{wanted}` to a literal, e.g. {EXAMPLE[wanted]}.")
+            raise RestorerError(
+                f"{path}: class {class_name} must set `{wanted}` to a literal, e.g. {EXAMPLE[wanted]}."
+            )
     return Card(
         name=str(known["name"]),
         summary=(ast.get_docstring(classes[class_name]) or "").partition("\n")[0],
@@ -232,11 +241,16 @@ def _assignments(statement: ast.stmt) -> list[tuple[str, ast.expr]]:
     if isinstance(target, ast.Name):
         return [(target.id, value)]
     if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
-        return [(t.id, v) for t, v in zip(target.elts, value.elts) if isinstance(t, ast.Name)]
+        return [(t.id, v) for t, v in zip(target.elts, value.elts, strict=False) if isinstance(t, ast.Name)]
     return []
 
 
 def _literal(value: ast.expr) -> Any:
-    if isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id == "frozenset" and value.args:
+    if (
+        isinstance(value, ast.Call)
+        and isinstance(value.func, ast.Name)
+        and value.func.id == "frozenset"
+        and value.args
+    ):
         value = value.args[0]
     return ast.literal_eval(value)

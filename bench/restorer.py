@@ -76,7 +76,7 @@ class Restorer(ABC):
         """Why this setting is out of reach (the plan prints it), or None to run it."""
         return None if setting.task in self.tasks else f"{self.name} does not {setting.task}"
 
-    def prepare(self, setting: Setting, device: str) -> None:
+    def prepare(self, setting: Setting, device: str) -> None:  # noqa: B027  most classical methods need none
         """Get ready for one setting on `device` ("cpu" or "cuda"). Called before the first `restore`."""
 
     @abstractmethod
@@ -115,7 +115,8 @@ class TorchRestorer(Restorer):
         """What `restore` runs: `network`, or a faster equivalent. Default: channels-last layout."""
         import torch
 
-        return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        faster: nn.Module = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return faster
 
     def prepare(self, setting: Setting, device: str) -> None:
         import torch
@@ -172,4 +173,4 @@ class TorchRestorer(Restorer):
         finally:
             self.device, self.net = device, net
         height, width, _ = seen.restored_shape
-        return counter.get_total_flops() / 2 / (height * width)
+        return float(counter.get_total_flops()) / 2 / (height * width)

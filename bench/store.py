@@ -98,9 +98,13 @@ class Store:
             self._db = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
             self._open()
         except (OSError, sqlite3.OperationalError) as error:
-            raise StoreError(f"Cannot open the store {path}: {error}. Another one is named with --store FILE.") from None
+            raise StoreError(
+                f"Cannot open the store {path}: {error}. Another one is named with --store FILE."
+            ) from None
         except sqlite3.DatabaseError as error:
-            raise StoreError(f"{path} is not a bench store ({error}). Another one is named with --store FILE.") from None
+            raise StoreError(
+                f"{path} is not a bench store ({error}). Another one is named with --store FILE."
+            ) from None
 
     def _open(self) -> None:
         application = self._pragma("application_id")
@@ -108,7 +112,9 @@ class Store:
         if application not in (0, APPLICATION_ID) or (application == 0 and not empty):
             raise StoreError(f"{self.path} is an SQLite file, but not a bench store. Name another with --store FILE.")
         if application == APPLICATION_ID and (found := self._pragma("user_version")) != SCHEMA_VERSION:
-            raise StoreError(f"{self.path} has layout {found}, this bench reads {SCHEMA_VERSION}. Name another store.")
+            raise StoreError(
+                f"{self.path} has layout {found}, this bench reads {SCHEMA_VERSION}. Name another store."
+            )
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")  # a killed process loses nothing; a power cut the last rows
         self._db.execute("BEGIN IMMEDIATE")  # two processes may be creating it

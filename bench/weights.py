@@ -20,14 +20,14 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import DataError, WeightsError
-from bench.registry import Card, Choice
+from bench.errors import DataError, WeightsError, unknown
+from bench.registry import Card, Choice, cards
 from bench.task import Level, Setting, format_level, get_task
 
 if sys.version_info >= (3, 11):
@@ -37,8 +37,20 @@ else:
 
 if TYPE_CHECKING:
     from bench.restorer import WeightsFile
+    from data.download import RemoteFile
 
-__all__ = ["Declaration", "candidates", "declarations", "fetch", "out_of_reach", "resolve"]
+__all__ = [
+    "Declaration",
+    "all_declarations",
+    "candidates",
+    "check_origin",
+    "declarations",
+    "fetch",
+    "named",
+    "out_of_reach",
+    "resolve",
+    "state",
+]
 
 ORIGIN = {"authors": "published", "us": "ours"}
 
@@ -66,6 +78,13 @@ class Declaration:
     def label(self) -> str:
         """What records and tables show."""
         return f"{ORIGIN[self.trained_by]}:{self.file}"
+
+    @property
+    def remote(self) -> RemoteFile:
+        """Where to fetch it. Only for weights that do not ship with the package."""
+        from data.download import RemoteFile
+
+        return RemoteFile("weights", self.restorer, self.file, self.url or "", self.sha256, self.git_blob, self.size)
 
     def fits(self, setting: Setting) -> bool:
         return any(
@@ -179,10 +198,10 @@ def _levels_in_words(declared: Iterable[Declaration], setting: Setting) -> str:
     return f"{get_task(setting.task).level.name} {', '.join(dict.fromkeys(words))}" if words else "none"
 
 
-def fetch(declaration: Declaration, progress: Callable[..., None] | None = None) -> WeightsFile:
+def fetch(declaration: Declaration) -> WeightsFile:
     """The file of a declaration, downloaded if need be, verified. Raises DataError or WeightsError."""
     from bench.restorer import WeightsFile
-    from data.download import fetch as download
+    from data import download
 
     if declaration.path is not None:
         path = declaration.path
@@ -193,17 +212,7 @@ def fetch(declaration: Declaration, progress: Callable[..., None] | None = None)
                 f" declaration says {declaration.sha256}. Reinstall the package, or update weights.toml."
             )
     else:
-        assert declaration.url is not None
-        path = download(
-            "weights",
-            declaration.restorer,
-            declaration.file,
-            declaration.url,
-            sha256=declaration.sha256,
-            git_blob=declaration.git_blob,
-            size=declaration.size,
-            progress=progress,
-        )
+        [path] = download.fetch_all([declaration.remote])
         found = declaration.sha256 or _sha256(path)
     return WeightsFile(path, declaration.label, found, declaration.loader)
 
@@ -227,6 +236,32 @@ def resolve(choice: Choice, setting: Setting) -> tuple[WeightsFile | None, Decla
     if errors:
         raise WeightsError(" ".join(errors))
     return None, None
+
+
+def all_declarations() -> list[Declaration]:
+    """What is declared for every installed restorer."""
+    return [declaration for card in cards().values() for declaration in _declared_for(card)]
+
+
+def named(names: Iterable[str]) -> list[Declaration]:
+    """Declarations by `restorer` or `restorer.tag`. Raises WeightsError with the nearest name."""
+    known = {f"{d.restorer}.{d.tag}": d for d in all_declarations()}
+    chosen: list[Declaration] = []
+    for name in names:
+        these = [d for full, d in known.items() if name in (full, d.restorer)]
+        if not these:
+            raise WeightsError(unknown("weights", name, {*known, *(d.restorer for d in known.values())}))
+        chosen += these
+    return chosen
+
+
+def state(declaration: Declaration) -> str:
+    """`shipped`, `ok`, `missing` or `damaged`: the file of a declaration, as it is here."""
+    from data.download import verify
+
+    if declaration.path is not None:
+        return "shipped" if _sha256(declaration.path) == declaration.sha256 else "damaged"
+    return verify([declaration.remote])[declaration.remote]
 
 
 def _sha256(path: Path) -> str:

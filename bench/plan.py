@@ -1,0 +1,238 @@
+"""From a request to cells: every restorer × task × level × image, less what is out of reach, with the reasons."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from bench.environment import environment
+from bench.errors import DataError, RequestError
+from bench.protocol import Protocol
+from bench.registry import Choice
+from bench.store import quality_part
+from bench.task import Level, Setting, Task, format_level
+from bench.weights import Declaration, candidates, check_origin, out_of_reach, resolve
+from data.datasets import Dataset, ImageEntry, overlap, read
+
+if TYPE_CHECKING:
+    from bench.restorer import WeightsFile
+
+__all__ = ["Cell", "Plan", "Request", "Skip", "make_plan"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asked for, names already looked up.
+
+    tasks    with the levels to measure each at
+    repeats  noise realisations per image
+    timed    whether calls are timed; readings: how many per cell, None for the usual (see bench.measure.clocks)
+    threads  per restorer
+    """
+
+    choices: tuple[Choice, ...]
+    tasks: Mapping[str, tuple[Task, tuple[Level, ...]]]
+    datasets: tuple[Dataset, ...]
+    protocol: Protocol
+    repeats: int
+    device: str
+    threads: int
+    timed: bool
+    readings: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One measurement to be made: this restorer, on this image, degraded so."""
+
+    choice: Choice
+    weights: WeightsFile | None
+    setting: Setting
+    dataset: Dataset
+    entry: ImageEntry
+    image_sha256: str
+    protocol: Protocol
+    repeat: int
+    device: str
+    threads: int
+    timed: bool
+
+    @cached_property
+    def seed(self) -> tuple[int, ...]:
+        return self.protocol.seed(self.setting, self.dataset.name, self.entry.name, self.repeat)
+
+    @cached_property
+    def key(self) -> str:
+        """Hash of what could change the quality, a dash, and that of what could change the timing (or `untimed`)."""
+        quality = _digest(
+            self.choice.name,
+            self.choice.card.version,
+            self.weights.sha256 if self.weights else "",
+            self.setting.task,
+            format_level(self.setting.level),
+            self.setting.channels,
+            self.dataset.name,
+            self.entry.name,
+            self.image_sha256,
+            self.seed,
+            self.protocol.name,
+        )
+        timing = _digest(self.device, self.threads, environment()) if self.timed else "untimed"
+        return f"{quality}-{timing}"
+
+    @property
+    def quality_key(self) -> str:
+        return quality_part(self.key)
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
+
+
+@dataclass(frozen=True)
+class Skip:
+    """What was asked for and will not be measured, and why."""
+
+    choice: Choice
+    task: str
+    level: Level
+    dataset: str
+    reason: str
+
+
+@dataclass
+class Plan:
+    """cells: in the order in which they are measured; broken: (data set, image, what is wrong with it)."""
+
+    request: Request
+    cells: list[Cell] = field(default_factory=list)
+    skips: list[Skip] = field(default_factory=list)
+    broken: list[tuple[str, str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """An image of the plan: where it is, the hash of its pixels, its channel count."""
+
+    dataset: Dataset
+    entry: ImageEntry
+    sha256: str
+    channels: int
+
+
+def make_plan(request: Request, *, fetch_weights: bool = True) -> Plan:
+    """Expand the request.
+
+    fetch_weights  False (a dry run): do not download; cells whose weights are not here yet carry none
+    Raises RequestError if nothing is left to measure.
+    """
+    plan = Plan(request)
+    for choice in request.choices:
+        check_origin(choice)
+    pictures = {dataset.name: list(_pictures(dataset, plan)) for dataset in request.datasets}
+    for choice in request.choices:
+        for task, levels in request.tasks.values():
+            for level in levels:
+                for dataset in request.datasets:
+                    _add(plan, choice, task, level, pictures[dataset.name], dataset, fetch_weights)
+    if not plan.cells:
+        reasons = [skip.reason for skip in plan.skips] + [f"{image}: {reason}" for _, image, reason in plan.broken]
+        raise RequestError(f"Nothing to measure: {'; '.join(dict.fromkeys(reasons)) or 'no images'}.")
+    return plan
+
+
+def _pictures(dataset: Dataset, plan: Plan) -> Iterator[_Picture]:
+    """The images of a set. Those of a declared set need not be read: their hashes are known."""
+    for entry in dataset.entries:
+        if entry.pixels_sha256 and entry.channels:
+            yield _Picture(dataset, entry, entry.pixels_sha256, entry.channels)
+            continue
+        try:
+            image = read(dataset, entry)
+        except DataError as error:
+            plan.broken.append((dataset.name, entry.name, str(error)))
+            continue
+        if image.note:
+            plan.note(f"{dataset.name}/{entry.name}: {image.note}")
+        yield _Picture(dataset, entry, image.sha256, image.pixels.shape[2])
+
+
+def _add(
+    plan: Plan,
+    choice: Choice,
+    task: Task,
+    level: Level,
+    pictures: Sequence[_Picture],
+    dataset: Dataset,
+    fetch_weights: bool,
+) -> None:
+    """The cells of one restorer at one level on one data set, or the reason why there are none."""
+    for channels in dict.fromkeys(task.channels or picture.channels for picture in pictures):
+        setting = Setting(task.name, level, channels)
+        these = [p for p in pictures if (task.channels or p.channels) == channels]
+        if task.channels == 3:
+            these = [p for p in these if p.channels == 3]
+        reason = _why_not(choice, task, setting, these, dataset)
+        if reason is not None:
+            plan.skips.append(Skip(choice, task.name, level, dataset.name, reason))
+            continue
+        weights, declaration = _weights(choice, setting, fetch_weights)
+        _note_overlap(plan, choice, declaration, dataset)
+        plan.cells += _cells(plan.request, choice, setting, weights, these)
+
+
+def _why_not(
+    choice: Choice, task: Task, setting: Setting, pictures: Sequence[_Picture], dataset: Dataset
+) -> str | None:
+    card = choice.card
+    if card.unavailable:
+        return f"{card.name} {card.unavailable}"
+    if task.name not in card.tasks:
+        return f"{card.name} does not {task.name} (it does {', '.join(sorted(card.tasks))})"
+    if not pictures:
+        return f"{task.name} needs colour images, {dataset.name} has none"
+    return out_of_reach(choice, setting)
+
+
+def _weights(choice: Choice, setting: Setting, may_fetch: bool) -> tuple[WeightsFile | None, Declaration | None]:
+    if may_fetch:
+        return resolve(choice, setting)
+    return None, next(iter(candidates(choice, setting)), None)
+
+
+def _note_overlap(plan: Plan, choice: Choice, declaration: Declaration | None, dataset: Dataset) -> None:
+    for training_set in declaration.trained_on if declaration else ():
+        shared = overlap(dataset.name, training_set)
+        if shared:
+            plan.note(f"{choice.card.name}'s weights were trained on {training_set}: {shared}")
+
+
+def _cells(
+    request: Request, choice: Choice, setting: Setting, weights: WeightsFile | None, pictures: Iterable[_Picture]
+) -> list[Cell]:
+    return [
+        Cell(
+            choice=choice,
+            weights=weights,
+            setting=setting,
+            dataset=picture.dataset,
+            entry=picture.entry,
+            image_sha256=picture.sha256,
+            protocol=request.protocol,
+            repeat=repeat,
+            device=request.device,
+            threads=request.threads,
+            timed=request.timed,
+        )
+        for repeat in range(request.repeats)
+        for picture in pictures
+    ]

@@ -1,0 +1,106 @@
+"""Listings of what there is. They import no restorer and nothing heavy, so that they answer at once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import textwrap
+from collections.abc import Callable, Iterable
+
+from bench.environment import describe, n_cores
+from bench.protocol import PROTOCOLS
+from bench.registry import Card, cards
+from bench.task import TASKS, format_level
+from bench.weights import all_declarations
+from data.datasets import get, names
+
+__all__ = ["LISTINGS", "doctor", "listing"]
+
+
+def listing(name: str) -> str:
+    """One of LISTINGS as text."""
+    return LISTINGS[name]()
+
+
+def _restorers() -> str:
+    lines = ["restorers"]
+    for card in cards().values():
+        variants = "".join(f" :{variant}" for variant in card.variants)
+        lines += _entry(card.name + variants, f"{card.summary} [{', '.join(sorted(card.tasks))}]", _remarks(card))
+    return "\n".join(lines)
+
+
+def _remarks(card: Card) -> list[str]:
+    """Terms that bind a user, and why a restorer cannot run here."""
+    terms = [f"terms of {package}: {terms}" for package, terms in card.requires.items() if terms]
+    return terms + ([f"unavailable: {card.unavailable}"] if card.unavailable else [])
+
+
+def _tasks() -> str:
+    lines = ["tasks"]
+    for task in TASKS.values():
+        levels = ",".join(format_level(level) for level in task.levels)
+        lines += _entry(task.name, f"{task.title}; --{task.level.name} {levels} unless said")
+    return "\n".join(lines)
+
+
+def _protocols() -> str:
+    lines = ["protocols"]
+    for protocol in PROTOCOLS.values():
+        lines += _entry(protocol.name, protocol.words)
+    return "\n".join(lines)
+
+
+def _datasets() -> str:
+    lines = ["data sets"]
+    for name in names():
+        dataset = get(name)
+        lines += _entry(name, dataset.title, [f"terms: {dataset.terms}"] if dataset.terms else [])
+    return "\n".join(lines)
+
+
+def _weights() -> str:
+    lines = ["weights"]
+    for d in all_declarations():
+        lines += _entry(f"{d.restorer}.{d.tag}", f"{d.label}; trained on {', '.join(d.trained_on)}; {d.licence}")
+    return "\n".join(lines)
+
+
+LISTINGS: dict[str, Callable[[], str]] = {
+    "restorers": _restorers,
+    "tasks": _tasks,
+    "protocols": _protocols,
+    "datasets": _datasets,
+    "weights": _weights,
+}
+
+
+def _entry(name: str, text: str, remarks: Iterable[str] = ()) -> list[str]:
+    """A name in a column of its own, the text wrapped beside it, remarks on lines below."""
+    width = max(60, min(shutil.get_terminal_size().columns, 120)) - 21
+    lines = textwrap.wrap(text, width) or [""]
+    for remark in remarks:
+        lines += textwrap.wrap(remark, width, initial_indent="! ", subsequent_indent="  ")
+    return [f"  {name if i == 0 else '':<18} {line}" for i, line in enumerate(lines)]
+
+
+def doctor() -> str:
+    """What this machine can do, as text."""
+    from data.download import cache_dir
+
+    lines = [f"{name:<20} {value}" for name, value in describe().items()]
+    lines.append(f"{'threads by default':<20} {n_cores()}")
+    lines.append(f"{'GPU':<20} {_gpu()}")
+    lines.append(f"{'cache':<20} {cache_dir()}")
+    for variable in ("BENCH_CACHE", "BENCH_MIRROR", "BENCH_OFFLINE"):
+        lines.append(f"{variable:<20} {os.environ.get(variable, 'not set')}")
+    lines += [f"{card.name:<20} {card.unavailable}" for card in cards().values() if card.unavailable]
+    return "\n".join(lines)
+
+
+def _gpu() -> str:
+    import torch
+
+    if not torch.cuda.is_available():
+        return "none that torch can use"
+    return f"{torch.cuda.get_device_name()}, {torch.cuda.get_device_properties(0).total_memory / 2**30:.0f} GiB"

@@ -1,0 +1,91 @@
+"""Progress of a run: a bar with an ETA on a terminal, a line per finished group elsewhere. On the error stream."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from bench.runner import Progress
+
+if TYPE_CHECKING:
+    from bench.plan import Cell
+    from bench.store import Record
+
+__all__ = ["run_progress"]
+
+
+def run_progress() -> LineProgress | BarProgress:
+    """A Progress to be used in a `with` statement, fit for where the error stream goes."""
+    return BarProgress() if sys.stderr.isatty() else LineProgress()
+
+
+class LineProgress(Progress):
+    """For log files: one line when the cells of a restorer, setting and data set are done."""
+
+    def __enter__(self) -> LineProgress:
+        self.left: Counter[tuple[str, str, str]] = Counter()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def fetching(self, dataset: str, done: int, total: int, n_bytes: int) -> None:
+        if done == total:
+            print(f"{dataset}: {total} files", file=sys.stderr, flush=True)
+
+    def started(self, cells: list[Cell], n_known: int) -> None:
+        self.left = Counter(map(_group, cells))
+
+    def measured(self, cell: Cell, record: Record) -> None:
+        self.left[_group(cell)] -= 1
+        if not self.left[_group(cell)]:
+            print("measured {}, {}, {}".format(*_group(cell)), file=sys.stderr, flush=True)
+
+
+class BarProgress(Progress):
+    """For terminals: what is being measured, how far the run is, and when it will end."""
+
+    def __enter__(self) -> BarProgress:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        self.bar = RichProgress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left:"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self.bar.start()
+        self.tasks: dict[str, Any] = {}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.stop()
+
+    def fetching(self, dataset: str, done: int, total: int, n_bytes: int) -> None:
+        task = self.tasks.get(dataset)
+        if task is None:
+            task = self.tasks[dataset] = self.bar.add_task(f"fetching {dataset}", total=total)
+        self.bar.update(task, completed=done, visible=done < total)
+
+    def started(self, cells: list[Cell], n_known: int) -> None:
+        self.cells = self.bar.add_task("starting", total=len(cells), visible=bool(cells))
+
+    def measuring(self, cell: Cell) -> None:
+        self.bar.update(self.cells, description="{}, {}, {}".format(*_group(cell)))
+
+    def measured(self, cell: Cell, record: Record) -> None:
+        self.bar.advance(self.cells)
+
+
+def _group(cell: Cell) -> tuple[str, str, str]:
+    return cell.choice.name, str(cell.setting), cell.dataset.name

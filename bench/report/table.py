@@ -1,0 +1,203 @@
+"""Tables of records: a row per restorer, a column per data set and level, and what stands behind the figures.
+
+One table per task and protocol, so that figures taken under different rules never share one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import RequestError, unknown
+from bench.task import format_level, get_task
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["FORMATS", "check_format", "render"]
+
+FORMATS: dict[str, str] = {
+    "text": "simple",
+    "markdown": "github",
+    "latex": "latex_booktabs",
+    "html": "html",
+    "csv": "",
+}
+"""our name of a format, and tabulate's"""
+
+SYMBOL = {"sigma": "σ", "quality": "q", "scale": "×", "pattern": ""}
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table, ready to be drawn: rows of text, a title above, footnotes below."""
+
+    title: str
+    headers: list[str]
+    rows: list[list[str]]
+    footnotes: list[str]
+
+
+def render(frame: pd.DataFrame, format: str = "text") -> str:
+    """Records (columns of `bench.store.Record`) as text in the given format.
+
+    Raises RequestError for an unknown format, or when there is nothing to show.
+    """
+    check_format(format)
+    tables = list(make_tables(frame))
+    if not tables:
+        raise RequestError("There are no records to make a table of.")
+    draw = _as_csv if format == "csv" else _draw
+    return "\n\n".join(draw(table, format) for table in tables)
+
+
+def check_format(format: str) -> None:
+    """Raise RequestError for a format that `render` does not know: before anything is measured for it."""
+    if format not in FORMATS:
+        raise RequestError(unknown("table format", format, FORMATS))
+
+
+def make_tables(frame: pd.DataFrame) -> Iterable[Table]:
+    """One table per task and protocol."""
+    measured = _latest(frame[frame["status"] != "skipped"])
+    for (task, protocol), records in measured.groupby(["task", "protocol"], sort=False):
+        skipped = frame[(frame["status"] == "skipped") & (frame["task"] == task)]
+        yield _table(str(task), str(protocol), records, skipped)
+
+
+IDENTITY = ["restorer", "weights", "task", "level", "channels", "dataset", "image", "protocol", "repeat"]
+
+
+def _latest(frame: pd.DataFrame) -> pd.DataFrame:
+    """One record per cell: a good one before a failed one, a timed one before an untimed one, then the last."""
+    ranked = frame.assign(_ok=frame["status"] == "ok", _timed=frame["seconds"].notna())
+    order = ranked.sort_values(["_ok", "_timed"], kind="stable").index
+    kept = ranked.loc[order].drop_duplicates(IDENTITY, keep="last").index
+    return frame.loc[sorted(kept)]
+
+
+def _table(task: str, protocol: str, records: pd.DataFrame, skipped: pd.DataFrame) -> Table:
+    columns = list(dict.fromkeys(zip(records["dataset"], records["level"], strict=True)))
+    groups = list(dict.fromkeys(zip(records["restorer"], _origin(records["weights"]), strict=True)))
+    rows, footnotes = [], []
+    for restorer, origin in groups:
+        these = records[(records["restorer"] == restorer) & (_origin(records["weights"]) == origin)]
+        rows.append([restorer, *(_quality(these, *column) for column in columns), *_figures(these), origin or "–"])
+        footnotes += _failures(restorer, these)
+    footnotes += _skips(skipped)
+    headers = ["restorer", *(_heading(task, *column) for column in columns), *FIGURES, "weights"]
+    kept = [i for i in range(len(headers)) if i == 0 or any(row[i] != "–" for row in rows)]
+    return Table(
+        title=f"{get_task(task).title}: PSNR in dB / SSIM ({protocol})",
+        headers=[headers[i] for i in kept],
+        rows=[[row[i] for i in kept] for row in rows],
+        footnotes=footnotes,
+    )
+
+
+def _origin(weights: pd.Series[str]) -> pd.Series[str]:
+    return weights.str.partition(":")[0]
+
+
+def _heading(task: str, dataset: str, level: float | str) -> str:
+    return f"{dataset} {SYMBOL[get_task(task).level.name]}{format_level(level)}"
+
+
+def _quality(these: pd.DataFrame, dataset: str, level: float | str) -> str:
+    """`30.45 / 0.8618`, the means over images; how many of them, where some failed."""
+    cell = these[(these["dataset"] == dataset) & (these["level"] == level)]
+    good = cell[cell["status"] == "ok"]
+    if cell.empty:
+        return "–"
+    if good.empty:
+        return "failed"
+    ssim = good["ssim"].mean()
+    text = f"{good['psnr_db'].mean():.2f}" + ("" if math.isnan(ssim) else f" / {ssim:.4f}")
+    return text if len(good) == len(cell) else f"{text} ({len(good)} of {len(cell)})"
+
+
+def _figures(these: pd.DataFrame) -> list[str]:
+    good = these[these["status"] == "ok"]
+    return [_shown(good[column], show) for column, show in FIGURES.values()]
+
+
+def _shown(values: pd.Series[Any], show: Callable[[pd.Series[Any]], str]) -> str:
+    known = values.dropna()
+    return "–" if known.empty else show(known)
+
+
+def _range(values: pd.Series[Any]) -> str:
+    """A count in thousands; smallest to largest where settings differ."""
+    ends = dict.fromkeys(_thousands(value) for value in (values.min(), values.max()))
+    return " to ".join(ends) if values.max() else "–"
+
+
+def _thousands(value: float) -> str:
+    return f"{value / 1e6:.2f}M" if value >= 1e6 else f"{value / 1e3:.0f}k" if value >= 1e4 else f"{value:.0f}"
+
+
+FIGURES: dict[str, tuple[str, Callable[[pd.Series[Any]], str]]] = {
+    "params": ("params", _range),
+    "MACs/pixel": ("macs_per_pixel", _range),
+    "s/image": ("seconds", lambda values: f"{values.mean():.3g}"),
+    "peak MiB": ("peak_mib", lambda values: f"{values.max():.0f}"),
+}
+
+
+def _failures(restorer: str, these: pd.DataFrame) -> list[str]:
+    """`bm3d failed on set12 07.png, 08.png: reason`, one line for a reason."""
+    failed = these[these["status"] == "failed"]
+    lines = []
+    for reason, records in failed.groupby("reason", sort=False):
+        images = list(dict.fromkeys(records["dataset"] + "/" + records["image"]))
+        named = ", ".join(images[:3]) + (f" and {len(images) - 3} more" if len(images) > 3 else "")
+        lines.append(f"{restorer} failed on {named}: {reason}")
+    return lines
+
+
+def _skips(skipped: pd.DataFrame) -> list[str]:
+    return [f"skipped: {reason}" for reason in dict.fromkeys(skipped["reason"])]
+
+
+def _draw(table: Table, format: str) -> str:
+    from tabulate import tabulate
+
+    drawn = tabulate(
+        table.rows, table.headers, tablefmt=FORMATS[format], disable_numparse=True, colalign=_alignment(table)
+    )
+    text = "\n".join([_title(table.title, format), drawn, *_notes(table.footnotes, format)])
+    return _in_latex(text) if format == "latex" else text
+
+
+def _in_latex(text: str) -> str:
+    for sign, command in (("σ", r"$\sigma$"), ("×", r"$\times$"), ("–", "--")):
+        text = text.replace(sign, command)
+    return text
+
+
+def _alignment(table: Table) -> list[str]:
+    return ["left", *("right" for _ in table.headers[1:])]
+
+
+def _title(title: str, format: str) -> str:
+    return {"markdown": f"**{title}**\n", "latex": f"% {title}", "html": f"<p>{title}</p>"}.get(format, f"{title}\n")
+
+
+def _notes(lines: list[str], format: str) -> list[str]:
+    if format == "html":
+        from html import escape
+
+        return [f"<p>{escape(line)}</p>" for line in lines]
+    mark = {"latex": "% ", "markdown": "- "}.get(format, "  ")
+    return ["", *(mark + line for line in lines)] if lines else []
+
+
+def _as_csv(table: Table, format: str) -> str:
+    import csv
+    import io
+
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([table.headers, *table.rows])
+    return text.getvalue().rstrip()

@@ -1,0 +1,85 @@
+"""From words to a request: the one place where names are looked up, for the command line and for notebooks alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from bench.environment import n_cores
+from bench.errors import RequestError
+from bench.plan import Request
+from bench.protocol import get_protocol
+from bench.registry import choose
+from bench.task import Level, Task, format_level, get_task, parse_levels
+from data.datasets import get
+
+__all__ = ["Words", "make_request"]
+
+Words = str | Iterable[object]
+"""Comma-separated text, or its parts."""
+
+
+def make_request(
+    methods: Words,
+    task: Words = "denoise",
+    datasets: Words = "sample",
+    *,
+    levels: dict[str, Words | float | None] | None = None,
+    protocol: str = "standard-v1",
+    repeats: int = 1,
+    device: str = "cpu",
+    threads: int | None = None,
+    timed: bool = True,
+    readings: int | None = None,
+) -> Request:
+    """Look up what was asked for.
+
+    levels  by kind: {"sigma": "15,25", "quality": …, "scale": …, "pattern": …}; a kind left out takes the
+            task's usual levels
+    Raises a BenchError that names the first thing that will not do.
+    """
+    tasks = [get_task(name) for name in _parts(task, "task")]
+    for name, value in (("--repeats", repeats), ("--threads", threads), ("--readings", readings)):
+        if value is not None and value < 1:
+            raise RequestError(f"{name} {value}: expected a whole number of at least 1.")
+    return Request(
+        choices=tuple(choose(name) for name in _parts(methods, "methods")),
+        tasks={t.name: (t, _levels(t, levels or {}, tasks)) for t in tasks},
+        datasets=tuple(get(name) for name in _parts(datasets, "datasets")),
+        protocol=get_protocol(protocol),
+        repeats=repeats,
+        device=_device(device),
+        threads=threads or n_cores(),
+        timed=timed,
+        readings=readings,
+    )
+
+
+def _parts(words: Words, option: str) -> list[str]:
+    parts = words.split(",") if isinstance(words, str) else map(str, words)
+    kept = list(dict.fromkeys(part.strip() for part in parts if part.strip()))
+    if not kept:
+        raise RequestError(f"--{option}: nothing was named.")
+    return kept
+
+
+def _levels(task: Task, asked: dict[str, Words | float | None], tasks: list[Task]) -> tuple[Level, ...]:
+    for kind, value in asked.items():
+        if value is not None and kind not in {t.level.name for t in tasks}:
+            raise RequestError(f"--{kind} does not concern {', '.join(t.name for t in tasks)}.")
+    value = asked.get(task.level.name)
+    if value is None:
+        return task.levels
+    if isinstance(value, (int, float)):
+        value = format_level(value)
+    return parse_levels(task, value if isinstance(value, str) else ",".join(str(part) for part in value))
+
+
+def _device(name: str) -> str:
+    if name not in ("cpu", "cuda"):
+        raise RequestError(f"--device {name}: expected cpu or cuda.")
+    if name == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise RequestError("--device cuda: torch sees no CUDA device here.")
+    return name

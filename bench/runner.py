@@ -1,0 +1,318 @@
+"""Plan → cells → records: what is in the store already is not measured again, what is measured is stored at once."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from bench._messages import Answer, Failure, Load, Prepare, Restore, Unable
+from bench.environment import environment, with_device
+from bench.errors import DataError
+from bench.plan import Cell, Plan
+from bench.store import Record, Store, frame_of
+from bench.task import Image, Observation, Setting, get_task
+from bench.workers import Limits, Worker
+from data.datasets import fetch_all, read
+from data.degrade import fingerprint
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bench.restorer import WeightsFile
+
+__all__ = ["Outcome", "Progress", "Standing", "estimate_seconds", "look_up", "run"]
+
+
+class Progress:
+    """What a run tells whoever watches it; the methods do nothing here."""
+
+    def fetching(self, dataset: str, done: int, total: int, n_bytes: int) -> None:
+        """`done` of `total` image files of a data set are here, `n_bytes` in all."""
+
+    def started(self, cells: list[Cell], n_known: int) -> None:
+        """`cells` will be measured; `n_known` more are in the store already."""
+
+    def measuring(self, cell: Cell) -> None:
+        """A cell begins."""
+
+    def measured(self, cell: Cell, record: Record) -> None:
+        """A cell is measured and its record stored."""
+
+
+@dataclass
+class Standing:
+    """Which cells of a plan the store knows: their records by cell, and the cells still to be measured."""
+
+    known: dict[Cell, Record]
+    missing: list[Cell]
+
+
+@dataclass
+class Outcome:
+    """What a run gave: a record per cell, in the plan's order, those found in the store included."""
+
+    plan: Plan
+    records: list[Record]
+    n_measured: int
+
+    def frame(self) -> pd.DataFrame:
+        """One row per cell, and one per combination that was skipped (without an image)."""
+        return frame_of([*self.records, *map(_skipped, self.plan.skips)])
+
+    def table(self, format: str = "text") -> str:
+        """The table that `bench run` prints; format: text, markdown, latex, csv or html."""
+        from bench.report.table import render
+
+        return render(self.frame(), format)
+
+    @property
+    def failures(self) -> list[Record]:
+        return [record for record in self.records if record.status == "failed"]
+
+
+def _skipped(skip: Any) -> Record:
+    task = get_task(skip.task)
+    return Record(
+        restorer=skip.choice.name,
+        weights="",
+        task=task.name,
+        level=skip.level,
+        channels=task.channels or 0,
+        dataset=skip.dataset,
+        image="",
+        protocol="",
+        repeat=0,
+        status="skipped",
+        reason=skip.reason,
+        restorer_version=skip.choice.card.version,
+    )
+
+
+def look_up(plan: Plan, store: Store, *, force: bool = False, retry_failed: bool = False) -> Standing:
+    """Split the cells into those that the store knows and those to be measured.
+
+    A cell that is not to be timed is known by any record of its quality; a failure counts as known unless
+    `retry_failed`.
+    """
+    if force:
+        return Standing({}, list(plan.cells))
+    timed = store.find(cell.key for cell in plan.cells if cell.timed)
+    by_quality = store.find_quality(cell.quality_key for cell in plan.cells if not cell.timed)
+    standing = Standing({}, [])
+    for cell in plan.cells:
+        record = timed.get(cell.key) if cell.timed else by_quality.get(cell.quality_key)
+        if record is None or (retry_failed and record.status == "failed"):
+            standing.missing.append(cell)
+        else:
+            standing.known[cell] = record
+    return standing
+
+
+def estimate_seconds(cells: Iterable[Cell], store: Store) -> tuple[float, int]:
+    """Expected seconds of restoring `cells`, from earlier timings of the same restorer and task per pixel.
+
+    Returns the seconds and the number of cells for which nothing is known.
+    """
+    speeds: dict[tuple[str, str, str], list[float]] = {}
+    sizes = {(c.dataset.name, c.entry.name): _n_pixels(c) for c in cells}
+    for r in store.records():
+        size = sizes.get((r.dataset, r.image))
+        if r.seconds is not None and size:
+            speeds.setdefault((r.restorer, r.task, r.device), []).append(r.seconds / size)
+    seconds, n_unknown = 0.0, 0
+    for cell in cells:
+        known = speeds.get((cell.choice.name, cell.setting.task, cell.device))
+        if known:
+            seconds += median(known) * _n_pixels(cell)
+        else:
+            n_unknown += 1
+    return seconds, n_unknown
+
+
+def _n_pixels(cell: Cell) -> int:
+    return (cell.entry.width or 0) * (cell.entry.height or 0)
+
+
+def run(
+    plan: Plan,
+    store: Store,
+    *,
+    force: bool = False,
+    retry_failed: bool = False,
+    jobs: int = 1,
+    limits: Limits | None = None,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Measure what the store does not know yet.
+
+    jobs  cells measured side by side; more than one only for a plan that is not timed
+    """
+    progress = progress or Progress()
+    standing = look_up(plan, store, force=force, retry_failed=retry_failed)
+    for dataset in {cell.dataset.name: cell.dataset for cell in standing.missing}.values():
+        fetch_all(dataset, partial(progress.fetching, dataset.name))
+    progress.started(standing.missing, len(standing.known))
+    records = dict(standing.known)
+    for cell, record in _measure_all(standing.missing, jobs, limits or Limits(), plan.request.readings, progress):
+        store.add(record)
+        records[cell] = record
+        progress.measured(cell, record)
+    return Outcome(plan, [records[cell] for cell in plan.cells], len(standing.missing))
+
+
+def _measure_all(
+    cells: Sequence[Cell], jobs: int, limits: Limits, readings: int | None, progress: Progress
+) -> Iterator[tuple[Cell, Record]]:
+    """Measure `cells` at `jobs` stations; each takes the next cell when it is free."""
+    waiting = deque(cells)
+    done: queue.Queue[tuple[Cell, Record] | BaseException] = queue.Queue()
+    stations = [Station(limits, readings) for _ in range(min(jobs, len(cells)))]
+
+    def work(station: Station) -> None:
+        try:
+            while True:
+                try:
+                    cell = waiting.popleft()
+                except IndexError:
+                    return
+                progress.measuring(cell)
+                done.put((cell, station.measure(cell)))
+        except BaseException as error:
+            done.put(error)
+
+    threads = [threading.Thread(target=work, args=(station,), daemon=True) for station in stations]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in cells:
+            result = done.get()
+            if isinstance(result, BaseException):
+                raise result
+            yield result
+    finally:  # also when interrupted: no worker outlives the run
+        waiting.clear()
+        for station in stations:
+            station.close()
+
+
+@dataclass
+class Station:
+    """Measures cells one after the other in a worker process, which it replaces when the restorer changes or dies."""
+
+    limits: Limits
+    readings: int | None
+    worker: Worker | None = None
+    loaded: tuple[str, str, str, int] | None = None
+    prepared: tuple[Setting, WeightsFile | None] | None = None
+    hopeless: dict[Any, Failure | Unable] = field(default_factory=dict)
+    """what could not be loaded or prepared, so that it is tried once and not for every image"""
+    device_name: str = ""
+
+    def measure(self, cell: Cell) -> Record:
+        """The record of a cell, whatever happens to the restorer."""
+        try:
+            clean, seen = self._degrade(cell)
+        except DataError as error:
+            return _record(cell, status="failed", reason=str(error))
+        given = fingerprint(seen.image)
+        answer = self._ready(cell) or self._ask(Restore(seen, cell.timed, self.readings))
+        if isinstance(answer, Unable):
+            return _record(cell, status="skipped", reason=answer.reason, input_sha256=given)
+        if isinstance(answer, Failure):
+            return _record(cell, status="failed", reason=answer.reason, input_sha256=given)
+        return self._scored(cell, clean, answer, given)
+
+    def close(self) -> None:
+        if self.worker is not None:
+            self.worker.close()
+            self.worker = None
+
+    @staticmethod
+    def _degrade(cell: Cell) -> tuple[Image, Observation]:
+        image = read(cell.dataset, cell.entry)
+        if image.sha256 != cell.image_sha256:
+            raise DataError(f"{cell.dataset.name}/{cell.entry.name} changed while it was being measured.")
+        clean = get_task(cell.setting.task).reference(image.pixels, cell.setting.level)
+        return clean, cell.protocol.observe(clean, cell.setting, cell.seed)
+
+    def _ready(self, cell: Cell) -> Failure | Unable | None:
+        """Have the cell's restorer loaded and prepared; what prevents it, if anything does."""
+        wanted = (cell.choice.card.target, cell.choice.variant, cell.device, cell.threads)
+        if self.worker is None or not self.worker.alive or self.loaded != wanted:
+            failure = self.hopeless.get(wanted) or self._load(cell, wanted)
+            if failure is not None:
+                return failure
+        setting = (cell.setting, cell.weights)
+        if self.prepared == setting:
+            return None
+        failure = self.hopeless.get((wanted, setting))
+        if failure is None:
+            self.prepared = None
+            answer = self._ask(Prepare(*setting))
+            if isinstance(answer, (Failure, Unable)):
+                self.hopeless[wanted, setting] = answer
+                return answer
+            self.prepared = setting
+        return failure
+
+    def _load(self, cell: Cell, wanted: tuple[str, str, str, int]) -> Failure | None:
+        self.close()
+        self.prepared = None
+        self.loaded = wanted
+        self.worker = Worker(Load(*wanted[:3]), cell.threads, self.limits)
+        answer = self.worker.loaded
+        if isinstance(answer, Failure):
+            self.hopeless[wanted] = answer
+            return answer
+        self.device_name = answer.device
+        return None
+
+    def _ask(self, message: Any) -> Any:
+        assert self.worker is not None
+        return self.worker.ask(message)
+
+    def _scored(self, cell: Cell, clean: Image, answer: Answer, given: str) -> Record:
+        quality = cell.protocol.score(answer.x_hat, clean, cell.setting)
+        timing = answer.timing
+        return _record(
+            cell,
+            status="ok",
+            psnr_db=quality.psnr_db,
+            ssim=quality.ssim,
+            seconds=timing.seconds if timing else None,
+            seconds_spread=timing.spread if timing else None,
+            device_seconds=timing.device_seconds if timing else None,
+            params=answer.params,
+            macs_per_pixel=answer.macs_per_pixel,
+            peak_mib=answer.peak_mib,
+            input_sha256=given,
+            environment=with_device(self.device_name),
+        )
+
+
+def _record(cell: Cell, **figures: Any) -> Record:
+    return Record(
+        **{
+            "restorer": cell.choice.name,
+            "weights": cell.weights.label if cell.weights else "",
+            "task": cell.setting.task,
+            "level": cell.setting.level,
+            "channels": cell.setting.channels,
+            "dataset": cell.dataset.name,
+            "image": cell.entry.name,
+            "protocol": cell.protocol.name,
+            "repeat": cell.repeat,
+            "device": cell.device,
+            "threads": cell.threads,
+            "restorer_version": cell.choice.card.version,
+            "environment": environment(),
+            "key": cell.key,
+            **figures,
+        }
+    )

@@ -1,0 +1,135 @@
+"""Where cells run: a process per restorer, which may raise, hang, grow or die without taking the run with it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from multiprocessing import Pipe
+from types import TracebackType
+from typing import Any
+
+from bench._messages import Failure, Load
+from bench.measure.memory import resident_mib
+
+__all__ = ["Limits", "Worker"]
+
+POLL_SECONDS = 0.05
+START_SECONDS = 120
+"""for the interpreter and the plugin's imports; more than any has been seen to need on a cold disk"""
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one message may cost. seconds: wall time; memory_mib: resident memory of the process, None: no limit."""
+
+    seconds: float = 600.0
+    memory_mib: float | None = None
+
+
+class Worker:
+    """A process that holds one restorer. Use `ask`; after a failure that killed it, `alive` is False.
+
+    threads  the number of threads that numerical libraries may use in it
+    """
+
+    def __init__(self, load: Load, threads: int, limits: Limits) -> None:
+        self.limits = limits
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  closed by `close`
+        ours, theirs = Pipe()
+        self._connection = ours
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "bench._worker", str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=self._stderr,
+            stderr=self._stderr,
+            env=_environment(threads),
+            start_new_session=True,  # its children die with it, and Ctrl-C is the runner's
+        )
+        theirs.close()
+        self.alive = True
+        self.loaded = self._ask(load, max(START_SECONDS, limits.seconds))
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def ask(self, message: Any) -> Any:
+        """The answer to a message of `bench._worker`, or a Failure that says how the process ended."""
+        return self._ask(message, self.limits.seconds)
+
+    def close(self) -> None:
+        """End the process and whatever it started."""
+        if self.alive:
+            self._end()
+        self._connection.close()
+        self._stderr.close()
+
+    def _ask(self, message: Any, seconds: float) -> Any:
+        try:
+            self._connection.send(message)
+            deadline = time.monotonic() + seconds
+            while not self._connection.poll(POLL_SECONDS):
+                if time.monotonic() > deadline:
+                    return self._fail(f"no answer within the time limit of {seconds:g} s")
+                if grown := self._too_large():
+                    return self._fail(grown)
+            return self._connection.recv()
+        except (EOFError, OSError):
+            return self._fail(self._how_it_died())
+
+    def _too_large(self) -> str:
+        limit = self.limits.memory_mib
+        if limit is None:
+            return ""
+        resident = resident_mib(self._process.pid) or 0
+        return (
+            f"resident memory of {resident:.0f} MiB exceeded the limit of {limit:g} MiB" if resident > limit else ""
+        )
+
+    def _how_it_died(self) -> str:
+        status = self._process.wait()
+        if status >= 0:
+            how = f"the process exited with status {status}"
+        else:
+            how = f"the process was killed by {signal.Signals(-status).name}"
+            if -status == signal.SIGKILL:
+                how += " (out of memory?)"
+        last_words = self._last_words()
+        return f"{how}: {last_words}" if last_words else how
+
+    def _last_words(self) -> str:
+        self._stderr.seek(0)
+        lines = self._stderr.read().decode(errors="replace").split("\n")
+        return next((" ".join(line.split()) for line in reversed(lines) if line.strip()), "")
+
+    def _fail(self, reason: str) -> Failure:
+        self._end()
+        return Failure(reason)
+
+    def _end(self) -> None:
+        self.alive = False
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+
+def _environment(threads: int) -> dict[str, str]:
+    return {
+        **os.environ,
+        **dict.fromkeys(THREAD_VARIABLES, str(threads)),
+        "PYTHONSAFEPATH": "1",  # a folder ./data of the user's must not stand in for our package
+        "PYTHONHASHSEED": "0",
+    }

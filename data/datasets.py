@@ -1,0 +1,357 @@
+"""Images by name: the data sets of `datasets.toml`, and any folder of one's own images.
+
+    dataset = get("set12")             # or get("./photos")
+    for entry in dataset.entries:
+        clean = read(dataset, entry)   # fetched if need be, checked, decoded
+
+Listing sets and entries reads two small text files at most; only `read` and `fetch_all` touch images or network.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from data.download import FileState, RemoteFile
+from data.errors import DataError, near_miss
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = [
+    "EXTENSIONS",
+    "CleanImage",
+    "Dataset",
+    "ImageEntry",
+    "fetch_all",
+    "get",
+    "names",
+    "overlap",
+    "read",
+    "verify",
+]
+
+EXTENSIONS = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+"""What counts as an image in a folder, in capitals too."""
+
+Role = Literal["test", "training", "part", "folder"]
+
+_HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class ImageEntry:
+    """One image of a data set, before it is read.
+
+    name           of the file, unique in its data set
+    dataset        the set that the file is stored under: another one than asked for if that is composed
+    width, height  in pixels; None for a file of a folder whose header cannot be read (`read` says why)
+    channels       1 or 3; None likewise
+    bytes          size of the file
+    sha256         of the file; empty for a folder
+    pixels_sha256  of the 8-bit pixels, rows first, channels last; empty for a folder
+    url            the original address; empty if the file is embedded or in a folder
+    path           where a folder's file lies; None otherwise
+    """
+
+    name: str
+    dataset: str
+    width: int | None
+    height: int | None
+    channels: int | None
+    bytes: int
+    sha256: str = ""
+    pixels_sha256: str = ""
+    url: str = ""
+    path: Path | None = None
+
+    @property
+    def file(self) -> RemoteFile:
+        """What to fetch for this image. Only for an entry with a `url`."""
+        return RemoteFile("datasets", self.dataset, self.name, self.url, sha256=self.sha256, size=self.bytes)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set: what it is, on which terms, and its images.
+
+    role      test, training, part (exists to compose others) or folder
+    channels  that occur among its images, e.g. (1,), (3,) or (1, 3)
+    overlaps  other set -> which pictures are in both, as declared for the pair itself; see `overlap`
+    location  of a folder: its absolute path, which tells apart two folders of one name; empty otherwise
+    embedded  the installed package whose data folder holds the files; `crop` is the side of the centre square taken
+    """
+
+    name: str
+    title: str
+    role: Role
+    terms: str
+    images: int
+    channels: tuple[int, ...]
+    notes: tuple[str, ...] = ()
+    overlaps: Mapping[str, str] = field(default_factory=dict, hash=False)
+    url: str = ""
+    composed_of: tuple[str, ...] = ()
+    embedded: str = ""
+    crop: int = 0
+    location: str = ""
+    found: tuple[ImageEntry, ...] = field(default=(), repr=False)
+
+    def __len__(self) -> int:
+        return self.images
+
+    @property
+    def entries(self) -> tuple[ImageEntry, ...]:
+        """Its images, sorted by name as people do (2 before 10). Declared ones are read from files/*.csv once."""
+        return self.found or _declared_entries(self.name)
+
+
+@dataclass(frozen=True)
+class CleanImage:
+    """An image as the tasks take it.
+
+    pixels  float32 (H, W, C) in [0, 1], C = 1 or 3: 8-bit values divided by 255
+    sha256  of those 8-bit values, rows first, channels last
+    note    what was converted on the way ("16 bits a channel reduced to the upper 8"), or empty
+    """
+
+    pixels: NDArray[np.float32]
+    sha256: str
+    note: str = ""
+
+
+# --- by name -----------------------------------------------------------------------------------------
+
+
+def names() -> tuple[str, ...]:
+    """Every declared data set, in the order of datasets.toml."""
+    return tuple(_declared())
+
+
+def get(name_or_folder: str | Path) -> Dataset:
+    """The data set of that name, or the images of that folder. Fetches and decodes nothing.
+
+    A known name wins over a folder of the same name; write ./name for the folder.
+    Raises DataError with the near miss, or naming a folder that is missing or holds no images.
+    """
+    asked = str(name_or_folder)
+    if asked in _declared():
+        return _declared()[asked]
+    looks_like_a_path = asked.startswith((".", "~")) or os.sep in asked or "/" in asked
+    if looks_like_a_path or isinstance(name_or_folder, Path) or (asked and Path(asked).is_dir()):
+        return _folder(asked)
+    raise DataError(
+        f"No data set named '{asked}'.{near_miss(asked, names())} A folder of images is written ./folder."
+    )
+
+
+def overlap(a: str, b: str) -> str | None:
+    """Which pictures the data sets named `a` and `b` share, in words, or None. `overlap(a, b) == overlap(b, a)`.
+
+    Composed sets share what their parts share, and a set shares all with itself. A folder shares nothing known.
+    """
+    if a == b:
+        return f"they are the same set, {a}" if a in _declared() else None
+    found = [_overlap_of_parts(p, q) for p in _parts(min(a, b)) for q in _parts(max(a, b))]
+    return "; ".join(dict.fromkeys(text for text in found if text)) or None
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    dataset = _declared().get(name)
+    return dataset.composed_of or (name,) if dataset else ()
+
+
+def _overlap_of_parts(p: str, q: str) -> str | None:
+    dataset = _declared()[p]
+    return f"all {dataset.images} pictures of {p} are in both" if p == q else dataset.overlaps.get(q)
+
+
+@cache
+def _declared() -> dict[str, Dataset]:
+    """datasets.toml, each overlap entered under both of its sets."""
+    tables: dict[str, dict[str, Any]] = tomllib.loads((_HERE / "datasets.toml").read_text("utf-8"))
+    overlaps: dict[str, dict[str, str]] = {name: {} for name in tables}
+    for name, table in tables.items():
+        for other, text in table.pop("overlaps", {}).items():
+            overlaps[name][other] = overlaps[other][name] = text
+    return {name: _from_table(name, table, overlaps[name]) for name, table in tables.items()}
+
+
+def _from_table(name: str, table: dict[str, Any], overlaps: dict[str, str]) -> Dataset:
+    lists = {key: tuple(value) for key, value in table.items() if isinstance(value, list)}
+    return Dataset(name=name, overlaps=overlaps, **{**table, **lists})
+
+
+@cache
+def _declared_entries(name: str) -> tuple[ImageEntry, ...]:
+    dataset = _declared()[name]
+    if dataset.composed_of:
+        return _in_order(entry for part in dataset.composed_of for entry in _declared_entries(part))
+    with (_HERE / "files" / f"{name}.csv").open(newline="", encoding="utf-8") as opened:
+        return _in_order(_from_row(dataset, row) for row in csv.DictReader(opened))
+
+
+def _from_row(dataset: Dataset, row: dict[str, str]) -> ImageEntry:
+    return ImageEntry(
+        name=row["name"],
+        dataset=dataset.name,
+        width=int(row["width"]),
+        height=int(row["height"]),
+        channels=int(row["channels"]),
+        bytes=int(row["bytes"]),
+        sha256=row["sha256"],
+        pixels_sha256=row["pixels_sha256"],
+        url=dataset.url and dataset.url + row["name"],
+    )
+
+
+def _in_order(entries: Iterable[ImageEntry]) -> tuple[ImageEntry, ...]:
+    return tuple(sorted(entries, key=lambda entry: _natural(entry.name)))
+
+
+def _natural(name: str) -> tuple[list[str | int], str]:
+    """Sort key: numbers as numbers, letters whatever their case, then the name itself."""
+    parts = re.split(r"([0-9]+)", name)  # text and numbers take turns, so that like meets like
+    return [int(part) if i % 2 else part.casefold() for i, part in enumerate(parts)], name
+
+
+# --- a folder ------------------------------------------------------------------------------------------
+
+
+def _folder(asked: str) -> Dataset:
+    folder = Path(asked).expanduser()
+    try:
+        files = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
+    except FileNotFoundError:
+        raise DataError(f"There is no folder '{asked}'. Data sets known by name: {', '.join(names())}.") from None
+    except NotADirectoryError:
+        raise DataError(f"'{asked}' is a file. Give the folder that holds the images.") from None
+    except OSError as error:
+        raise DataError(f"The folder '{asked}' cannot be read ({error.strerror}).") from None
+    images = [path for path in files if path.suffix.lower() in EXTENSIONS]
+    if not images:
+        raise DataError(
+            f"The folder '{asked}' holds no images ({len(files)} other files; its folders are not searched). "
+            f"Looked for {', '.join(EXTENSIONS)}."
+        )
+    location = folder.resolve()
+    name = location.name or "root"
+    name = f"./{name}" if name in _declared() else name  # never mistaken for the set that is known by it
+    entries = _in_order(_from_file(path, name) for path in images)
+    channels = tuple(sorted({entry.channels for entry in entries if entry.channels}))
+    return Dataset(
+        name, f"images of {asked}", "folder", "yours", len(entries), channels, location=str(location), found=entries
+    )
+
+
+def _from_file(path: Path, dataset: str) -> ImageEntry:
+    from data.decode import header
+
+    width, height, channels = header(path) or (None, None, None)
+    return ImageEntry(path.name, dataset, width, height, channels, path.stat().st_size, path=path.absolute())
+
+
+# --- reading ---------------------------------------------------------------------------------------------
+
+
+def read(dataset: Dataset, entry: ImageEntry) -> CleanImage:
+    """Read one image; a known one is fetched first if it is not in the cache, and its checksum is verified.
+
+    Raises DataError, naming the file, if it cannot be had, is damaged, or cannot be converted to 8 bits.
+    """
+    from data.colour import to_unit
+    from data.decode import decode
+
+    pixels, note = decode(_locate(dataset, entry))
+    if dataset.embedded:
+        pixels = _crop_and_gray(pixels, dataset)
+    sha256 = hashlib.sha256(pixels.tobytes()).hexdigest()
+    if entry.pixels_sha256 not in ("", sha256):  # JPEG leaves the last bit to the decoder
+        note = "; ".join(filter(None, (note, "decoded to other pixels than those declared (another decoder)")))
+    return CleanImage(to_unit(pixels), sha256, note)
+
+
+def _locate(dataset: Dataset, entry: ImageEntry) -> Path:
+    from data.download import fetch
+
+    if entry.path:
+        return entry.path
+    if dataset.embedded:
+        return _embedded(dataset, entry)
+    file = entry.file
+    return fetch(file.kind, file.group, file.name, file.url, sha256=file.sha256, size=file.size)
+
+
+def _embedded(dataset: Dataset, entry: ImageEntry) -> Path:
+    from importlib.util import find_spec
+
+    spec = find_spec(dataset.embedded)
+    folders = spec.submodule_search_locations if spec else None
+    for folder in folders or ():
+        path = Path(folder) / "data" / entry.name
+        if path.is_file():
+            if problem := RemoteFile("datasets", dataset.name, entry.name, "", sha256=entry.sha256).problem(path):
+                raise DataError(
+                    f"{path} is not the file that '{dataset.name}' means: {problem}. Reinstall scikit-image."
+                )
+            return path
+    raise DataError(f"'{dataset.name}' needs {entry.name} from the data folder of {dataset.embedded}. Reinstall it.")
+
+
+def _crop_and_gray(pixels: NDArray[np.uint8], dataset: Dataset) -> NDArray[np.uint8]:
+    """The centre square, `dataset.crop` pixels wide, in gray if the set is: (H, W, C) to (crop, crop, 1 or 3)."""
+    from data.colour import rgb2gray
+
+    top, left = ((side - dataset.crop) // 2 for side in pixels.shape[:2])
+    square = pixels[top : top + dataset.crop, left : left + dataset.crop]
+    return rgb2gray(square)[..., None] if dataset.channels == (1,) and square.shape[2] == 3 else square
+
+
+# --- the whole of a set ------------------------------------------------------------------------------------
+
+
+def fetch_all(dataset: Dataset, progress: Callable[[int, int, int], None] | None = None) -> tuple[Path, ...]:
+    """Fetch every file of a set and check it; files already cached are only checked.
+
+    progress  called after each file with (files done, files in all, bytes done)
+    Answer    the paths, in the order of `entries`; none for a folder or an embedded set, which need no fetching
+    """
+    from data import download
+
+    return download.fetch_all([entry.file for entry in dataset.entries if entry.url], progress)
+
+
+def verify(dataset: Dataset) -> dict[str, FileState]:
+    """Name of each image -> "ok", "missing" or "damaged", by the checksums of the cached files. Fetches nothing.
+
+    An embedded set is looked for in its package; of a folder, it is tried whether each image can be decoded.
+    """
+    from data import download
+
+    if dataset.embedded or dataset.role == "folder":
+        return {entry.name: _local_state(dataset, entry) for entry in dataset.entries}
+    files = {entry.name: entry.file for entry in dataset.entries}
+    states = download.verify(files.values())
+    return {name: states[file] for name, file in files.items()}
+
+
+def _local_state(dataset: Dataset, entry: ImageEntry) -> FileState:
+    try:
+        read(dataset, entry)
+    except DataError:
+        return "damaged" if not entry.path or entry.path.exists() else "missing"
+    return "ok"
