@@ -33,10 +33,13 @@ StoreOption = Annotated[Path, typer.Option("--store", help="File that holds the 
 FormatOption = Annotated[str, typer.Option("--format", help="text, markdown, latex, csv or html.")]
 
 
-def main() -> None:
-    """Entry point: expected failures become one line and exit status 2."""
+def main(words: list[str] | None = None) -> None:
+    """Entry point: expected failures become one line and exit status 2.
+
+    words  the command line without the program's name; None: this process's own
+    """
     try:
-        app()
+        app(words, prog_name="bench")
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         sys.exit(2)
@@ -102,6 +105,7 @@ def run(
         timed=jobs == 1,
         readings=readings,
     )
+    limits = Limits(time_limit, memory_limit)
     plan = make_plan(request, fetch_weights=not dry_run)
     with Store(store) as records:
         if dry_run:
@@ -114,7 +118,7 @@ def run(
                 force=force,
                 retry_failed=retry_failed,
                 jobs=jobs,
-                limits=Limits(time_limit, memory_limit),
+                limits=limits,
                 progress=progress,
             )
     print(outcome.table(format))
@@ -135,6 +139,8 @@ def _print_remarks(outcome: Outcome) -> None:
         print(f"not measured: {dataset}/{image}: {reason}", file=sys.stderr)
     for note in outcome.plan.notes:
         print(f"note: {note}", file=sys.stderr)
+    for note in _input_note(outcome):
+        print(f"warning: {note}", file=sys.stderr)
     known = len(outcome.records) - outcome.n_measured
     if known:
         print(
@@ -143,6 +149,20 @@ def _print_remarks(outcome: Outcome) -> None:
         )
     if any(record.reason for record in outcome.records if record.status == "failed") and known:
         print("Failures are not tried again unless asked for with --retry-failed.", file=sys.stderr)
+
+
+def _input_note(outcome: Outcome) -> list[str]:
+    """A line if restorers were shown other pixels than on other machines."""
+    from bench.fingerprints import differing
+
+    other = differing(outcome.records)
+    if not other:
+        return []
+    first = other[0]
+    return [
+        f"{len(other)} degraded images differ from data/fingerprints.toml, {first.dataset}/{first.image} among them:"
+        " these figures are not comparable to other machines' in the last digits."
+    ]
 
 
 def _print_plan(plan: Plan, standing: Standing, records: Store) -> None:

@@ -233,7 +233,7 @@ def _read_row(
         yield from _read_cell(cell, {**who, "column": head}, {**words, **column}, f"{where}, column {head}")
 
 
-def _read_cell(cell: str, who: dict[str, str], words: dict[str, Any], where: str) -> Iterator[Entry]:
+def _read_cell(cell: str, who: dict[str, Any], words: dict[str, Any], where: str) -> Iterator[Entry]:
     if "metric" not in words:
         raise PaperError(f"{where}: 'metric' is missing.")
     metrics = words["metric"].split("/")
@@ -245,7 +245,7 @@ def _read_cell(cell: str, who: dict[str, str], words: dict[str, Any], where: str
             yield _entry(part, who, {**words, "metric": metric}, where)
 
 
-def _entry(printed: str, who: dict[str, str], words: dict[str, Any], where: str) -> Entry:
+def _entry(printed: str, who: dict[str, Any], words: dict[str, Any], where: str) -> Entry:
     if words["metric"] not in METRICS:
         raise PaperError(f"{where}: {unknown('metric', words['metric'], METRICS)}")
     if words.setdefault("task", "") not in {*TASKS, ""}:
@@ -340,12 +340,10 @@ class Conflict:
         """What the notes on these figures say, or "" where nobody has looked yet."""
         return "; ".join(dict.fromkeys(entry.note for entry in self.entries if entry.note))
 
-    def row(self) -> tuple[str, str, str, str]:
-        """Kind, where, what, note: one line of a table under `CONFLICT_HEADERS`."""
-        return self.kind, "\n".join(entry.place for entry in self.entries), self.says, self.explained
+    def __str__(self) -> str:
+        places = "".join(f"\n    {entry.printed:<8} {entry.place}" for entry in self.entries)
+        return f"{self.kind}: {self.entries[0].setting}, {self.says}{places}\n    note: {self.explained or 'none'}"
 
-
-CONFLICT_HEADERS = ("kind", "where", "what", "note")
 
 PLACE = ("paper", "table", "part")
 SETTING = ("task", "dataset", "image", "level", "channels", "variant")
@@ -433,9 +431,10 @@ def _ssim_out_of_step(entries: Sequence[Entry]) -> Iterator[Conflict]:
         for low, high in pairwise(both):
             rise = high["ssim"].value - low["ssim"].value
             step = high["psnr_db"].value - low["psnr_db"].value
-            if not -0.005 <= rise <= 0.02 + 0.05 * step:
+            if rise > 0.02 + 0.05 * step or (step >= 0.2 and rise < -0.005):
                 says = f"SSIM {low['ssim'].printed} and {high['ssim'].printed} at {low['psnr_db'].printed} and "
-                yield Conflict("ssim", (low["ssim"], high["ssim"]), f"{says}{high['psnr_db'].printed} dB")
+                figures = (low["ssim"], high["ssim"], low["psnr_db"], high["psnr_db"])
+                yield Conflict("ssim", figures, f"{says}{high['psnr_db'].printed} dB")
 
 
 def _quality(entries: Iterable[Entry]) -> Iterator[Entry]:
@@ -445,6 +444,19 @@ def _quality(entries: Iterable[Entry]) -> Iterator[Entry]:
 # --- the verdict ---------------------------------------------------------------------------------------
 
 REPRODUCED, OFF, OURS, NOT_MEASURED = "reproduced", "off", "ours", "not measured"
+HEADERS = ("table", "method", "setting", "metric", "measured", "published", "difference", "verdict", "weights", "why")
+RECORD_COLUMNS = {
+    "restorer",
+    "weights",
+    "task",
+    "level",
+    "channels",
+    "dataset",
+    "image",
+    "protocol",
+    "status",
+    *QUALITY,
+}
 
 
 @dataclass(frozen=True)
@@ -476,19 +488,6 @@ class Comparison:
     protocol: str
     verdicts: tuple[Verdict, ...]
 
-    HEADERS = (
-        "table",
-        "method",
-        "setting",
-        "metric",
-        "measured",
-        "published",
-        "difference",
-        "verdict",
-        "weights",
-        "why",
-    )
-
     def counts(self) -> dict[str, int]:
         """How many figures got each verdict."""
         found = Counter(verdict.verdict for verdict in self.verdicts)
@@ -516,13 +515,13 @@ class Comparison:
         failure = "" if self.compared else "; nothing was compared, which counts as failure"
         return f"{self.paper} under {self.protocol}: {self.compared} compared, {told}{failure}"
 
-    def rows(self, *, everything: bool = False) -> list[tuple[str, ...]]:
-        """One line a figure under `HEADERS`: the measured ones, or `everything`."""
+    def rows(self, *, everything: bool = False) -> tuple[list[str], list[list[str]]]:
+        """Headers, and one line a figure: the measured ones, or `everything`."""
         shown = (v for v in self.verdicts if everything or v.verdict != NOT_MEASURED)
-        return [_row(verdict) for verdict in shown]
+        return list(HEADERS), [_row(verdict) for verdict in shown]
 
 
-def _row(verdict: Verdict) -> tuple[str, ...]:
+def _row(verdict: Verdict) -> list[str]:
     entry, measured, difference = verdict.entry, verdict.measured, verdict.difference
     digits = _decimals(entry)
     table = f"{entry.table} ({entry.part})" if entry.part else entry.table
@@ -530,7 +529,7 @@ def _row(verdict: Verdict) -> tuple[str, ...]:
     if measured is not None and difference is not None:
         figures = (f"{measured:.{digits}f}", entry.printed, f"{difference:+.{digits}f}")
     why = verdict.why or (entry.because if verdict.verdict == REPRODUCED and difference else entry.note)
-    return (table, entry.method, entry.setting, entry.metric, *figures, verdict.verdict, verdict.weights, why)
+    return [table, entry.method, entry.setting, entry.metric, *figures, verdict.verdict, verdict.weights, why]
 
 
 def _decimals(entry: Entry) -> int:
@@ -548,28 +547,41 @@ def compare(
     records: pd.DataFrame,
     tolerance: float | None = None,
     protocol: str = "standard-v1",
-    *,
-    images_in: Callable[[str], int | None],
+    images_in: Callable[[str], int | None] | None = None,
 ) -> Comparison:
     """Hold the records (one row per measured image, the columns of DESIGN.md) against the paper.
 
     tolerance  of PSNR in dB, instead of the paper file's
-    images_in  data set's name -> how many images it has, or None if we have no such set
+    images_in  data set's name -> how many images it has, None if we have no such set; default: the data room's
     """
-    ours = records[records["protocol"] == protocol]
-    ours = ours.assign(level=ours["level"].map(format_level))
-    bench = _Bench(ours, images_in)
-    limits = (
-        entry if tolerance is None or entry.metric != "psnr_db" else replace(entry, tolerance=tolerance)
-        for entry in paper.entries
-    )
-    return Comparison(paper.name, protocol, tuple(bench.verdict(entry) for entry in limits))
+    if missing := RECORD_COLUMNS - set(records.columns):
+        raise PaperError(f"The records have no column '{min(missing)}', which comparing needs.")
+    bench = _Bench(records[records["protocol"] == protocol], images_in or _images_in)
+    entries = paper.entries
+    if tolerance is not None:
+        entries = tuple(replace(e, tolerance=tolerance) if e.metric == "psnr_db" else e for e in entries)
+    return Comparison(paper.name, protocol, tuple(bench.verdict(entry) for entry in entries))
+
+
+def _images_in(dataset: str) -> int | None:
+    from data import datasets
+
+    return len(datasets.get(dataset)) if dataset in datasets.names() else None
+
+
+def _level_text(level: Level | None) -> str:
+    """One spelling for 25, 25.0 and "25" (records may come from a text file)."""
+    try:
+        return f"{float('nan' if level is None else level):g}"
+    except ValueError:
+        return str(level)
 
 
 class _Bench:
     """Our records under one protocol, by what the papers' figures are of."""
 
     def __init__(self, records: pd.DataFrame, images_in: Callable[[str], int | None]) -> None:
+        records = records.assign(level=records["level"].map(_level_text), weights=records["weights"].fillna(""))
         self.images_in = images_in
         self.restorers = set(records["restorer"])
         whole = ["restorer", "task", "channels"]
@@ -613,7 +625,7 @@ class _Bench:
         whole = (entry.restorer, entry.task, entry.channels)
         if entry.metric in SIZES:
             return self.networks.get(whole)
-        return self.cells.get((*whole, entry.dataset, format_level("" if entry.level is None else entry.level)))
+        return self.cells.get((*whole, entry.dataset, _level_text(entry.level)))
 
     def _quality(self, entry: Entry, rows: pd.DataFrame) -> tuple[float | None, str]:
         """Mean over repeats, then over the images: all of them, or the one asked for."""

@@ -15,7 +15,7 @@ from bench.protocol import Protocol
 from bench.registry import Choice
 from bench.store import quality_part
 from bench.task import Level, Setting, Task, format_level
-from bench.weights import Declaration, candidates, check_origin, out_of_reach, resolve
+from bench.weights import Declaration, check_origin, out_of_reach, resolve
 from data.datasets import Dataset, ImageEntry, overlap, read
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class _Picture:
 def make_plan(request: Request, *, fetch_weights: bool = True) -> Plan:
     """Expand the request.
 
-    fetch_weights  False (a dry run): do not download; cells whose weights are not here yet carry none
+    fetch_weights  False (a dry run): take the weights preferred as declared, without having them
     Raises RequestError if nothing is left to measure.
     """
     plan = Plan(request)
@@ -185,7 +185,7 @@ def _add(
         if reason is not None:
             plan.skips.append(Skip(choice, task.name, level, dataset.name, reason))
             continue
-        weights, declaration = _weights(choice, setting, fetch_weights)
+        weights, declaration = resolve(choice, setting, download=fetch_weights)
         _note_overlap(plan, choice, declaration, dataset)
         plan.cells += _cells(plan.request, choice, setting, weights, these)
 
@@ -201,12 +201,6 @@ def _why_not(
     if not pictures:
         return f"{task.name} needs colour images, {dataset.name} has none"
     return out_of_reach(choice, setting)
-
-
-def _weights(choice: Choice, setting: Setting, may_fetch: bool) -> tuple[WeightsFile | None, Declaration | None]:
-    if may_fetch:
-        return resolve(choice, setting)
-    return None, next(iter(candidates(choice, setting)), None)
 
 
 def _note_overlap(plan: Plan, choice: Choice, declaration: Declaration | None, dataset: Dataset) -> None:

@@ -201,6 +201,10 @@ def _measure_all(
             station.close()
 
 
+Restorer = tuple[str, str, str, int]
+"""what a worker holds: the class's target, the variant, the device, the threads"""
+
+
 @dataclass
 class Station:
     """Measures cells one after the other in a worker process, which it replaces when the restorer changes or dies."""
@@ -208,7 +212,7 @@ class Station:
     limits: Limits
     readings: int | None
     worker: Worker | None = None
-    loaded: tuple[str, str, str, int] | None = None
+    loaded: Restorer | None = None
     prepared: tuple[Setting, WeightsFile | None] | None = None
     hopeless: dict[Any, Failure | Unable] = field(default_factory=dict)
     """what could not be loaded or prepared, so that it is tried once and not for every image"""
@@ -244,24 +248,26 @@ class Station:
     def _ready(self, cell: Cell) -> Failure | Unable | None:
         """Have the cell's restorer loaded and prepared; what prevents it, if anything does."""
         wanted = (cell.choice.card.target, cell.choice.variant, cell.device, cell.threads)
+        setting = (cell.setting, cell.weights)
+        hopeless = self.hopeless.get(wanted) or self.hopeless.get((wanted, setting))
+        if hopeless is not None:
+            return hopeless
         if self.worker is None or not self.worker.alive or self.loaded != wanted:
-            failure = self.hopeless.get(wanted) or self._load(cell, wanted)
+            failure = self._load(cell, wanted)
             if failure is not None:
                 return failure
-        setting = (cell.setting, cell.weights)
-        if self.prepared == setting:
-            return None
-        failure = self.hopeless.get((wanted, setting))
-        if failure is None:
-            self.prepared = None
-            answer = self._ask(Prepare(*setting))
-            if isinstance(answer, (Failure, Unable)):
-                self.hopeless[wanted, setting] = answer
-                return answer
-            self.prepared = setting
-        return failure
+        return None if self.prepared == setting else self._prepare(wanted, setting)
 
-    def _load(self, cell: Cell, wanted: tuple[str, str, str, int]) -> Failure | None:
+    def _prepare(self, wanted: Restorer, setting: tuple[Setting, WeightsFile | None]) -> Failure | Unable | None:
+        self.prepared = None
+        answer = self._ask(Prepare(*setting))
+        if isinstance(answer, (Failure, Unable)):
+            self.hopeless[wanted, setting] = answer
+            return answer
+        self.prepared = setting
+        return None
+
+    def _load(self, cell: Cell, wanted: Restorer) -> Failure | None:
         self.close()
         self.prepared = None
         self.loaded = wanted

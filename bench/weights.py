@@ -52,6 +52,8 @@ __all__ = [
     "state",
 ]
 
+NO_WEIGHTS = "give it a file (name@FILE), declare some in a weights.toml beside it, or set needs_weights = False"
+
 ORIGIN = {"authors": "published", "us": "ours"}
 
 
@@ -181,8 +183,10 @@ def out_of_reach(choice: Choice, setting: Setting) -> str | None:
     """Why no weights serve the setting, with the levels that some serve; None if weights do, or none are needed."""
     card = choice.card
     declared = _declared_for(card)
-    if not declared or choice.weights not in ("", *ORIGIN.values()) or candidates(choice, setting):
+    if choice.weights not in ("", *ORIGIN.values()) or candidates(choice, setting):
         return None
+    if not declared:
+        return f"{card.name} needs weights and declares none: {NO_WEIGHTS}" if card.needs_weights else None
     kind = "gray" if setting.channels == 1 else "colour"
     levels = _levels_in_words([d for d in declared if _asked_for(choice, d)], setting)
     origin = f"{choice.weights} " if choice.weights else ""
@@ -217,9 +221,12 @@ def fetch(declaration: Declaration) -> WeightsFile:
     return WeightsFile(path, declaration.label, found, declaration.loader)
 
 
-def resolve(choice: Choice, setting: Setting) -> tuple[WeightsFile | None, Declaration | None]:
+def resolve(
+    choice: Choice, setting: Setting, *, download: bool = True
+) -> tuple[WeightsFile | None, Declaration | None]:
     """The first weights that can be had for the setting, and their declaration; (None, None) if none are declared.
 
+    download  False: the first as declared, whether they can be had or not
     Raises WeightsError if there are some and none can be had.
     """
     from bench.restorer import WeightsFile
@@ -230,12 +237,19 @@ def resolve(choice: Choice, setting: Setting) -> tuple[WeightsFile | None, Decla
     errors = []
     for declaration in candidates(choice, setting):
         try:
-            return fetch(declaration), declaration
+            return fetch(declaration) if download else _as_declared(declaration), declaration
         except (DataError, WeightsError) as error:
             errors.append(str(error))
     if errors:
         raise WeightsError(" ".join(errors))
     return None, None
+
+
+def _as_declared(declaration: Declaration) -> WeightsFile:
+    from bench.restorer import WeightsFile
+
+    path = declaration.path or declaration.remote.cached
+    return WeightsFile(path, declaration.label, declaration.sha256 or "", declaration.loader)
 
 
 def all_declarations() -> list[Declaration]:

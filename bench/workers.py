@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from bench._messages import Failure, Load
+from bench.errors import RequestError
 from bench.measure.memory import resident_mib
 
 __all__ = ["Limits", "Worker"]
@@ -32,6 +33,11 @@ class Limits:
 
     seconds: float = 600.0
     memory_mib: float | None = None
+
+    def __post_init__(self) -> None:
+        for option, value in (("--time-limit", self.seconds), ("--memory-limit", self.memory_mib)):
+            if value is not None and not value > 0:
+                raise RequestError(f"{option} {value:g}: expected a positive number.")
 
 
 class Worker:
@@ -95,9 +101,7 @@ class Worker:
         if limit is None:
             return ""
         resident = resident_mib(self._process.pid) or 0
-        return (
-            f"resident memory of {resident:.0f} MiB exceeded the limit of {limit:g} MiB" if resident > limit else ""
-        )
+        return f"its resident memory grew past the limit of {limit:g} MiB" if resident > limit else ""
 
     def _how_it_died(self) -> str:
         status = self._process.wait()

@@ -145,11 +145,11 @@ def names() -> tuple[str, ...]:
 def get(name_or_folder: str | Path) -> Dataset:
     """The data set of that name, or the images of that folder. Fetches and decodes nothing.
 
-    A known name wins over a folder of the same name; write ./name for the folder.
+    A known name wins over a folder of the same name; write ./name, or give a Path, for the folder.
     Raises DataError with the near miss, or naming a folder that is missing or holds no images.
     """
     asked = str(name_or_folder)
-    if asked in _declared():
+    if asked in _declared() and isinstance(name_or_folder, str):
         return _declared()[asked]
     looks_like_a_path = asked.startswith((".", "~")) or os.sep in asked or "/" in asked
     if looks_like_a_path or isinstance(name_or_folder, Path) or (asked and Path(asked).is_dir()):
@@ -254,7 +254,14 @@ def _folder(asked: str) -> Dataset:
     entries = _in_order(_from_file(path, name) for path in images)
     channels = tuple(sorted({entry.channels for entry in entries if entry.channels}))
     return Dataset(
-        name, f"images of {asked}", "folder", "yours", len(entries), channels, location=str(location), found=entries
+        name,
+        f"images of {location}",
+        "folder",
+        "yours",
+        len(entries),
+        channels,
+        location=str(location),
+        found=entries,
     )
 
 

@@ -97,7 +97,7 @@ def _contributions(n: int, factor: float) -> tuple[NDArray[np.intp], NDArray[np.
 
     The border is mirrored with the edge sample repeated; each row of weights sums to 1.
     """
-    n_out = math.ceil(n * factor - 1e-9)  # 1/3 of 9 is 3, whatever floating point makes of it
+    n_out = math.ceil(n * factor)
     shrink = min(factor, 1.0)
     width = 4 / shrink
     centre = (np.arange(n_out) + 0.5) / factor - 0.5  # of each output sample, on the axis of the input

@@ -60,16 +60,20 @@ class Malvar(Demosaicker):
     """Bilinear plus a correction by the Laplacian of the colour measured at the pixel; one linear 5x5 filter.
 
     Malvar, He, Cutler, "High-quality linear interpolation for demosaicing of Bayer-patterned color images",
-    ICASSP 2004, Fig. 2.
+    ICASSP 2004.
     """
 
     name = "malvar"
 
     GREEN = np.array([[0, 0, -2, 0, 0], [0, 0, 4, 0, 0], [-2, 4, 8, 4, -2], [0, 0, 4, 0, 0], [0, 0, -2, 0, 0]]) / 16
     # red at a green pixel between two reds of its row; the transpose between two of its column; blue alike
-    IN_ROW = np.array([[0, 0, 1, 0, 0], [0, -2, 0, -2, 0], [-2, 8, 10, 8, -2], [0, -2, 0, -2, 0], [0, 0, 1, 0, 0]]) / 16
+    IN_ROW = (
+        np.array([[0, 0, 1, 0, 0], [0, -2, 0, -2, 0], [-2, 8, 10, 8, -2], [0, -2, 0, -2, 0], [0, 0, 1, 0, 0]]) / 16
+    )
     # red at a blue pixel, blue at a red one
-    DIAGONAL = np.array([[0, 0, -3, 0, 0], [0, 4, 0, 4, 0], [-3, 0, 12, 0, -3], [0, 4, 0, 4, 0], [0, 0, -3, 0, 0]]) / 16
+    DIAGONAL = (
+        np.array([[0, 0, -3, 0, 0], [0, 4, 0, 4, 0], [-3, 0, 12, 0, -3], [0, 4, 0, 4, 0], [0, 0, -3, 0, 0]]) / 16
+    )
 
     def interpolate(self, y, R, G, B):
         in_row, in_column = convolve(y, self.IN_ROW), convolve(y, self.IN_ROW.T)
@@ -84,7 +88,7 @@ class Menon(Demosaicker):
     """DDFAPD: green along rows and along columns, the better of the two chosen pixel by pixel, then refined.
 
     Menon, Andriani, Calvagno, "Demosaicing with directional filtering and a posteriori decision", IEEE TIP 16(1),
-    2007: Sec. II-A (green), II-B (decision), II-C (red and blue), III (refining).
+    2007, with the refining step that its tables have.
     """
 
     name = "menon"
@@ -115,7 +119,7 @@ class Menon(Demosaicker):
 
     @staticmethod
     def _variation(c: np.ndarray, axis: int) -> np.ndarray:
-        """Sum over a 5x5 window of |c - c two pixels on| along `axis`, weighing 3 the pixel's own line (Fig. 4).
+        """Sum over a 5x5 window of |c - c two pixels on| along `axis`, weighing 3 the pixel's own line.
 
         c  colour differences (H, W), zero at green pixels
         """

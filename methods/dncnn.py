@@ -19,6 +19,7 @@ colour files all have 20.)
 from __future__ import annotations
 
 import copy
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,11 +81,17 @@ class Residual(nn.Module):
 
 
 def convolutions(channels: int, depth: int, width: int = 64) -> nn.Sequential:
-    """`depth` 3x3 convolutions with bias, ReLU between them; zero padding keeps the size (paper, Sec. III-A)."""
+    """`depth` 3x3 convolutions with bias, ReLU between them; zero padding keeps the size (paper, Sec. III-A).
+
+    Initialised as He et al. (ICCV 2015), like the authors' (Sec. IV-A).
+    """
     widths = [channels, *[width] * (depth - 1), channels]
     layers: list[nn.Module] = []
-    for n_in, n_out in zip(widths[:-1], widths[1:], strict=True):
-        layers += [nn.Conv2d(n_in, n_out, 3, padding=1), nn.ReLU()]
+    for n_in, n_out in pairwise(widths):
+        convolution = nn.Conv2d(n_in, n_out, 3, padding=1)
+        nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
+        nn.init.zeros_(convolution.bias)
+        layers += [convolution, nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,34 +16,36 @@ FORMATS = ("csv", "jsonl", "parquet")
 
 
 def write(frame: pd.DataFrame, format: str, output: Path | None) -> None:
-    """Write records as csv, jsonl (a JSON object a line) or parquet, to `output` or the standard output.
+    """Write records as csv, jsonl (a JSON object a line) or parquet, to `output` or (not parquet) standard output.
 
-    Raises RequestError for an unknown format, for parquet without pyarrow, or if the file cannot be written.
+    Raises RequestError for an unknown format, for parquet without a file or pyarrow, or if the file cannot be
+    written.
     """
-    content = _content(frame, format)
-    try:
-        if output is None:
-            sys.stdout.buffer.write(content)
-        else:
-            output.write_bytes(content)
-    except OSError as error:
-        raise RequestError(f"--output {output}: {error.strerror}.") from None
-
-
-def _content(frame: pd.DataFrame, format: str) -> bytes:
-    if format == "csv":
-        return frame.to_csv(index=False).encode()
-    if format == "jsonl":
-        return frame.to_json(orient="records", lines=True).encode()
+    if format not in FORMATS:
+        raise RequestError(unknown("export format", format, FORMATS))
     if format == "parquet":
-        return _parquet(frame)
-    raise RequestError(unknown("export format", format, FORMATS))
+        _write_parquet(frame, output)
+    elif output is None:
+        print(_text(frame, format), end="")
+    else:
+        try:
+            output.write_text(_text(frame, format), encoding="utf-8")
+        except OSError as error:
+            raise RequestError(f"--output {output}: {error.strerror}.") from None
 
 
-def _parquet(frame: pd.DataFrame) -> bytes:
-    stream = io.BytesIO()
+def _text(frame: pd.DataFrame, format: str) -> str:
+    text = frame.to_csv(index=False) if format == "csv" else frame.to_json(orient="records", lines=True)
+    assert isinstance(text, str)
+    return text
+
+
+def _write_parquet(frame: pd.DataFrame, output: Path | None) -> None:
+    if output is None:
+        raise RequestError("--format parquet is not text: name a file with --output.")
     try:  # a column holds one type there, and a level may be a number or a Bayer pattern
-        frame.astype({"level": str}).to_parquet(stream, index=False)
+        frame.astype({"level": str}).to_parquet(output, index=False)
     except ImportError:
         raise RequestError("--format parquet needs pyarrow (remedy: pip install pyarrow).") from None
-    return stream.getvalue()
+    except OSError as error:
+        raise RequestError(f"--output {output}: {error.strerror}.") from None

@@ -6,6 +6,7 @@ import hashlib
 import logging
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -142,7 +143,9 @@ class TestWhatIsChecked:
             f"it has {len(CONTENT)} bytes instead of 7"
         )
 
-    @pytest.mark.parametrize("name", ["../01.png", "/etc/passwd", "a/b.png", "..", ".", "", "a\\b", "a\0b", ".hidden"])
+    @pytest.mark.parametrize(
+        "name", ["../01.png", "/etc/passwd", "a/b.png", "..", ".", "", "a\\b", "a\0b", ".hidden"]
+    )
     def test_a_name_that_leads_out_of_its_folder_is_refused(self, name, cache):
         for place in (("datasets", "set0", name), ("datasets", name, "01.png"), (name, "set0", "01.png")):
             with pytest.raises(DataError, match="not a plain name"):
@@ -151,7 +154,9 @@ class TestWhatIsChecked:
 
 class TestWhatIsSaidWhenItFails:
     def test_offline_names_what_to_set(self):
-        with pytest.raises(DataError, match=r"datasets/set0/01.png is not in the cache .*BENCH_MIRROR.*BENCH_OFFLINE"):
+        with pytest.raises(
+            DataError, match=r"datasets/set0/01.png is not in the cache .*BENCH_MIRROR.*BENCH_OFFLINE"
+        ):
             fetch_it()
 
     def test_a_mirror_that_is_no_folder(self, tmp_path, monkeypatch):
@@ -165,7 +170,9 @@ class TestWhatIsSaidWhenItFails:
         assert server.requests["/original"] == 1
 
     def test_a_server_that_nobody_runs(self, server):
-        with pytest.raises(DataError, match=r"http://127.0.0.1:1/x cannot be fetched \(Failed to establish .*refused\)"):
+        with pytest.raises(
+            DataError, match=r"http://127.0.0.1:1/x cannot be fetched \(Failed to establish .*refused\)"
+        ):
             fetch_it("http://127.0.0.1:1/x")
 
     def test_a_server_that_forbids(self, server):
@@ -265,6 +272,20 @@ class TestManyFiles:
         with pytest.raises(DataError, match=r"many/3\.png .* refused"):
             fetch_all(files, threads=1)
         assert sorted(path.name for path in files_in(cache))[:3] == ["0.png", "1.png", "2.png"]
+
+    def test_are_not_begun_any_more_after_a_failure(self, files, monkeypatch):
+        begun = []
+
+        def first_fails_others_take_a_while(file, progress):
+            begun.append(file)
+            time.sleep(0 if file is files[0] else 0.05)
+            if file is files[0]:
+                raise DataError("the first")
+
+        monkeypatch.setattr(download, "_fetch", first_fails_others_take_a_while)
+        with pytest.raises(DataError, match="the first"):
+            fetch_all(files, threads=1)
+        assert len(begun) < len(files)
 
     def test_are_verified_in_the_cache_without_any_fetching(self, files, server, cache):
         fetch_all(files[:2])

@@ -1,0 +1,39 @@
+"""What several tests share: small pictures, a folder of them, a quiet environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+PLUGINS = Path(__file__).parent / "plugins"
+BAD = PLUGINS / "bad.py"
+
+
+@pytest.fixture(autouse=True)
+def _nothing_from_outside(request, monkeypatch, tmp_path_factory):
+    """Default tests see an empty cache, no mirror and no network, whatever the machine has set."""
+    if request.node.get_closest_marker("slow") is None and request.node.get_closest_marker("network") is None:
+        monkeypatch.setenv("BENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        monkeypatch.setenv("BENCH_OFFLINE", "1")
+        monkeypatch.delenv("BENCH_MIRROR", raising=False)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A folder `photos` of three small gray pictures, of 24x32, 24x32 and 17x19 pixels."""
+    from PIL import Image
+
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number, (height, width) in enumerate([(24, 32), (24, 32), (17, 19)], start=1):
+        Image.fromarray(picture(height, width, seed=number)).save(folder / f"{number}.png")
+    return folder
+
+
+def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """A smooth 8-bit gray picture with an edge, uint8 (H, W)."""
+    rows, columns = np.mgrid[:height, :width]
+    wave = 100 + 60 * np.sin(rows / (4 + seed)) + 40 * (columns > width // 2)
+    return wave.astype(np.uint8)

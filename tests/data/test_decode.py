@@ -1,0 +1,150 @@
+"""Image files of every kind: converted and said, or refused and said."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data.decode import decode, header
+from data.errors import DataError
+
+LEVELS = np.arange(0, 240, 2, dtype=np.uint8).reshape(10, 12)
+COLOURS = np.stack([LEVELS, LEVELS[::-1], LEVELS[:, ::-1]], axis=-1)
+OPAQUE = np.full_like(LEVELS, 255)
+
+
+def png(values, colour_type):
+    """A 16-bit PNG, which Pillow does not write in colour. values  (H, W, C)."""
+    height, width = values.shape[:2]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    chunks = {b"IHDR": struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0), b"IDAT": zlib.compress(rows)}
+    body = b"".join(
+        struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        for kind, content in {**chunks, b"IEND": b""}.items()
+    )
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".tiff", ".PNG"])
+@pytest.mark.parametrize("pixels", [LEVELS, COLOURS], ids=["gray", "colour"])
+def test_a_lossless_8_bit_file_gives_its_own_pixels_and_nothing_to_say(tmp_path, suffix, pixels):
+    path = tmp_path / f"image{suffix}"
+    Image.fromarray(pixels).save(path)
+    decoded, note = decode(path)
+    assert np.array_equal(decoded, pixels.reshape(10, 12, -1))
+    assert note == ""
+    assert header(path) == (12, 10, decoded.shape[2])
+
+
+@pytest.mark.parametrize(("suffix", "pixels"), [(".pgm", LEVELS), (".ppm", COLOURS), (".webp", COLOURS)])
+def test_so_do_the_rarer_formats(tmp_path, suffix, pixels):
+    path = tmp_path / f"image{suffix}"
+    Image.fromarray(pixels).save(path, **({"lossless": True} if suffix == ".webp" else {}))
+    assert np.array_equal(decode(path)[0], pixels.reshape(10, 12, -1))
+    assert decode(path)[1] == ""
+
+
+class TestConvertedAndSaid:
+    @pytest.mark.parametrize(("colour_type", "pixels"), [(0, LEVELS[..., None]), (2, COLOURS)])
+    def test_16_bits_of_a_png_keep_the_upper_8(self, tmp_path, colour_type, pixels):
+        path = tmp_path / "deep.png"
+        path.write_bytes(png(pixels.astype(np.uint16) * 256 + 200, colour_type))
+        decoded, note = decode(path)
+        assert np.array_equal(decoded, pixels)
+        assert note == "16 bits a channel reduced to the upper 8"
+        assert header(path) == (12, 10, pixels.shape[2])
+
+    @pytest.mark.parametrize(("kind", "pixels"), [("P5", LEVELS[..., None]), ("P6", COLOURS)])
+    def test_and_of_a_pgm_or_ppm(self, tmp_path, kind, pixels):
+        path = tmp_path / "deep.ppm"
+        path.write_bytes(f"{kind} 12 10 65535 ".encode() + (pixels.astype(">u2") * 257).tobytes())
+        decoded, note = decode(path)
+        assert np.array_equal(decoded, pixels)
+        assert note == "16 bits a channel reduced to the upper 8"
+
+    def test_and_of_a_tiff(self, tmp_path):
+        Image.fromarray(LEVELS.astype(np.uint16) * 256 + 200).save(tmp_path / "deep.tif")
+        decoded, note = decode(tmp_path / "deep.tif")
+        assert np.array_equal(decoded[..., 0], LEVELS)
+        assert "16 bits" in note
+
+    @pytest.mark.parametrize("channels", [(LEVELS, OPAQUE), (*np.moveaxis(COLOURS, -1, 0), OPAQUE)])
+    def test_an_opaque_alpha_channel_is_dropped(self, tmp_path, channels):
+        Image.fromarray(np.stack(channels, axis=-1)).save(tmp_path / "alpha.png")
+        decoded, note = decode(tmp_path / "alpha.png")
+        assert np.array_equal(decoded, np.stack(channels[:-1], axis=-1))
+        assert note == "alpha channel dropped (opaque)"
+        assert header(tmp_path / "alpha.png") == (12, 10, len(channels) - 1)
+
+    def test_a_palette_is_expanded(self, tmp_path):
+        paletted = Image.fromarray(COLOURS).quantize(8)
+        paletted.save(tmp_path / "palette.png")
+        decoded, note = decode(tmp_path / "palette.png")
+        assert np.array_equal(decoded, np.asarray(paletted.convert("RGB")))
+        assert note == "palette expanded to RGB"
+        assert header(tmp_path / "palette.png") == (12, 10, 3)
+
+    def test_black_and_white_becomes_gray(self, tmp_path):
+        Image.fromarray(LEVELS > 100).save(tmp_path / "bilevel.png")
+        decoded, note = decode(tmp_path / "bilevel.png")
+        assert np.array_equal(decoded[..., 0], np.where(LEVELS > 100, 255, 0))
+        assert note == "black and white as 0 and 255"
+
+    def test_a_camera_s_jpeg_with_previews_gives_the_picture(self, tmp_path):
+        first, preview = Image.fromarray(COLOURS), Image.fromarray(COLOURS[::2, ::2])
+        first.save(tmp_path / "camera.jpg", format="MPO", save_all=True, append_images=[preview])
+        decoded, note = decode(tmp_path / "camera.jpg")
+        assert decoded.shape == (10, 12, 3)
+        assert note == "first of several pictures"
+
+
+class TestRefusedAndSaid:
+    def refusal(self, path):
+        with pytest.raises(DataError) as refused:
+            decode(path)
+        assert str(path) in str(refused.value)
+        return str(refused.value)
+
+    @pytest.mark.parametrize("suffix", [".png", ".tif", ".webp"])
+    def test_real_transparency(self, tmp_path, suffix):
+        alpha = OPAQUE.copy()
+        alpha[3, 4] = 254
+        Image.fromarray(np.dstack([COLOURS, alpha])).save(tmp_path / f"image{suffix}")
+        assert "has transparent pixels" in self.refusal(tmp_path / f"image{suffix}")
+
+    def test_a_transparent_entry_of_a_palette(self, tmp_path):
+        Image.fromarray(COLOURS).quantize(8).save(tmp_path / "image.png", transparency=0)
+        assert "has transparent pixels" in self.refusal(tmp_path / "image.png")
+
+    def test_cmyk(self, tmp_path):
+        Image.fromarray(COLOURS).convert("CMYK").save(tmp_path / "print.jpg")
+        assert "CMYK" in self.refusal(tmp_path / "print.jpg")
+
+    @pytest.mark.parametrize(("dtype", "reason"), [(np.float32, "floating-point"), (np.int32, "32-bit")])
+    def test_values_of_unknown_range(self, tmp_path, dtype, reason):
+        Image.fromarray(LEVELS.astype(dtype)).save(tmp_path / "values.tif")
+        assert reason in self.refusal(tmp_path / "values.tif")
+
+    @pytest.mark.parametrize("suffix", [".tif", ".png", ".webp"])
+    def test_several_pages_or_frames(self, tmp_path, suffix):
+        frames = [Image.fromarray(COLOURS), Image.fromarray(COLOURS[::-1])]
+        frames[0].save(tmp_path / f"film{suffix}", save_all=True, append_images=frames[1:])
+        assert "several pictures" in self.refusal(tmp_path / f"film{suffix}")
+
+    @pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tif", ".webp", ".ppm"])
+    def test_a_file_cut_off_in_the_middle(self, tmp_path, suffix):
+        path = tmp_path / f"cut{suffix}"
+        Image.fromarray(np.kron(COLOURS, np.ones((9, 9, 1), np.uint8))).save(path)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        assert "cannot be read as an image" in self.refusal(path)
+
+    @pytest.mark.parametrize("content", [b"", b"not an image", b"\x89PNG\r\n\x1a\n"])
+    def test_what_is_no_image_at_all(self, tmp_path, content):
+        path = tmp_path / "broken.png"
+        path.write_bytes(content)
+        assert "Replace or remove it" in self.refusal(path)
+        assert header(path) is None

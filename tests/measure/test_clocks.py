@@ -1,0 +1,87 @@
+"""Clocks: warm, synchronised, and the median of what was read."""
+
+import pytest
+
+from bench.measure.clocks import CpuClock, CudaClock, Reading, summarise, take_readings
+
+
+class FakeCuda:
+    """A device that is 1 s behind: work is only done when someone waits for it."""
+
+    def __init__(self):
+        self.log = []
+        self.device_ms = 0.0
+
+    def synchronize(self):
+        self.log.append("synchronize")
+
+    def Event(self, enable_timing):  # noqa: N802
+        return FakeEvent(self)
+
+
+class FakeEvent:
+    def __init__(self, cuda):
+        self.cuda = cuda
+
+    def record(self):
+        self.cuda.log.append("record")
+        self.at = self.cuda.device_ms
+
+    def elapsed_time(self, other):
+        return other.at - self.at
+
+
+def test_the_cuda_clock_waits_before_and_after_and_reads_the_device():
+    cuda = FakeCuda()
+
+    def kernel():
+        cuda.log.append("kernel")
+        cuda.device_ms += 250.0
+        return "image"
+
+    value, reading = CudaClock(cuda).time(kernel)
+    assert value == "image"
+    assert cuda.log == ["synchronize", "record", "kernel", "record", "synchronize"]
+    assert reading.device_seconds == pytest.approx(0.25)
+
+
+def test_the_cpu_clock_returns_the_value_and_a_positive_time():
+    value, reading = CpuClock().time(lambda: sum(range(1000)))
+    assert value == 499500
+    assert reading.seconds > 0
+    assert reading.device_seconds is None
+
+
+class SteppingClock:
+    """Says that each call took the next of `seconds`."""
+
+    def __init__(self, *seconds):
+        self.seconds = list(seconds)
+
+    def time(self, f):
+        return f(), Reading(self.seconds.pop(0))
+
+
+def test_quick_calls_are_read_three_times():
+    assert len(take_readings(lambda: None, SteppingClock(*[0.01] * 9), None, None)) == 3
+
+
+def test_a_slow_call_is_read_once():
+    assert len(take_readings(lambda: None, SteppingClock(*[0.9] * 9), None, None)) == 1
+
+
+def test_a_reading_taken_already_counts():
+    assert take_readings(lambda: None, SteppingClock(), Reading(0.9), None) == [Reading(0.9)]
+
+
+def test_as_many_readings_as_asked_for():
+    assert len(take_readings(lambda: None, SteppingClock(*[0.9] * 9), Reading(0.9), 5)) == 5
+
+
+def test_the_summary_is_the_median_and_the_range():
+    timing = summarise([Reading(1.0, 0.5), Reading(5.0, 0.7), Reading(2.0, 0.6)])
+    assert timing == (2.0, 4.0, 0.6)
+
+
+def test_a_single_reading_has_no_spread():
+    assert summarise([Reading(1.0)]) == (1.0, None, None)

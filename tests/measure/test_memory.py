@@ -1,0 +1,28 @@
+"""Peak memory: of this call, not of an earlier one."""
+
+import os
+import sys
+
+import numpy as np
+import pytest
+
+from bench.measure.memory import peak_mib, reset_peak, resident_mib, return_free_memory
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="read from /proc")
+
+
+def peak_of(n_mib):
+    return_free_memory()
+    reset_peak("cpu")
+    np.ones((n_mib, 2**17)).sum()
+    return peak_mib("cpu")
+
+
+def test_the_peak_is_that_of_the_call_and_forgets_larger_ones():
+    large, small = peak_of(200), peak_of(20)
+    assert large - small == pytest.approx(180, abs=15)
+
+
+def test_resident_memory_of_a_process():
+    assert 5 < resident_mib(os.getpid()) < 100_000
+    assert resident_mib(2**22 + 1) is None

@@ -1,0 +1,163 @@
+"""DnCNN: the authors' file format, the network's size, and that running it fast changes nothing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from scipy.signal import correlate2d
+
+from bench.restorer import Observation, Setting, WeightsFile
+from methods.dncnn import DnCNN, Residual, convolutions, read_matconvnet
+
+GRAY_25 = Setting("denoise", 25.0, channels=1)
+
+
+def save_matconvnet(path: Path, layers: list[tuple[np.ndarray, np.ndarray]]) -> None:
+    """A SimpleNN as MATLAB saves it in HDF5: `net.layers`, conv and relu in turn, the last conv without relu.
+
+    layers  kernel in MATLAB's order (H, W, in, out) and bias (out,), one pair per convolution
+    """
+    with h5py.File(path, "w") as file:
+
+        def stored(name: str, value: np.ndarray) -> h5py.Reference:
+            return file.create_dataset(name, data=value).ref
+
+        references = []
+        for n, (kernel, bias) in enumerate(layers):
+            kernel = kernel[..., 0] if kernel.shape[-1] == 1 else kernel  # MATLAB has no last axis of size 1
+            weights = [stored(f"#refs#/kernel{n}", kernel.T), stored(f"#refs#/bias{n}", bias[:, None])]
+            conv, relu = (file.create_group(f"#refs#/{kind}{n}") for kind in ("conv", "relu"))
+            conv["type"] = np.array([[ord(c)] for c in "conv"], "u2")
+            relu["type"] = np.array([[ord(c)] for c in "relu"], "u2")
+            conv.create_dataset("weights", data=np.array(weights, dtype=h5py.ref_dtype)[:, None])
+            references += [conv.ref, relu.ref]
+        file["net/layers"] = np.array(references[:-1], dtype=h5py.ref_dtype)[:, None]
+
+
+def test_a_matlab_kernel_weighs_the_pixels_it_did_in_matlab(tmp_path):
+    rng = np.random.default_rng(0)
+    kernel = rng.normal(size=(3, 3, 1, 1)).astype(np.float32)  # not symmetric: an axis swapped or flipped would show
+    save_matconvnet(tmp_path / "net.mat", [(kernel, np.float32([0.25]))])
+    network = Residual(convolutions(channels=1, depth=1))
+    network.load_state_dict(read_matconvnet(tmp_path / "net.mat"))
+    y = rng.random((7, 9), dtype=np.float32)
+
+    with torch.inference_mode():
+        x_hat = network(torch.from_numpy(y)[None, None])[0, 0].numpy()
+
+    expected = y - (correlate2d(y, kernel[..., 0, 0], mode="same") + 0.25)
+    np.testing.assert_allclose(x_hat, expected, atol=1e-6)
+
+
+def test_every_layer_of_a_matlab_file_finds_its_place(tmp_path):
+    network = Residual(convolutions(channels=3, depth=4, width=5))
+    for parameter in network.parameters():
+        parameter.data.normal_()
+    state = network.state_dict()
+    kernels = [state[f"body.{i}.weight"].permute(2, 3, 1, 0).numpy() for i in (0, 2, 4, 6)]
+    biases = [state[f"body.{i}.bias"].numpy() for i in (0, 2, 4, 6)]
+    save_matconvnet(tmp_path / "net.mat", list(zip(kernels, biases, strict=True)))
+
+    read = read_matconvnet(tmp_path / "net.mat")
+
+    assert read.keys() == state.keys()
+    assert all(torch.equal(read[name], state[name]) for name in state)
+
+
+@pytest.mark.parametrize(
+    ("setting", "n_params"),
+    [
+        (GRAY_25, 555_137),
+        (Setting("denoise-blind", 25.0, 1), 665_921),
+        (Setting("deblock", 10.0, 1), 665_921),
+        (Setting("denoise", 25.0, 3), 668_227),
+        (Setting("denoise-blind", 25.0, 3), 668_227),
+    ],
+)
+def test_has_as_many_parameters_as_the_published_files(setting, n_params):
+    dncnn = DnCNN()
+    dncnn.prepare(setting, "cpu")
+    assert dncnn.n_params() == n_params
+
+
+def test_multiplications_per_pixel_are_the_weights_of_the_17_layers():
+    dncnn = DnCNN()
+    dncnn.prepare(GRAY_25, "cpu")
+    # 9 (1 x 64 + 15 x 64 x 64 + 64 x 1): every weight meets every pixel once
+    assert dncnn.macs_per_pixel(observed(13, 21)) == 554_112
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (7, 9), (37, 61)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_fast_network_answers_as_the_plain_one(shape, channels):
+    seen = observed(*shape, channels)
+    dncnn = DnCNN()
+    dncnn.prepare(Setting("denoise", 25.0, channels), "cpu")
+
+    x_hat = dncnn.restore(seen)
+
+    np.testing.assert_allclose(x_hat, plain_answer(dncnn, seen), rtol=0, atol=1e-5 * np.abs(x_hat).max())
+
+
+def test_bf16_is_near_the_plain_network_and_not_the_same():
+    seen = observed(37, 61)
+    dncnn = DnCNN("bf16")
+    dncnn.prepare(GRAY_25, "cpu")
+
+    x_hat, expected = dncnn.restore(seen), plain_answer(dncnn, seen)
+
+    error = np.abs(x_hat - expected).max() / np.abs(expected).max()
+    assert 1e-5 < error < 0.05  # 8 significant bits (4e-3), through 17 layers
+    assert x_hat.dtype == np.float32
+
+
+def test_super_resolution_starts_from_the_bicubic_enlargement():
+    low = observed(9, 8).image
+    dncnn = DnCNN()
+    dncnn.prepare(Setting("superres", 3.0, 1), "cpu")
+    for parameter in dncnn.plain.parameters():
+        parameter.zero_()  # the network predicts nothing: the answer is what it started from
+    dncnn.net = dncnn.compile(dncnn.plain, Setting("superres", 3.0, 1))
+    seen = Observation(low, "superres", scale=3)
+
+    assert np.array_equal(dncnn.restore(seen), seen.upscaled())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("variant", "psnr_db"), [("", 30.45), ("bf16", 30.43)])
+def test_reaches_the_figures_of_table_iii_on_set12(variant, psnr_db):
+    from PIL import Image
+
+    mirror = mirror_folder()
+    dncnn = DnCNN(variant, WeightsFile(mirror / "weights/dncnn/sigma_25.mat", "published", "", "matconvnet"))
+    dncnn.prepare(GRAY_25, "cpu")
+    errors = []
+    for file in sorted((mirror / "datasets/set12").glob("*.png")):
+        clean = np.asarray(Image.open(file), np.float32)[..., None] / 255
+        noise = np.random.default_rng(0).normal(0, 25 / 255, clean.shape)
+        x_hat = dncnn.restore(Observation((clean + noise).astype(np.float32), "denoise", sigma=25))
+        errors.append(np.mean((np.rint(255 * np.clip(x_hat, 0, 1)) - 255 * clean) ** 2))
+    assert len(errors) == 12
+    # the paper prints 30.44; the noise differs, which moves the mean of twelve images by about 0.01 dB
+    assert np.mean(10 * np.log10(255**2 / np.array(errors))) == pytest.approx(psnr_db, abs=0.015)
+
+
+def mirror_folder() -> Path:
+    if not os.environ.get("BENCH_MIRROR"):
+        pytest.skip("needs published weights: set BENCH_MIRROR to a mirror's folder")
+    return Path(os.environ["BENCH_MIRROR"])
+
+
+def plain_answer(dncnn: DnCNN, seen: Observation) -> np.ndarray:
+    with torch.inference_mode():
+        return dncnn.to_image(dncnn.plain(dncnn.to_tensor(seen.image)))
+
+
+def observed(height: int, width: int, channels: int = 1) -> Observation:
+    image = np.random.default_rng(0).random((height, width, channels), dtype=np.float32)
+    return Observation(image, "denoise", sigma=25.0)

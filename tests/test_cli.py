@@ -1,0 +1,177 @@
+"""The command line: one line for what will not do, status 2; tables and records for what does."""
+
+import contextlib
+import io
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from bench.cli import main
+
+from tests.conftest import BAD
+
+
+def bench(*words):
+    """What `bench word word …` prints, and its exit status; in this process, which saves a second a call."""
+    out, err, status = io.StringIO(), io.StringIO(), 0
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main([str(word) for word in words])
+        except SystemExit as exit:
+            status = exit.code or 0
+    return SimpleNamespace(returncode=status, stdout=out.getvalue(), stderr=err.getvalue())
+
+
+def refused(result):
+    """The one line of an error, the exit status being 2."""
+    assert result.returncode == 2
+    assert result.stdout == ""
+    [line] = result.stderr.splitlines()
+    return line
+
+
+@pytest.fixture
+def run(photos, tmp_path):
+    def run(*words, methods="noisy", datasets=photos, task="denoise"):
+        options = ("--methods", methods, "--datasets", datasets, "--task", task)
+        return bench("run", *options, "--store", tmp_path / "s.sqlite", *words)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("options", "words", "says"),
+    [
+        ({"methods": "nosiy"}, (), "No restorer named 'nosiy'. Did you mean 'noisy'?"),
+        ({"datasets": "bsd86"}, (), "No data set named 'bsd86'. Did you mean 'bsd68'?"),
+        ({"datasets": "./nowhere"}, (), "There is no folder './nowhere'"),
+        ({"task": "denois"}, (), "No task named 'denois'. Did you mean 'denoise'?"),
+        ({"task": "deblock"}, (), "Nothing to measure: noisy does not deblock"),
+        ({}, ("--sigma", "-1"), "--sigma -1: denoise takes a noise standard deviation from 0 to 255"),
+        ({}, ("--sigma", "abc"), "--sigma abc: denoise takes a noise standard deviation from 0 to 255"),
+        ({}, ("--sigma", "nan"), "--sigma nan: denoise takes"),
+        ({}, ("--sigma", "15,,25"), "--sigma : denoise takes"),
+        ({}, ("--quality", "10"), "--quality does not concern denoise."),
+        ({"methods": "jpeg", "task": "deblock"}, ("--quality", "10.5"), "--quality 10.5: deblock takes a JPEG quality"),
+        ({}, ("--protocol", "standard"), "No protocol named 'standard'. Did you mean 'standard-v1'?"),
+        ({}, ("--format", "markdwon"), "No table format named 'markdwon'. Did you mean 'markdown'?"),
+        ({}, ("--jobs", "0"), "--jobs 0: expected a whole number of at least 1."),
+        ({}, ("--repeats", "0"), "--repeats 0: expected"),
+        ({}, ("--time-limit", "0"), "--time-limit 0"),
+        ({}, ("--device", "tpu"), "--device tpu: expected cpu or cuda."),
+        ({"methods": "./no.py:Mine"}, (), "No file no.py"),
+        ({"methods": "dncnn@publishd"}, (), "after the @ stands 'published', 'ours' or a weights file"),
+        ({"methods": ","}, (), "--methods: nothing was named."),
+    ],
+    ids=lambda value: " ".join(map(str, value.values() if isinstance(value, dict) else value))[:40] or "-",
+)
+def test_bad_input_is_one_line_that_names_it(run, options, words, says):
+    assert says in refused(run(*words, **options))
+
+
+def test_an_empty_folder_is_named(run, tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert "empty' holds no images" in refused(run(datasets=empty))
+
+
+def test_a_store_that_is_not_ours_is_refused(photos, tmp_path):
+    other = tmp_path / "table.csv"
+    other.write_text("method,psnr\n" * 50)
+    result = bench("run", "--methods", "noisy", "--datasets", photos, "--store", other)
+    assert "table.csv is not a bench store" in refused(result)
+
+
+def test_a_broken_picture_is_named_and_the_rest_is_measured(run, photos):
+    (photos / "2.png").write_bytes(b"\x89PNG\r\n\x1a\nnot much more")
+    result = run("--sigma", "25")
+    assert result.returncode == 1
+    assert "noisy" in result.stdout
+    assert "not measured: photos/2.png" in result.stderr
+
+
+def test_pictures_that_had_to_be_converted_are_said(run, photos):
+    Image.fromarray(np.full((20, 20), 40_000, np.uint16)).save(photos / "deep.png")
+    Image.new("RGBA", (20, 20), (10, 20, 30, 255)).save(photos / "layered.png")
+    result = run("--sigma", "25")
+    assert result.returncode == 0
+    assert "photos/deep.png: 16 bits" in result.stderr
+    assert "photos/layered.png: " in result.stderr
+
+
+def test_a_dry_run_counts_and_measures_nothing(run, tmp_path):
+    result = run("--sigma", "15,25", "--dry-run")
+    assert "6 of 6 cells to measure" in result.stdout
+    run("--sigma", "15")
+    again = run("--sigma", "15,25", "--dry-run")
+    assert "3 of 6 cells to measure" in again.stdout
+
+
+def test_the_table_goes_to_standard_output_and_remarks_do_not(run):
+    first, second = run("--sigma", "25"), run("--sigma", "25")
+    assert first.stdout == second.stdout
+    assert "3 of 3 cells were in the store already" in second.stderr
+
+
+@pytest.mark.parametrize(
+    ("format", "has"),
+    [("markdown", "| noisy"), ("latex", r"\toprule"), ("html", "<table>"), ("csv", "noisy,"), ("text", "noisy ")],
+)
+def test_tables_in_every_format(run, tmp_path, format, has):
+    run("--sigma", "25")
+    result = bench("table", "--store", tmp_path / "s.sqlite", "--format", format)
+    assert has in result.stdout
+    assert "20." in result.stdout
+
+
+def test_records_are_exported_to_standard_output_or_a_file(run, tmp_path):
+    run("--sigma", "25")
+    store = tmp_path / "s.sqlite"
+    lines = bench("export", "--store", store, "--format", "jsonl").stdout.splitlines()
+    assert [json.loads(line)["image"] for line in lines] == ["1.png", "2.png", "3.png"]
+    bench("export", "--store", store, "--format", "csv", "--output", tmp_path / "out.csv")
+    assert list(pd.read_csv(tmp_path / "out.csv")["image"]) == ["1.png", "2.png", "3.png"]
+
+
+def test_records_can_be_selected(run, tmp_path):
+    run("--sigma", "15,25")
+    result = bench("export", "--store", tmp_path / "s.sqlite", "--select", "level == 15")
+    assert len(result.stdout.splitlines()) == 1 + 3
+    assert "--select level equals 15" in refused(
+        bench("export", "--store", tmp_path / "s.sqlite", "--select", "level equals 15")
+    )
+
+
+def test_a_store_that_is_not_there_is_named(tmp_path):
+    assert "There is no store" in refused(bench("table", "--store", tmp_path / "none.sqlite"))
+
+
+def test_a_check_names_what_is_broken(tmp_path):
+    result = bench("check", f"{BAD}:ChangesInput")
+    assert result.returncode == 1
+    assert "BROKEN  denoise sigma 25 gray: 37x61: changed the observation" in result.stdout
+
+
+def test_list_names_restorers_terms_and_sets():
+    words = " ".join(bench("list").stdout.split())
+    for expected in ("terms of bm3d: ", "non-commercial", "dncnn :bf16", "set12", "standard-v1"):
+        assert expected in words
+
+
+def test_weights_are_listed_and_verified():
+    assert "dncnn.gray-25" in bench("weights", "list").stdout
+    assert "missing" in bench("weights", "verify").stdout
+
+
+def test_an_unknown_weights_name_gets_the_near_miss():
+    assert "Did you mean 'dncnn'" in refused(bench("weights", "fetch", "dncn"))
+
+
+def test_doctor_says_what_the_machine_has():
+    result = bench("doctor")
+    assert "torch" in result.stdout
+    assert "BENCH_OFFLINE" in result.stdout
