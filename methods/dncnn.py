@@ -58,9 +58,8 @@ class DnCNN(TorchRestorer):
     def compile(self, network: nn.Module, setting: Setting) -> nn.Module:
         dtype = torch.bfloat16 if self.variant == "bf16" else torch.float32
         if self.device.type == "cpu":
-            return Residual(BandedConvolutions(network.body, dtype))
-        fast = Residual(copy.deepcopy(network.body).to(dtype), dtype)
-        return super().compile(fast, setting)
+            return Residual(BandedConvolutions(network.body, dtype), dtype)
+        return super().compile(Residual(copy.deepcopy(network.body).to(dtype), dtype), setting)
 
     def forward(self, y: Tensor, seen: Observation) -> Tensor:
         if seen.task == "superres":  # the network sharpens the bicubic enlargement (paper, Sec. III-E)
@@ -69,7 +68,11 @@ class DnCNN(TorchRestorer):
 
 
 class Residual(nn.Module):
-    """x = y - body(y): the body learns the noise, eq. (1) of the paper."""
+    """x = y - body(y): the body learns the noise, eq. (1) of the paper.
+
+    dtype  the body's. Where it is short, y is rounded before the subtraction too: the rounding error is one
+           more noise, which the body takes out again (in bf16 on set12 this halves the cost in dB)
+    """
 
     def __init__(self, body: nn.Module, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
@@ -77,7 +80,8 @@ class Residual(nn.Module):
         self.dtype = dtype
 
     def forward(self, y: Tensor) -> Tensor:
-        return y - self.body(y.to(self.dtype)).to(y.dtype)
+        y = y.to(self.dtype)
+        return y.float() - self.body(y).float()
 
 
 def convolutions(channels: int, depth: int, width: int = 64) -> nn.Sequential:
