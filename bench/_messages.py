@@ -58,11 +58,16 @@ class Failure:
 
 @dataclass(frozen=True)
 class Answer:
-    """The restored image, and the figures taken with it. changed_input: whether the observation was written to."""
+    """The restored image, and the figures taken with it.
+
+    seconds_restoring  spent in all calls of `restore` for this message, the warm-up included
+    changed_input      whether the observation was written to
+    """
 
     x_hat: Any
     timing: Timing | None
     peak_mib: float | None
     params: int
     macs_per_pixel: float | None
+    seconds_restoring: float
     changed_input: bool

@@ -21,7 +21,7 @@ import numpy as np
 
 from bench._messages import Answer, Failure, Load, Prepare, Ready, Restore, Unable
 from bench.answer import problem_with
-from bench.measure.clocks import Clock, Reading, Timing, clock_for, summarise, take_readings
+from bench.measure.clocks import Clock, clock_for, summarise, take_readings
 from bench.measure.memory import peak_mib, reset_peak, return_free_memory
 from bench.restorer import Restorer, WeightsFile
 
@@ -82,17 +82,23 @@ class Session:
         if problem is not None:
             raise BadAnswerError(problem)
         changed = not np.array_equal(seen.image, before)
-        timing = self._timing(message, call, first if is_warm else None)
+        # the first call on images of a shape is the warm-up: it is not a reading
+        readings = (
+            take_readings(call, self.clock, first if is_warm else None, message.readings) if message.timed else []
+        )
+        calls = readings if is_warm and readings else [first, *readings]
         self.warm.add(shape)
         if shape not in self.macs:
             self.macs[shape] = self.restorer.macs_per_pixel(seen)
-        return Answer(x_hat, timing, peak, self.restorer.n_params(), self.macs[shape], changed)
-
-    def _timing(self, message: Restore, call: Callable[[], Any], first: Reading | None) -> Timing | None:
-        """The first call on images of a shape is the warm-up: it is not a reading."""
-        if not message.timed:
-            return None
-        return summarise(take_readings(call, self.clock, first, message.readings))
+        return Answer(
+            x_hat,
+            timing=summarise(readings) if readings else None,
+            peak_mib=peak,
+            params=self.restorer.n_params(),
+            macs_per_pixel=self.macs[shape],
+            seconds_restoring=sum(reading.seconds for reading in calls),
+            changed_input=changed,
+        )
 
 
 def _seed() -> None:

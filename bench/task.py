@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import RequestError, unknown
+from data.degrade import BAYER_PATTERNS
 
 __all__ = ["TASKS", "Image", "Level", "Observation", "Setting", "Task", "format_level", "get_task", "parse_levels"]
 
@@ -125,8 +126,6 @@ def _between(low: float, high: float, *, whole: bool = False) -> Callable[[str],
 
     return accept
 
-
-BAYER_PATTERNS = ("RGGB", "BGGR", "GRBG", "GBRG")
 
 SIGMA = LevelKind("sigma", "a noise standard deviation from 0 to 255 (on the 0-255 scale)", _between(0, 255))
 QUALITY = LevelKind("quality", "a JPEG quality factor, a whole number from 1 to 100", _between(1, 100, whole=True))

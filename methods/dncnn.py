@@ -38,7 +38,9 @@ __all__ = ["DnCNN", "Residual", "convolutions", "read_matconvnet"]
 class DnCNN(TorchRestorer):
     """DnCNN with the authors' weights.
 
-    `dncnn:bf16` computes in bfloat16, which has 8 significant bits.
+    `dncnn:bf16` computes in bfloat16, which has 8 significant bits. At sigma 15, 25 and 50 it costs 0.007, 0.013
+    and 0.011 dB on set12 (0.003 to 0.008 dB on 24 images of bsd68), its answers lie 0.2 to 0.5 grey levels rms
+    from float32's, and on a CPU with AVX512-BF16 it takes half the time (tests/asv/dncnn_speed.py).
     """
 
     name = "dncnn"
@@ -71,7 +73,7 @@ class Residual(nn.Module):
     """x = y - body(y): the body learns the noise, eq. (1) of the paper.
 
     dtype  the body's. Where it is short, y is rounded before the subtraction too: the rounding error is one
-           more noise, which the body takes out again (in bf16 on set12 this halves the cost in dB)
+           more noise, which the body takes out again (in bf16 on set12 this saves 0.002 to 0.005 dB)
     """
 
     def __init__(self, body: nn.Module, dtype: torch.dtype = torch.float32) -> None:

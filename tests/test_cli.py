@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 from bench.cli import main
-
 from tests.conftest import BAD
 
 
@@ -56,7 +55,11 @@ def run(photos, tmp_path):
         ({}, ("--sigma", "nan"), "--sigma nan: denoise takes"),
         ({}, ("--sigma", "15,,25"), "--sigma : denoise takes"),
         ({}, ("--quality", "10"), "--quality does not concern denoise."),
-        ({"methods": "jpeg", "task": "deblock"}, ("--quality", "10.5"), "--quality 10.5: deblock takes a JPEG quality"),
+        (
+            {"methods": "jpeg", "task": "deblock"},
+            ("--quality", "10.5"),
+            "--quality 10.5: deblock takes a JPEG quality",
+        ),
         ({}, ("--protocol", "standard"), "No protocol named 'standard'. Did you mean 'standard-v1'?"),
         ({}, ("--format", "markdwon"), "No table format named 'markdwon'. Did you mean 'markdown'?"),
         ({}, ("--jobs", "0"), "--jobs 0: expected a whole number of at least 1."),

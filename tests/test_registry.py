@@ -76,7 +76,7 @@ def test_an_unknown_name_gets_the_near_miss_and_the_list():
 
 
 def test_an_unknown_variant_gets_the_known_ones(plugin):
-    with pytest.raises(RestorerError, match="no variant 'quick'. It has: fast"):
+    with pytest.raises(RestorerError, match=r"no variant 'quick'\. It has: fast"):
         choose(f"{plugin}:Mine:quick")
 
 
@@ -91,7 +91,7 @@ def test_a_class_without_a_name_is_told_what_to_write(plugin):
 
 
 def test_an_unknown_class_gets_the_near_miss(plugin):
-    with pytest.raises(RestorerError, match="No class named 'Mien'. Did you mean 'Mine'"):
+    with pytest.raises(RestorerError, match=r"No class named 'Mien'\. Did you mean 'Mine'"):
         choose(f"{plugin}:Mien")
 
 

@@ -87,9 +87,7 @@ def test_six_that_misbehave_cost_only_their_own_cells(photos):
     names = ["Raises", "AnswersNaN", "WrongShape", "Sleeps", "Exits", "Allocates"]
     for picture in ("2.png", "3.png"):
         (photos / picture).unlink()
-    outcome = run(
-        photos, ["noisy", *(f"{BAD}:{name}" for name in names)], time_limit=6, memory_limit=700
-    )
+    outcome = run(photos, ["noisy", *(f"{BAD}:{name}" for name in names)], time_limit=6, memory_limit=700)
     frame = outcome.frame().set_index("restorer")
     assert frame.loc["noisy", "psnr_db"] == pytest.approx(20.2, abs=0.6)
     assert (frame.drop("noisy")["status"] == "failed").all()
@@ -148,9 +146,7 @@ def test_nothing_left_to_measure_is_an_error_with_the_reasons(photos):
 def test_a_sigma_without_weights_is_skipped_with_those_that_there_are(photos):
     frame = run(photos, "noisy,dncnn", sigma=20).frame()
     reason = frame[frame["restorer"] == "dncnn"]["reason"].item()
-    assert reason == (
-        "dncnn has no weights for denoise sigma 20 gray; for denoise gray it has sigma 15, 25, 50"
-    )
+    assert reason == ("dncnn has no weights for denoise sigma 20 gray; for denoise gray it has sigma 15, 25, 50")
 
 
 SLOW = """

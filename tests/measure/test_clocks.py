@@ -15,7 +15,7 @@ class FakeCuda:
     def synchronize(self):
         self.log.append("synchronize")
 
-    def Event(self, enable_timing):  # noqa: N802
+    def Event(self, enable_timing):
         return FakeEvent(self)
 
 

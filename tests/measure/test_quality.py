@@ -27,9 +27,7 @@ def ssim_of_wang(x, y):
             mu_a, mu_b = (g * a).sum(), (g * b).sum()
             var_a, var_b = (g * (a - mu_a) ** 2).sum(), (g * (b - mu_b) ** 2).sum()
             cov = (g * (a - mu_a) * (b - mu_b)).sum()
-            values.append(
-                (2 * mu_a * mu_b + c1) * (2 * cov + c2) / ((mu_a**2 + mu_b**2 + c1) * (var_a + var_b + c2))
-            )
+            values.append((2 * mu_a * mu_b + c1) * (2 * cov + c2) / ((mu_a**2 + mu_b**2 + c1) * (var_a + var_b + c2)))
     return np.mean(values)
 
 

@@ -129,7 +129,7 @@ def test_super_resolution_starts_from_the_bicubic_enlargement():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("variant", "psnr_db"), [("", 30.45), ("bf16", 30.43)])
+@pytest.mark.parametrize(("variant", "psnr_db"), [("", 30.45), ("bf16", 30.44)])
 def test_reaches_the_figures_of_table_iii_on_set12(variant, psnr_db):
     from PIL import Image
 

@@ -1,0 +1,35 @@
+"""One contract, tried on every built-in restorer; learned ones untrained, so that nothing is downloaded."""
+
+import pytest
+
+from bench.contract import check
+from bench.registry import cards, choose
+from tests.conftest import BAD
+
+VARIANTS = [f"{card.name}:{variant}" for card in cards().values() for variant in card.variants]
+
+
+@pytest.mark.parametrize("name", [*cards(), *VARIANTS])
+def test_every_restorer_keeps_to_the_contract(name):
+    choice = choose(name)
+    if choice.card.missing:
+        pytest.skip(choice.card.unavailable)
+    findings = list(check(choice))
+    assert len(findings) > 5
+    assert not [finding for finding in findings if not finding.ok]
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("Raises", "ValueError: no convergence"),
+        ("AnswersNaN", "not finite"),
+        ("WrongShape", "answered with shape"),
+        ("Exits", "exited with status 3"),
+        ("ChangesInput", "changed the observation"),
+        ("Wavers", "answered differently when asked twice"),
+    ],
+)
+def test_the_contract_finds_what_is_broken(name, says):
+    broken = [finding.detail for finding in check(choose(f"{BAD}:{name}")) if not finding.ok]
+    assert any(says in detail for detail in broken)

@@ -1,0 +1,91 @@
+"""Tables: what is averaged over what, what is marked, and what never shares a table."""
+
+import numpy as np
+import pytest
+
+from bench.report.table import render
+from bench.store import frame_of
+
+
+def record(image, psnr_db=30.0, **figures):
+    return {
+        "restorer": "dncnn",
+        "weights": "published:sigma_25.mat",
+        "task": "denoise",
+        "level": 25.0,
+        "channels": 1,
+        "dataset": "set12",
+        "image": image,
+        "protocol": "standard-v1",
+        "repeat": 0,
+        "status": "ok",
+        "reason": "",
+        "psnr_db": psnr_db,
+        "ssim": 0.8,
+        "seconds": 0.5,
+        "params": 555137,
+        **figures,
+    }
+
+
+def table(*records, format="csv"):
+    return render(frame_of(records), format)
+
+
+def cells(text):
+    return [line.split(",") for line in text.splitlines()]
+
+
+def test_a_cell_is_the_mean_over_images():
+    headers, row = cells(table(record("1.png", 30.0), record("2.png", 31.0)))
+    assert headers[:2] == ["restorer", "set12 σ25"]
+    assert row[:2] == ["dncnn", "30.50 / 0.8000"]
+
+
+def test_a_mean_over_fewer_images_than_were_asked_for_says_so():
+    failed = record("2.png", None, ssim=None, status="failed", reason="ran out of luck")
+    text = table(record("1.png"), failed, format="text")
+    assert "30.00 / 0.8000 (1 of 2)" in text
+    assert "dncnn failed on set12/2.png: ran out of luck" in text
+
+
+def test_weights_are_named_by_who_trained_them():
+    headers, row = cells(table(record("1.png")))
+    assert row[headers.index("weights")] == "published"
+
+
+def test_ours_and_published_are_two_rows():
+    _, *rows = cells(table(record("1.png"), record("1.png", weights="ours:dncnn-gray-25.safetensors")))
+    assert [row[-1] for row in rows] == ["published", "ours"]
+
+
+def test_figures_under_different_protocols_never_share_a_table():
+    text = table(record("1.png"), record("1.png", protocol="groupsc-v1"), format="text")
+    assert text.count("PSNR in dB") == 2
+    assert "(standard-v1)" in text
+    assert "(groupsc-v1)" in text
+
+
+def test_a_timed_record_is_preferred_to_an_untimed_one_of_the_same_cell():
+    headers, row = cells(table(record("1.png", seconds=0.25), record("1.png", seconds=None)))
+    assert row[headers.index("s/image")] == "0.25"
+
+
+def test_a_mosaic_is_named_by_its_pattern():
+    headers, _ = cells(table(record("1.png", task="demosaick", level="RGGB", channels=3)))
+    assert headers[1] == "set12 RGGB"
+
+
+def test_ssim_that_is_not_a_number_is_left_out():
+    _, row = cells(table(record("1.png", ssim=np.nan)))
+    assert row[1] == "30.00"
+
+
+def test_what_was_skipped_stands_below():
+    skipped = record("", None, restorer="nlm", status="skipped", reason="nlm does not deblock")
+    assert "skipped: nlm does not deblock" in table(record("1.png"), skipped, format="text")
+
+
+@pytest.mark.parametrize(("format", "sigma"), [("latex", r"$\sigma$25"), ("markdown", "σ25"), ("html", "σ25")])
+def test_symbols_survive_in_every_format(format, sigma):
+    assert sigma in table(record("1.png"), format=format)
