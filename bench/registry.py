@@ -15,7 +15,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -150,7 +150,11 @@ def _import_file(path: Path) -> Any:
 
 
 def _installed(package: str) -> bool:
-    return importlib.util.find_spec(package.replace("-", "_")) is not None
+    try:
+        distribution(package)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 # --- reading declarations without importing -----------------------------------------------------------

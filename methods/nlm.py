@@ -21,7 +21,7 @@ class NonLocalMeans(Restorer):
     def restore(self, seen: Observation) -> Image:
         from skimage.restoration import denoise_nl_means
 
-        if seen.sigma == 0:  # h = 0 would divide by zero; there is nothing to remove
+        if seen.sigma == 0:  # there is nothing to remove, and no h to measure likeness by
             return seen.image.copy()
         s = seen.sigma / 255  # to the [0, 1] range of the image
         x_hat = denoise_nl_means(

@@ -25,9 +25,9 @@ class Wavelet(Restorer):
         from skimage.restoration import denoise_wavelet
 
         height, width, channels = seen.image.shape
-        levels = min(4, dwt_max_level(min(height, width), "haar"))
-        if levels == 0 or seen.sigma == 0:  # too small for one step of the transform, or nothing to remove
+        if seen.sigma == 0:  # BayesShrink would divide by zero; there is nothing to remove
             return seen.image.copy()
+        levels = min(4, dwt_max_level(min(height, width), "haar"))
         x_hat = np.zeros(seen.image.shape)
         # scikit-image's own cycle_spin asks for dask, and its arguments changed name in 0.26
         for shift in np.ndindex(4, 4):

@@ -116,6 +116,14 @@ def test_bf16_is_near_the_plain_network_and_not_the_same():
     assert x_hat.dtype == np.float32
 
 
+def test_a_picture_that_must_not_be_changed_is_not():
+    seen = observed(7, 9)
+    seen.image.setflags(write=False)
+    dncnn = DnCNN()
+    dncnn.prepare(GRAY_25, "cpu")
+    assert np.isfinite(dncnn.restore(seen)).all()
+
+
 def test_super_resolution_starts_from_the_bicubic_enlargement():
     low = observed(9, 8).image
     dncnn = DnCNN()
