@@ -48,7 +48,7 @@ def run(
     store      where records are kept; cells already there are not measured again unless `force`
     jobs       cells measured side by side; more than one measures quality only, no times
     threads    each restorer may use (default: all cores)
-    readings   timed calls per cell after the warm-up (default: three, fewer when they take over half a second)
+    readings   timed calls per cell after the warm-up (default: three, fewer when they take over a second)
     time_limit, memory_limit  per cell, in seconds and MiB of resident memory
 
     Raises bench.errors.BenchError for anything in the request that will not do.

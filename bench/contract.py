@@ -44,14 +44,16 @@ def check(choice: Choice, limits: Limits | None = None) -> Iterator[Finding]:
     load = Load(choice.card.target, choice.variant, "cpu")
     worker = Worker(load, 1, limits or Limits(60))
     try:
-        yield _finding("loads", worker.loaded)
-        if isinstance(worker.loaded, Failure):
+        loaded = worker.loaded()
+        yield _finding("loads", loaded)
+        if isinstance(loaded, Failure):
             return
         for task in (get_task(name) for name in sorted(set(choice.card.tasks) - unknown_tasks)):
             for channels in (task.channels,) if task.channels else (1, 3):
                 if not worker.alive:
                     worker.close()
                     worker = Worker(load, 1, limits or Limits(60))
+                    worker.loaded()
                 yield from _check_setting(worker, task, channels)
     finally:
         worker.close()

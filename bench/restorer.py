@@ -154,7 +154,7 @@ class TorchRestorer(Restorer):
         return sum(p.numel() for p in self.plain.parameters())
 
     def macs_per_pixel(self, seen: Observation) -> float | None:
-        """Counted while the plain network runs on the top left corner, 64 pixels wide and high at most.
+        """Counted while the plain network runs on the top left corner, 32 pixels wide and high at most.
 
         A network whose cost per pixel depends on the size of the image, or lies in what `count_macs` does not
         know, must override this.
@@ -163,8 +163,8 @@ class TorchRestorer(Restorer):
 
         corner = replace(
             seen,
-            image=seen.image[:64, :64],
-            mask=None if seen.mask is None else seen.mask[:64, :64],
+            image=seen.image[:32, :32],
+            mask=None if seen.mask is None else seen.mask[:32, :32],
         )
         fast, self.net = self.net, self.plain
         try:

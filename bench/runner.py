@@ -6,25 +6,20 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bench._messages import Answer, Failure, Load, Prepare, Restore, Unable
-from bench.environment import environment, with_device
-from bench.errors import DataError
-from bench.plan import Cell, Plan
+from bench.plan import Cell, Plan, Skip
+from bench.station import Station
 from bench.store import Record, Store, frame_of
-from bench.task import Image, Observation, Setting, get_task
-from bench.workers import Limits, Worker
-from data.datasets import fetch_all, read
-from data.degrade import fingerprint
+from bench.task import get_task
+from bench.workers import Limits
+from data.datasets import fetch_all
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from bench.restorer import WeightsFile
 
 __all__ = ["Outcome", "Progress", "Standing", "estimate_seconds", "look_up", "run"]
 
@@ -76,7 +71,7 @@ class Outcome:
         return [record for record in self.records if record.status == "failed"]
 
 
-def _skipped(skip: Any) -> Record:
+def _skipped(skip: Skip) -> Record:
     task = get_task(skip.task)
     return Record(
         restorer=skip.choice.name,
@@ -172,17 +167,23 @@ def _measure_all(
     """Measure `cells` at `jobs` stations; each takes the next cell when it is free."""
     waiting = deque(cells)
     done: queue.Queue[tuple[Cell, Record] | BaseException] = queue.Queue()
+    stop = threading.Event()
     stations = [Station(limits, readings) for _ in range(min(jobs, len(cells)))]
+
+    def take() -> Cell | None:
+        try:
+            return None if stop.is_set() else waiting.popleft()
+        except IndexError:
+            return None
 
     def work(station: Station) -> None:
         try:
-            while True:
-                try:
-                    cell = waiting.popleft()
-                except IndexError:
-                    return
+            cell = take()
+            while cell is not None and not stop.is_set():
                 progress.measuring(cell)
-                done.put((cell, station.measure(cell)))
+                upcoming = take()
+                done.put((cell, station.measure(cell, upcoming)))
+                cell = upcoming
         except BaseException as error:
             done.put(error)
 
@@ -196,129 +197,8 @@ def _measure_all(
                 raise result
             yield result
     finally:  # also when interrupted: no worker outlives the run
-        waiting.clear()
-        for station in stations:
+        stop.set()
+        for station, thread in zip(stations, threads, strict=True):
             station.close()
-
-
-Restorer = tuple[str, str, str, int]
-"""what a worker holds: the class's target, the variant, the device, the threads"""
-
-
-@dataclass
-class Station:
-    """Measures cells one after the other in a worker process, which it replaces when the restorer changes or dies."""
-
-    limits: Limits
-    readings: int | None
-    worker: Worker | None = None
-    loaded: Restorer | None = None
-    prepared: tuple[Setting, WeightsFile | None] | None = None
-    hopeless: dict[Any, Failure | Unable] = field(default_factory=dict)
-    """what could not be loaded or prepared, so that it is tried once and not for every image"""
-    device_name: str = ""
-
-    def measure(self, cell: Cell) -> Record:
-        """The record of a cell, whatever happens to the restorer."""
-        try:
-            clean, seen = self._degrade(cell)
-        except DataError as error:
-            return _record(cell, status="failed", reason=str(error))
-        given = fingerprint(seen.image)
-        answer = self._ready(cell) or self._ask(Restore(seen, cell.timed, self.readings))
-        if isinstance(answer, Unable):
-            return _record(cell, status="skipped", reason=answer.reason, input_sha256=given)
-        if isinstance(answer, Failure):
-            return _record(cell, status="failed", reason=answer.reason, input_sha256=given)
-        return self._scored(cell, clean, answer, given)
-
-    def close(self) -> None:
-        if self.worker is not None:
-            self.worker.close()
-            self.worker = None
-
-    @staticmethod
-    def _degrade(cell: Cell) -> tuple[Image, Observation]:
-        image = read(cell.dataset, cell.entry)
-        if image.sha256 != cell.image_sha256:
-            raise DataError(f"{cell.dataset.name}/{cell.entry.name} changed while it was being measured.")
-        clean = get_task(cell.setting.task).reference(image.pixels, cell.setting.level)
-        return clean, cell.protocol.observe(clean, cell.setting, cell.seed)
-
-    def _ready(self, cell: Cell) -> Failure | Unable | None:
-        """Have the cell's restorer loaded and prepared; what prevents it, if anything does."""
-        wanted = (cell.choice.card.target, cell.choice.variant, cell.device, cell.threads)
-        setting = (cell.setting, cell.weights)
-        hopeless = self.hopeless.get(wanted) or self.hopeless.get((wanted, setting))
-        if hopeless is not None:
-            return hopeless
-        if self.worker is None or not self.worker.alive or self.loaded != wanted:
-            failure = self._load(cell, wanted)
-            if failure is not None:
-                return failure
-        return None if self.prepared == setting else self._prepare(wanted, setting)
-
-    def _prepare(self, wanted: Restorer, setting: tuple[Setting, WeightsFile | None]) -> Failure | Unable | None:
-        self.prepared = None
-        answer = self._ask(Prepare(*setting))
-        if isinstance(answer, (Failure, Unable)):
-            self.hopeless[wanted, setting] = answer
-            return answer
-        self.prepared = setting
-        return None
-
-    def _load(self, cell: Cell, wanted: Restorer) -> Failure | None:
-        self.close()
-        self.prepared = None
-        self.loaded = wanted
-        self.worker = Worker(Load(*wanted[:3]), cell.threads, self.limits)
-        answer = self.worker.loaded
-        if isinstance(answer, Failure):
-            self.hopeless[wanted] = answer
-            return answer
-        self.device_name = answer.device
-        return None
-
-    def _ask(self, message: Any) -> Any:
-        assert self.worker is not None
-        return self.worker.ask(message)
-
-    def _scored(self, cell: Cell, clean: Image, answer: Answer, given: str) -> Record:
-        quality = cell.protocol.score(answer.x_hat, clean, cell.setting)
-        timing = answer.timing
-        return _record(
-            cell,
-            status="ok",
-            psnr_db=quality.psnr_db,
-            ssim=quality.ssim,
-            seconds=timing.seconds if timing else None,
-            seconds_spread=timing.spread if timing else None,
-            device_seconds=timing.device_seconds if timing else None,
-            params=answer.params,
-            macs_per_pixel=answer.macs_per_pixel,
-            peak_mib=answer.peak_mib,
-            input_sha256=given,
-            environment=with_device(self.device_name),
-        )
-
-
-def _record(cell: Cell, **figures: Any) -> Record:
-    return Record(
-        **{
-            "restorer": cell.choice.name,
-            "weights": cell.weights.label if cell.weights else "",
-            "task": cell.setting.task,
-            "level": cell.setting.level,
-            "channels": cell.setting.channels,
-            "dataset": cell.dataset.name,
-            "image": cell.entry.name,
-            "protocol": cell.protocol.name,
-            "repeat": cell.repeat,
-            "device": cell.device,
-            "threads": cell.threads,
-            "restorer_version": cell.choice.card.version,
-            "environment": environment(),
-            "key": cell.key,
-            **figures,
-        }
-    )
+            thread.join()
+            station.close()  # it may have been starting a worker just then

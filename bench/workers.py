@@ -43,6 +43,8 @@ class Limits:
 class Worker:
     """A process that holds one restorer. Use `ask`; after a failure that killed it, `alive` is False.
 
+    It starts to load at once, and the constructor does not wait: `loaded()` does.
+
     threads  the number of threads that numerical libraries may use in it
     """
 
@@ -62,7 +64,8 @@ class Worker:
         )
         theirs.close()
         self.alive = True
-        self.loaded = self._ask(load, max(START_SECONDS, limits.seconds))
+        self._loaded: Any = None
+        self._send(load)
 
     def __enter__(self) -> Worker:
         return self
@@ -72,9 +75,16 @@ class Worker:
     ) -> None:
         self.close()
 
+    def loaded(self) -> Any:
+        """The answer to the first message, `Load`: to be had before anything else is asked."""
+        if self._loaded is None:
+            self._loaded = self._receive(max(START_SECONDS, self.limits.seconds))
+        return self._loaded
+
     def ask(self, message: Any) -> Any:
-        """The answer to a message of `bench._worker`, or a Failure that says how the process ended."""
-        return self._ask(message, self.limits.seconds)
+        """The answer to a message of `bench._messages`, or a Failure that says how the process ended."""
+        self._send(message)
+        return self._receive(self.limits.seconds)
 
     def close(self) -> None:
         """End the process and whatever it started."""
@@ -83,9 +93,12 @@ class Worker:
         self._connection.close()
         self._stderr.close()
 
-    def _ask(self, message: Any, seconds: float) -> Any:
-        try:
+    def _send(self, message: Any) -> None:
+        with contextlib.suppress(OSError):  # it died: `_receive` finds out how
             self._connection.send(message)
+
+    def _receive(self, seconds: float) -> Any:
+        try:
             deadline = time.monotonic() + seconds
             while not self._connection.poll(POLL_SECONDS):
                 if time.monotonic() > deadline:

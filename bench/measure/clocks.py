@@ -16,7 +16,7 @@ __all__ = ["Clock", "CpuClock", "CudaClock", "Reading", "Timing", "clock_for", "
 T = TypeVar("T")
 
 MOST_READINGS = 3
-ENOUGH_SECONDS = 0.5
+ENOUGH_SECONDS = 1.0
 
 
 class Reading(NamedTuple):
@@ -82,7 +82,7 @@ def take_readings(f: Callable[[], Any], clock: Clock, first: Reading | None, n: 
     """Readings of `f`, which has been warmed up.
 
     first  a reading already taken after a warm-up, or None
-    n      how many; None: three, or fewer once half a second has been spent on them
+    n      how many; None: three, or fewer once a second has been spent on them
     """
     readings = [] if first is None else [first]
     while not _enough(readings, n):

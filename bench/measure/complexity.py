@@ -18,7 +18,7 @@ def count_macs(f: Callable[[], Any]) -> int:
     from torch.utils._python_dispatch import TorchDispatchMode
     from torch.utils.flop_counter import flop_registry
 
-    class Counter(TorchDispatchMode):
+    class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         flops = 0
 
         @classmethod
@@ -32,6 +32,6 @@ def count_macs(f: Callable[[], Any]) -> int:
                 self.flops += formula(*args, **(kwargs or {}), out_val=out)
             return out
 
-    with torch.no_grad(), Counter() as counter:  # inference mode would hide what composite functions are made of
+    with torch.no_grad(), Counter() as counter:  # type: ignore[no-untyped-call]  # inference mode would hide what composite functions are made of
         f()
-    return counter.flops // 2
+    return int(counter.flops) // 2

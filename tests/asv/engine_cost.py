@@ -21,8 +21,8 @@ from pathlib import Path
 from time import perf_counter
 
 import bench
-from bench import runner, workers
-from bench._messages import Answer, Load, Prepare
+from bench import station, workers
+from bench._messages import Answer, Prepare
 from bench.protocol import Protocol
 
 
@@ -30,7 +30,8 @@ from bench.protocol import Protocol
 def stopwatch():
     """Seconds spent in degrading, scoring, loading and restoring while the block runs."""
     spent: dict[str, float] = defaultdict(float)
-    degrade, score, ask = runner.Station._degrade, Protocol.score, workers.Worker._ask
+    degrade, score = station.degrade, Protocol.score
+    loaded, ask = workers.Worker.loaded, workers.Worker.ask
 
     def timed(name, f):
         def call(*args):
@@ -41,22 +42,23 @@ def stopwatch():
 
         return call
 
-    def timed_ask(worker, message, seconds):
+    def timed_ask(worker, message):
         start = perf_counter()
-        answer = ask(worker, message, seconds)
-        if isinstance(message, (Load, Prepare)):
+        answer = ask(worker, message)
+        if isinstance(message, Prepare):
             spent["loading"] += perf_counter() - start
         elif isinstance(answer, Answer):
             spent["restoring"] += answer.seconds_restoring
         return answer
 
-    runner.Station._degrade = staticmethod(timed("degrading", degrade))
+    station.degrade = timed("degrading", degrade)
     Protocol.score = timed("scoring", score)
-    workers.Worker._ask = timed_ask
+    workers.Worker.loaded, workers.Worker.ask = timed("loading", loaded), timed_ask
     try:
         yield spent
     finally:
-        runner.Station._degrade, Protocol.score, workers.Worker._ask = staticmethod(degrade), score, ask
+        station.degrade, Protocol.score = degrade, score
+        workers.Worker.loaded, workers.Worker.ask = loaded, ask
 
 
 def measure(methods: str, dataset: str) -> tuple[float, dict[str, float], int]:
