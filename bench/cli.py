@@ -71,7 +71,9 @@ def run(
     jobs: Annotated[int, typer.Option(help="Cells side by side; more than 1 takes no times.")] = 1,
     threads: Annotated[int | None, typer.Option(help="Threads per restorer (default: all cores).")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    readings: Annotated[int | None, typer.Option(help="Timed calls per cell (default: 3, fewer if that takes over 1 s).")] = None,
+    readings: Annotated[
+        int | None, typer.Option(help="Timed calls per cell (default: 3, or as many as fit 1 s).")
+    ] = None,
     time_limit: Annotated[float, typer.Option(help="Seconds that a cell may take.")] = 600,
     memory_limit: Annotated[float | None, typer.Option(help="MiB that a restorer may hold.")] = None,
     format: FormatOption = "text",

@@ -14,14 +14,18 @@ both per image, then averaged over images; `superres` removes a border of `scale
 from __future__ import annotations
 
 import hashlib
+import struct
 from dataclasses import dataclass
-from typing import Literal
-
-import numpy as np
+from typing import TYPE_CHECKING, Literal
 
 from bench.errors import RequestError, unknown
-from bench.measure.quality import Quality, psnr_db, ssim
 from bench.task import Image, Observation, Setting, format_level, get_task
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from bench.measure.quality import Quality
 
 __all__ = ["PROTOCOLS", "Protocol", "get_protocol"]
 
@@ -42,24 +46,30 @@ class Protocol:
         level = format_level(setting.level)
         identity = "\0".join((setting.task, level, dataset, image, str(repeat)))
         digest = hashlib.sha256(identity.encode()).digest()
-        return tuple(int(word) for word in np.frombuffer(digest, "<u4"))
+        return struct.unpack("<8I", digest)
 
     def observe(self, clean: Image, setting: Setting, seed: tuple[int, ...]) -> Observation:
         """Degrade `clean` (the task's reference image) as the setting says."""
+        import numpy as np
+
         # RandomState, not Generator: NumPy promises that its streams never change (NEP 19).
         stream = np.random.RandomState(seed if len(seed) > 1 else seed[0])
         return get_task(setting.task).observe(clean, setting.level, stream)
 
     def score(self, x_hat: Image, clean: Image, setting: Setting) -> Quality:
         """PSNR in dB and SSIM of the answer `x_hat` against the reference, both (H, W, C) in [0, 1]."""
+        from bench.measure.quality import Quality, psnr_db, ssim
+
         border = int(setting.level) if setting.task == "superres" else 0
         x, y = (
             self._grey_levels(image)[border : -border or None, border : -border or None] for image in (x_hat, clean)
         )
         return Quality(psnr_db(x, y, peak=255), ssim(x, y, peak=255))
 
-    def _grey_levels(self, image: Image) -> np.ndarray:
+    def _grey_levels(self, image: Image) -> NDArray[np.float64]:
         """[0, 1] to the 0-255 scale in float64; clipped, and rounded where the protocol rounds."""
+        import numpy as np
+
         grey = 255 * np.clip(image.astype(np.float64), 0, 1)
         return np.rint(grey) if self.rounded else grey
 

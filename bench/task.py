@@ -8,16 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, TypeAlias
 
 from bench.errors import RequestError, unknown
-from data.degrade import BAYER_PATTERNS
+from data import BAYER_PATTERNS
+
+if (
+    TYPE_CHECKING
+):  # listings show tasks and need no numerics: importing NumPy would take them longer than all the rest
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["TASKS", "Image", "Level", "Observation", "Setting", "Task", "format_level", "get_task", "parse_levels"]
 
-Image = NDArray[np.float32]
+Image: TypeAlias = "NDArray[np.float32]"
 """float32 (H, W, C) with C = 1 or 3, nominally in [0, 1]; a noisy one may leave that range."""
 
 Level = float | str

@@ -12,15 +12,13 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from data import BAYER_PATTERNS
 from data.colour import to_8bit, to_unit
 from data.errors import DataError
 
-__all__ = ["BAYER_PATTERNS", "awgn", "bayer", "bicubic", "fingerprint", "jpeg"]
+__all__ = ["awgn", "bayer", "bicubic", "fingerprint", "jpeg"]
 
 Image = NDArray[np.float32]
-
-BAYER_PATTERNS = ("RGGB", "BGGR", "GRBG", "GBRG")
-"""The colours of the top-left 2x2 pixels, row by row."""
 
 
 def awgn(clean: Image, sigma: float, stream: np.random.RandomState) -> Image:

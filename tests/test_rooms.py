@@ -43,7 +43,7 @@ def run_python(code):
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
 
-def test_listing_loads_neither_torch_nor_a_restorer():
+def test_listing_loads_neither_torch_nor_numpy_nor_a_restorer():
     loaded = run_python(
         "import sys; sys.argv = ['bench', 'list']\n"
         "from bench.cli import app\n"
@@ -52,7 +52,7 @@ def test_listing_loads_neither_torch_nor_a_restorer():
     )
     modules = loaded.rpartition("LOADED")[2].split()
     assert "bench.registry" in modules
-    heavy = {"torch", "bm3d", "skimage", "scipy", "pandas", "pooch", "requests"}
+    heavy = {"torch", "numpy", "bm3d", "skimage", "scipy", "pandas", "pooch", "requests"}
     assert not [m for m in modules if m in heavy or (m.startswith("methods") and m != "methods")]
 
 

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 
-from data import datasets
+from data import BAYER_PATTERNS, datasets
 from data.colour import luma, to_8bit, to_unit
-from data.degrade import BAYER_PATTERNS, awgn, bayer, bicubic, fingerprint, jpeg
+from data.degrade import awgn, bayer, bicubic, fingerprint, jpeg
 from data.errors import DataError
 
 
