@@ -262,10 +262,12 @@ def compare(
     all: Annotated[bool, typer.Option("--all", help="Also list what was not measured, and why.")] = False,
 ) -> None:
     """Set measured figures beside a paper's. Exit status: 1 if one is off, or if none could be compared."""
-    from bench.papers import compare as compare_with
     from bench.papers import load
+    from bench.store import current
+    from bench.verdict import compare as compare_with
 
-    comparison = compare_with(load(paper), _frame(store, None), tolerance=tolerance, protocol=protocol)
+    records = current(_frame(store, None))
+    comparison = compare_with(load(paper), records, tolerance=tolerance, protocol=protocol)
     headers, rows = comparison.rows(everything=all)
     _print_rows(headers, rows)
     print(f"\n{comparison.summary()}")
@@ -277,7 +279,7 @@ def papers(
     audit: Annotated[bool, typer.Option("--audit", help="List what the papers contradict each other on.")] = False,
 ) -> None:
     """List the papers whose tables are here, or audit them for conflicts and misprints."""
-    from bench.papers import audit as find_conflicts
+    from bench.audit import audit as find_conflicts
     from bench.papers import load, names
 
     known = [load(name) for name in names()]

@@ -19,7 +19,7 @@ from bench.errors import StoreError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["COLUMNS", "Record", "Store", "frame_of", "quality_part"]
+__all__ = ["COLUMNS", "Record", "Store", "current", "frame_of", "quality_part"]
 
 APPLICATION_ID = 0x62_6E_63_68  # "bnch": tells our files from other SQLite files
 SCHEMA_VERSION = 1
@@ -175,3 +175,23 @@ def frame_of(records: Iterable[Record | Mapping[str, Any]]) -> pd.DataFrame:
 
     rows = [asdict(record) if isinstance(record, Record) else dict(record) for record in records]
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+IDENTITY = ["restorer", "weights", "task", "level", "channels", "dataset", "image", "protocol", "repeat"]
+
+
+def current(frame: pd.DataFrame) -> pd.DataFrame:
+    """One record per cell, for tables and verdicts: what the last version of restorer, weights and image gave.
+
+    A store keeps what earlier versions gave, and may hold the last one's twice: a good record goes before a failed
+    one, a timed one before an untimed one, then the later one.
+    """
+    known = frame.assign(
+        _quality=frame["key"].map(quality_part),
+        _ok=frame["status"] == "ok",
+        _timed=frame["seconds"].notna(),
+    )
+    last = known.drop_duplicates(IDENTITY, keep="last")[[*IDENTITY, "_quality"]]
+    same_version = known.reset_index().merge(last, on=[*IDENTITY, "_quality"]).set_index("index")
+    best = same_version.sort_values(["_ok", "_timed"], kind="stable").drop_duplicates(IDENTITY, keep="last")
+    return frame.loc[sorted(best.index)]

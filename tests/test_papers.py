@@ -9,9 +9,11 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+from bench.audit import audit
 from bench.errors import PaperError
-from bench.papers import METRICS, audit, compare, load, names, read
+from bench.papers import METRICS, load, names, read
 from bench.task import TASKS
+from bench.verdict import compare
 
 OUR_RESTORERS = {
     *("noisy", "jpeg", "bicubic", "bm3d", "dncnn", "ksvd", "lssc", "sc", "groupsc", "nlrn", "nsr"),

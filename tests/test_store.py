@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from bench.errors import StoreError
-from bench.store import COLUMNS, Record, Store, frame_of
+from bench.store import COLUMNS, Record, Store, current, frame_of
 
 
 def record(key="k-untimed", **figures):
@@ -116,3 +116,25 @@ def test_a_store_of_another_layout_is_refused(tmp_path):
 def test_a_folder_is_no_store(tmp_path):
     with pytest.raises(StoreError, match="Cannot open the store"):
         Store(tmp_path)
+
+
+def shown(*records):
+    return current(frame_of(records))["psnr_db"].tolist()
+
+
+def test_tables_show_what_the_last_version_gave():
+    assert shown(record("old-123", psnr_db=1.0, seconds=0.5), record("new-untimed", psnr_db=2.0)) == [2.0]
+
+
+def test_of_one_version_the_timed_record_is_shown():
+    frame = current(frame_of([record("abc-123", seconds=0.5), record("abc-untimed")]))
+    assert frame["seconds"].tolist() == [0.5]
+
+
+def test_a_version_that_fails_now_is_not_hidden_by_an_older_one():
+    frame = current(frame_of([record("old-123"), record("new-123", status="failed", psnr_db=None)]))
+    assert frame["status"].tolist() == ["failed"]
+
+
+def test_cells_that_differ_are_all_shown():
+    assert len(shown(record("a-1"), record("b-1", repeat=1), record("c-1", level=15.0))) == 3

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import RequestError, unknown
+from bench.store import current
 from bench.task import format_level, get_task
 
 if TYPE_CHECKING:
@@ -61,21 +62,10 @@ def check_format(format: str) -> None:
 
 def make_tables(frame: pd.DataFrame) -> Iterable[Table]:
     """One table per task and protocol."""
-    measured = _latest(frame[frame["status"] != "skipped"])
+    measured = current(frame[frame["status"] != "skipped"])
     for (task, protocol), records in measured.groupby(["task", "protocol"], sort=False):
         skipped = frame[(frame["status"] == "skipped") & (frame["task"] == task)]
         yield _table(str(task), str(protocol), records, skipped)
-
-
-IDENTITY = ["restorer", "weights", "task", "level", "channels", "dataset", "image", "protocol", "repeat"]
-
-
-def _latest(frame: pd.DataFrame) -> pd.DataFrame:
-    """One record per cell: a good one before a failed one, a timed one before an untimed one, then the last."""
-    ranked = frame.assign(_ok=frame["status"] == "ok", _timed=frame["seconds"].notna())
-    order = ranked.sort_values(["_ok", "_timed"], kind="stable").index
-    kept = ranked.loc[order].drop_duplicates(IDENTITY, keep="last").index
-    return frame.loc[sorted(kept)]
 
 
 def _table(task: str, protocol: str, records: pd.DataFrame, skipped: pd.DataFrame) -> Table:

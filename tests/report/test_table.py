@@ -24,6 +24,7 @@ def record(image, psnr_db=30.0, **figures):
         "ssim": 0.8,
         "seconds": 0.5,
         "params": 555137,
+        "key": "abc-123",
         **figures,
     }
 
