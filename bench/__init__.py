@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bench.request import Words
+    from bench.request import Levels, Words
     from bench.runner import Outcome
 
 __all__ = ["run"]
@@ -24,10 +24,10 @@ def run(
     task: Words = "denoise",
     datasets: Words = "sample",
     *,
-    sigma: Words | float | None = None,
-    quality: Words | float | None = None,
-    scale: Words | float | None = None,
-    pattern: Words | None = None,
+    sigma: Levels = None,
+    quality: Levels = None,
+    scale: Levels = None,
+    pattern: Levels = None,
     protocol: str = "standard-v1",
     repeats: int = 1,
     store: str | Path = "results/bench.sqlite",

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from os import PathLike, fspath
 
 from bench.environment import n_cores
 from bench.errors import RequestError
 from bench.plan import Request
 from bench.protocol import get_protocol
 from bench.registry import choose
-from bench.task import Level, Task, format_level, get_task, parse_levels
+from bench.task import Level, Task, get_task, parse_levels
 from data.datasets import get
 
-__all__ = ["Words", "make_request"]
+__all__ = ["Levels", "Words", "make_request"]
 
-Words = str | Iterable[object]
-"""Comma-separated text, or its parts."""
+Words = str | PathLike[str] | Iterable[object]
+"""Comma-separated text, or its parts, or one path."""
+
+Levels = str | float | Iterable[object] | None
+"""Levels of one kind: comma-separated text, a number, several of either; None: the task's usual ones."""
 
 
 def make_request(
@@ -23,7 +27,7 @@ def make_request(
     task: Words = "denoise",
     datasets: Words = "sample",
     *,
-    levels: dict[str, Words | float | None] | None = None,
+    levels: Mapping[str, Levels] | None = None,
     protocol: str = "standard-v1",
     repeats: int = 1,
     device: str = "cpu",
@@ -55,6 +59,8 @@ def make_request(
 
 
 def _parts(words: Words, option: str) -> list[str]:
+    if isinstance(words, PathLike):
+        return [fspath(words)]
     parts = words.split(",") if isinstance(words, str) else map(str, words)
     kept = list(dict.fromkeys(part.strip() for part in parts if part.strip()))
     if not kept:
@@ -62,16 +68,15 @@ def _parts(words: Words, option: str) -> list[str]:
     return kept
 
 
-def _levels(task: Task, asked: dict[str, Words | float | None], tasks: list[Task]) -> tuple[Level, ...]:
+def _levels(task: Task, asked: Mapping[str, Levels], tasks: list[Task]) -> tuple[Level, ...]:
     for kind, value in asked.items():
         if value is not None and kind not in {t.level.name for t in tasks}:
             raise RequestError(f"--{kind} does not concern {', '.join(t.name for t in tasks)}.")
     value = asked.get(task.level.name)
     if value is None:
         return task.levels
-    if isinstance(value, (int, float)):
-        value = format_level(value)
-    return parse_levels(task, value if isinstance(value, str) else ",".join(str(part) for part in value))
+    parts = [value] if isinstance(value, (str, int, float)) else value
+    return parse_levels(task, ",".join(map(str, parts)))
 
 
 def _device(name: str) -> str:

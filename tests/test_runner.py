@@ -19,7 +19,7 @@ FIGURES = ["restorer", "dataset", "image", "level", "psnr_db", "ssim", "input_sh
 
 def run(photos, methods="noisy", sigma=25, **options):
     store = options.pop("store", photos.parent / "s.sqlite")
-    return bench.run(methods, datasets=str(photos), sigma=sigma, store=store, **options)
+    return bench.run(methods, datasets=photos, sigma=sigma, store=store, **options)
 
 
 def test_noise_of_sigma_25_measures_as_such(photos):
