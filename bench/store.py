@@ -5,6 +5,7 @@ Each record is committed as soon as it is measured; whatever dies afterwards, it
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 import threading
@@ -107,22 +108,35 @@ class Store:
             ) from None
 
     def _open(self) -> None:
-        application = self._pragma("application_id")
-        empty = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
-        if application not in (0, APPLICATION_ID) or (application == 0 and not empty):
-            raise StoreError(f"{self.path} is an SQLite file, but not a bench store. Name another with --store FILE.")
-        if application == APPLICATION_ID and (found := self._pragma("user_version")) != SCHEMA_VERSION:
-            raise StoreError(
-                f"{self.path} has layout {found}, this bench reads {SCHEMA_VERSION}. Name another store."
-            )
-        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute(
+            "BEGIN IMMEDIATE"
+        )  # several processes may be creating it: one looks and makes, the rest wait
+        try:
+            self._claim()
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+        if self._db.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+            with contextlib.suppress(sqlite3.OperationalError):  # locked: somebody else is just doing it
+                self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")  # a killed process loses nothing; a power cut the last rows
-        self._db.execute("BEGIN IMMEDIATE")  # two processes may be creating it
+
+    def _claim(self) -> None:
+        """See to it that the file is a store of ours: it is, or it is empty and becomes one."""
+        application = self._pragma("application_id")
+        if application == APPLICATION_ID:
+            if (found := self._pragma("user_version")) != SCHEMA_VERSION:
+                raise StoreError(
+                    f"{self.path} has layout {found}, this bench reads {SCHEMA_VERSION}. Name another store."
+                )
+            return
+        if application or self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            raise StoreError(f"{self.path} is an SQLite file, but not a bench store. Name another with --store FILE.")
         columns = ", ".join(f"{name} PRIMARY KEY" if name == "key" else name for name in COLUMNS)
-        self._db.execute(f"CREATE TABLE IF NOT EXISTS records ({columns})")
+        self._db.execute(f"CREATE TABLE records ({columns})")
         self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        self._db.execute("COMMIT")
 
     def _pragma(self, name: str) -> int:
         return int(self._db.execute(f"PRAGMA {name}").fetchone()[0])
