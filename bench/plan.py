@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bench.environment import environment
-from bench.errors import DataError, RequestError
+from bench.errors import DataError, RequestError, WeightsError
 from bench.protocol import Protocol
 from bench.registry import Choice
 from bench.store import quality_part
@@ -185,7 +185,11 @@ def _add(
         if reason is not None:
             plan.skips.append(Skip(choice, task.name, level, dataset.name, reason))
             continue
-        weights, declaration = resolve(choice, setting, download=fetch_weights)
+        try:
+            weights, declaration = resolve(choice, setting, download=fetch_weights)
+        except (DataError, WeightsError) as error:
+            plan.skips.append(Skip(choice, task.name, level, dataset.name, f"{choice.name}: {error}"))
+            continue
         _note_overlap(plan, choice, declaration, dataset)
         plan.cells += _cells(plan.request, choice, setting, weights, these)
 

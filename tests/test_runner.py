@@ -149,6 +149,13 @@ def test_a_sigma_without_weights_is_skipped_with_those_that_there_are(photos):
     assert reason == ("dncnn has no weights for denoise sigma 20 gray; for denoise gray it has sigma 15, 25, 50")
 
 
+def test_weights_that_cannot_be_had_cost_only_their_own_restorer(photos):
+    frame = run(photos, "noisy,dncnn").frame()
+    assert (frame[frame["restorer"] == "noisy"]["status"] == "ok").all()
+    reason = frame[frame["restorer"] == "dncnn"]["reason"].item()
+    assert reason.startswith("dncnn: weights/dncnn/sigma_25.mat is not in the cache")
+
+
 SLOW = """
 import time
 from pathlib import Path

@@ -55,6 +55,8 @@ def _datasets() -> str:
     lines = ["data sets"]
     for name in names():
         dataset = get(name)
+        if dataset.role == "part":  # there only for others to be composed of
+            continue
         lines += _entry(name, dataset.title, [f"terms: {dataset.terms}"] if dataset.terms else [])
     return "\n".join(lines)
 
