@@ -290,6 +290,34 @@ def papers(
         _print_rows(["paper", "title", "entries"], [[p.name, p.title, len(p.entries)] for p in known])
 
 
+# --- training ------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def train(
+    name: Annotated[str, typer.Argument(help="A learned restorer, e.g. sc, groupsc, ./my.py:Net.")],
+    sigma: Annotated[str | None, typer.Option(help="The noise level to train for, on the 0-255 scale.")] = None,
+    quality: Annotated[str | None, typer.Option(help="The JPEG quality factor to train for.")] = None,
+    scale: Annotated[str | None, typer.Option(help="The super-resolution factor to train for.")] = None,
+    pattern: Annotated[str | None, typer.Option(help="The Bayer pattern to train for.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="Table of the recipe file (default: its first).")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Budget; the schedule is stretched to it.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps, instead of the recipe's.")] = None,
+    start: Annotated[Path | None, typer.Option(help="Weights (.safetensors) to start from.")] = None,
+    folder: Annotated[Path | None, typer.Option(help="Where to (default: training/NAME-LEVEL).")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Train a restorer by its recipe. Killed, the same command goes on from the last checkpoint.
+
+    The folder holds checkpoint.pt, log.csv, curves.svg, and the best weights so far: weights.safetensors, with
+    their card in weights.json.
+    """
+    from bench.training.session import train as run_training
+
+    levels = {"sigma": sigma, "quality": quality, "scale": scale, "pattern": pattern}
+    run_training(name, levels, recipe=recipe, minutes=minutes, steps=steps, start=start, folder=folder, device=device)
+
+
 # --- plugins, data, weights, machine ----------------------------------------------------------------------
 
 

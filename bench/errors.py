@@ -6,7 +6,8 @@
     ├── WeightsError           a weights declaration or file
     ├── RequestError           an option or argument out of its range
     ├── StoreError             a store that is not ours, or cannot be written
-    └── PaperError             a paper's table that does not parse, or a comparison of nothing
+    ├── PaperError             a paper's table that does not parse, or a comparison of nothing
+    └── TrainingError          a recipe, a training set or a checkpoint that will not do
 
 Anything else that reaches the top is a bug of ours and keeps its traceback.
 """
@@ -29,6 +30,7 @@ __all__ = [
     "RequestError",
     "RestorerError",
     "StoreError",
+    "TrainingError",
     "WeightsError",
     "unknown",
 ]
@@ -52,6 +54,10 @@ class StoreError(BenchError):
 
 class PaperError(BenchError):
     """A paper's table that cannot be read or compared."""
+
+
+class TrainingError(BenchError):
+    """A recipe, a training set or a checkpoint that cannot be used as asked."""
 
 
 def unknown(kind: str, asked: str, known: Iterable[str]) -> str:

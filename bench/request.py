@@ -13,7 +13,7 @@ from bench.registry import choose
 from bench.task import Level, Task, get_task, parse_levels
 from data.datasets import get
 
-__all__ = ["Levels", "Words", "make_request"]
+__all__ = ["Levels", "Words", "check_device", "make_request"]
 
 Words = str | PathLike[str] | Iterable[object]
 """Comma-separated text, or its parts, or one path."""
@@ -51,7 +51,7 @@ def make_request(
         datasets=tuple(get(name) for name in _parts(datasets, "datasets")),
         protocol=get_protocol(protocol),
         repeats=repeats,
-        device=_device(device),
+        device=check_device(device),
         threads=threads or n_cores(),
         timed=timed,
         readings=readings,
@@ -79,7 +79,8 @@ def _levels(task: Task, asked: Mapping[str, Levels], tasks: list[Task]) -> tuple
     return parse_levels(task, ",".join(map(str, parts)))
 
 
-def _device(name: str) -> str:
+def check_device(name: str) -> str:
+    """The name itself. Raises RequestError unless it is cpu, or cuda where there is one."""
     if name not in ("cpu", "cuda"):
         raise RequestError(f"--device {name}: expected cpu or cuda.")
     if name == "cuda":

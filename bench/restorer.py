@@ -14,11 +14,12 @@ source, so that listing restorers imports none of them.
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -96,10 +97,18 @@ class TorchRestorer(Restorer):
     """A restorer that is a PyTorch network: write `network`, and `load` if the weights are not safetensors.
 
     Without weights (the contract tests) the network is initialised from seed 0.
+
+    options  of the network, e.g. its depth: from the recipe when it is trained, from the metadata of its weights
+             when it is loaded, empty for the defaults. To be read by `network`
     """
 
     needs_weights: ClassVar[bool] = True
-    dtype: ClassVar[str] = "float32"
+
+    def __init__(self, variant: str = "", weights: WeightsFile | None = None) -> None:
+        super().__init__(variant, weights)
+        self.options: Mapping[str, Any] = {}
+        if weights is not None and weights.path.suffix == ".safetensors":
+            self.options = _options_in(weights.path)
 
     @abstractmethod
     def network(self, setting: Setting) -> nn.Module:
@@ -150,6 +159,20 @@ class TorchRestorer(Restorer):
         """(1, C, H, W) tensor to a contiguous float32 (H, W, C) array; waits for the device."""
         return np.ascontiguousarray(x[0].permute(1, 2, 0).float().cpu().numpy())
 
+    # --- training: see bench.training ---
+
+    def initialise(self, network: nn.Module, crops: torch.Tensor) -> None:
+        """Called once before training, with clean crops (N, C, H, W) of training images. Default: nothing."""
+
+    def estimate(self, network: nn.Module, y: torch.Tensor, seen: Observation) -> torch.Tensor:
+        """Estimates (N, C, H, W) for a batch of degraded crops; `seen` is the first's. Default: network(y)."""
+        x_hat: torch.Tensor = network(y)
+        return x_hat
+
+    def loss(self, x_hat: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """What training minimises, for estimates and clean crops (N, C, H, W). Default: the mean squared error."""
+        return (x_hat - x).square().mean()
+
     def n_params(self) -> int:
         return sum(p.numel() for p in self.plain.parameters())
 
@@ -173,3 +196,12 @@ class TorchRestorer(Restorer):
             self.net = fast
         height, width, _ = corner.restored_shape
         return macs / (height * width)
+
+
+def _options_in(path: Path) -> dict[str, Any]:
+    """The network's options in the metadata of a safetensors file that `bench train` wrote."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:
+        options: dict[str, Any] = json.loads((file.metadata() or {}).get("options", "{}"))
+    return options

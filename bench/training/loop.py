@@ -1,0 +1,247 @@
+"""The training loop: Adam on crops, validated on held-out images, checkpointed: it may be killed at any step."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import numpy as np
+import torch
+
+from bench.errors import TrainingError
+from bench.restorer import TorchRestorer
+from bench.task import Setting
+from bench.training.crops import Batch, Crops
+from bench.training.files import Log, export, read_checkpoint, read_weights, write_checkpoint
+from bench.training.recipe import Recipe
+
+__all__ = ["Training", "Validation"]
+
+N_CROPS_TO_INITIALISE = 512
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Where a training stands: after `step` of `total` steps and `seconds`, both summed over all its sessions."""
+
+    step: int
+    total: int
+    seconds: float
+    lr: float
+    loss: float
+    psnr_db: float
+    best_db: float
+
+
+class Training:
+    """One training in one folder: checkpoint.pt, log.csv, curves.svg, and weights.safetensors, the best so far.
+
+    seconds  a budget that the schedule is stretched to; None: the recipe's steps, or `steps`
+    start    weights to begin with: those of the same names and shapes are taken
+    Goes on from the folder's checkpoint if there is one. Raises TrainingError if that is of another training.
+    """
+
+    def __init__(
+        self,
+        restorer: TorchRestorer,
+        recipe: Recipe,
+        setting: Setting,
+        crops: Crops,
+        folder: Path,
+        *,
+        device: str = "cpu",
+        steps: int | None = None,
+        seconds: float | None = None,
+        start: Path | None = None,
+    ) -> None:
+        self.restorer, self.recipe, self.setting, self.crops, self.folder = restorer, recipe, setting, crops, folder
+        self.device = torch.device(device)
+        self.budget = seconds
+        self.total = steps or recipe.steps
+        self.step, self.elapsed, self.lr_factor, self.best_db = 0, 0.0, 1.0, -math.inf
+        self.accepted: dict[str, Any] | None = None
+        self.validation = crops.validation()
+        self._make_network(start)
+        folder.mkdir(parents=True, exist_ok=True)
+        checkpoint = read_checkpoint(folder)
+        if checkpoint is not None:
+            self._resume(checkpoint)
+        self.log = Log(folder, self.step)
+
+    # --- setting up ---
+
+    def _make_network(self, start: Path | None) -> None:
+        torch.manual_seed(self.recipe.seed)
+        self.restorer.options = self.recipe.options
+        network = self.restorer.network(self.setting)
+        if start is None:
+            clean = torch.from_numpy(self.crops.clean(N_CROPS_TO_INITIALISE)).permute(0, 3, 1, 2)
+            self.restorer.initialise(network, clean)
+        else:
+            read_weights(network, start)
+        self.network = network.to(self.device)
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=self.recipe.lr, eps=self.recipe.eps)
+        self.mean = copy.deepcopy(self.network) if self.recipe.ema else self.network
+
+    def _identity(self) -> dict[str, Any]:
+        """What must not change between the sessions of one training."""
+        return {
+            "restorer": self.restorer.name,
+            "setting": str(self.setting),
+            "recipe": self.recipe.as_dict(),
+            "data_sha256": self.crops.data_sha256,
+        }
+
+    # --- state ---
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "network": self.network.state_dict(),
+            "mean": self.mean.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def _load_state(self, state: Mapping[str, Any]) -> None:
+        self.network.load_state_dict(state["network"])
+        self.mean.load_state_dict(state["mean"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    def _resume(self, checkpoint: Mapping[str, Any]) -> None:
+        if checkpoint["identity"] != self._identity():
+            different = [key for key, value in self._identity().items() if checkpoint["identity"].get(key) != value]
+            raise TrainingError(
+                f"{self.folder} holds another training (other {', '.join(different)}). Name another --folder."
+            )
+        self._load_state(checkpoint["state"])
+        self.step, self.elapsed = checkpoint["step"], checkpoint["elapsed"]
+        self.total = checkpoint["total"] if self.budget else self.total
+        self.lr_factor, self.best_db, self.accepted = (
+            checkpoint["lr_factor"],
+            checkpoint["best_db"],
+            checkpoint["accepted"],
+        )
+
+    def _checkpoint(self) -> dict[str, Any]:
+        return {
+            "identity": self._identity(),
+            "state": self._state(),
+            "step": self.step,
+            "elapsed": self.elapsed,
+            "total": self.total,
+            "lr_factor": self.lr_factor,
+            "best_db": self.best_db,
+            "accepted": self.accepted,
+        }
+
+    # --- running ---
+
+    def run(self) -> Iterator[Validation]:
+        """Train to the end of the schedule; yields after each validation, when the checkpoint has been written."""
+        if self.step == 0:
+            yield self._validate(math.nan)
+        while self.step < self.total:
+            losses = []
+            began = monotonic()
+            for _ in range(min(self.recipe.validate_every, self.total - self.step)):
+                losses.append(self._train_step())
+                if self.budget and self.elapsed + monotonic() - began > self.budget:
+                    break
+            self.elapsed += monotonic() - began
+            yield self._validate(float(np.mean(losses)))
+
+    def _train_step(self) -> float:
+        batch = self.crops.batch(self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._lr()
+        self.network.train()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.bf16):
+            x_hat = self.restorer.estimate(self.network, self._tensor(batch.y), batch.seen)
+        loss = self.restorer.loss(x_hat.float(), self._tensor(batch.x))
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self.recipe.clip:
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
+        self.optimizer.step()
+        self._average()
+        self.step += 1
+        return float(loss.detach())
+
+    def _average(self) -> None:
+        """mean <- ema * mean + (1 - ema) * network; a shorter memory in the first steps."""
+        if self.mean is self.network:
+            return
+        ema = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for mean, new in zip(self.mean.parameters(), self.network.parameters(), strict=True):
+                mean.lerp_(new, 1 - ema)
+
+    def _lr(self) -> float:
+        progress = self.step / self.total
+        if self.recipe.schedule == "cosine":
+            factor = (1 + math.cos(math.pi * progress)) / 2
+        else:
+            factor = self.recipe.decay ** int(progress / self.recipe.decay_every)
+        return self.recipe.lr * self.lr_factor * factor
+
+    def _tensor(self, crops: np.ndarray) -> torch.Tensor:
+        """(N, H, W, C) array to (N, C, H, W) tensor on the device."""
+        return torch.from_numpy(crops).permute(0, 3, 1, 2).contiguous().to(self.device)
+
+    # --- validating ---
+
+    def _validate(self, loss: float) -> Validation:
+        began = monotonic()
+        lr = self._lr()
+        psnr_db = float(np.mean([self._psnr_db(batch) for batch in self.validation]))
+        self.elapsed += monotonic() - began
+        self._stretch()
+        if psnr_db > self.best_db:
+            self.best_db = psnr_db
+            export(self.mean, self.folder, self._card(psnr_db))
+        self._backtrack(psnr_db)
+        write_checkpoint(self.folder, self._checkpoint())
+        now = Validation(self.step, self.total, self.elapsed, lr, loss, psnr_db, self.best_db)
+        self.log.add(now)
+        return now
+
+    def _psnr_db(self, batch: Batch) -> float:
+        self.mean.eval()
+        with torch.no_grad():
+            x_hat = self.restorer.estimate(self.mean, self._tensor(batch.y), batch.seen).clamp(0, 1)
+        return float(-10 * (x_hat - self._tensor(batch.x)).square().mean().log10())
+
+    def _stretch(self) -> None:
+        """Set the schedule's length so that it ends with the budget, at the speed seen so far."""
+        if self.budget and self.step:
+            left = max(0.0, self.budget - self.elapsed)
+            self.total = self.step + math.floor(left * self.step / self.elapsed)
+
+    def _backtrack(self, psnr_db: float) -> None:
+        """Go back to the last accepted state, with a smaller step, when the validation PSNR has dropped.
+
+        Source: the paper of GroupSC, Sec. 4, "backtracking strategy".
+        """
+        if not self.recipe.backtrack_db:
+            return
+        if self.accepted is not None and psnr_db < self.accepted["psnr_db"] - self.recipe.backtrack_db:
+            self._load_state(self.accepted["state"])
+            self.lr_factor *= self.recipe.backtrack_factor
+        else:
+            self.accepted = {"psnr_db": psnr_db, "state": copy.deepcopy(self._state())}
+
+    def _card(self, psnr_db: float) -> dict[str, Any]:
+        """What the exported weights say of themselves."""
+        return {
+            **self._identity(),
+            "step": self.step,
+            "seconds": round(self.elapsed, 1),
+            "device": str(self.device),
+            "validation_psnr_db": round(psnr_db, 4),
+            "restorer_version": self.restorer.version,
+            "torch": torch.__version__,
+        }

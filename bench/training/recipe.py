@@ -1,0 +1,124 @@
+"""Recipes: how a restorer is trained, as data in `recipes/<restorer>.toml` beside its module.
+
+A table is a recipe. The file says it in full, so that a reader sees all that a training depends on:
+
+    [ours]
+    source = "…"                  where the settings come from
+    task = "denoise"              with `channels`, what it is for; the level is asked for: --sigma 25
+    channels = 1
+    data = "bsd400"               the training set; its last `held_out` images, by name, only validate
+    held_out = 20
+    crop = 56                     side of the square crops, in pixels
+    batch = 4                     crops per step
+    steps = 2000
+    lr = 1e-3                     Adam's, at the start of the schedule
+    eps = 1e-8                    Adam's
+    schedule = "cosine"           to zero; or "steps": times `decay` after every `decay_every` of the training
+    decay = 0.35
+    decay_every = 0.2667
+    clip = 0.0                    largest norm of the gradient; 0: not clipped
+    ema = 0.0                     decay of the running mean of the weights that is validated and exported; 0: none
+    bf16 = false                  products in bfloat16 (autocast); the weights and their updates stay in float32
+    rotations = true              crops are flipped, and turned by 90 degrees if true
+    validate_every = 250          steps
+    backtrack_db = 0.0            a validation PSNR this much below the last accepted one takes the training back to
+    backtrack_factor = 0.5        it, with the learning rate times this; 0: never
+    seed = 0
+    options = { }                 of the network
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from bench.errors import TrainingError, unknown
+from bench.registry import Card
+from bench.task import get_task
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+__all__ = ["Recipe", "find_recipe", "read_recipes"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One table of a recipe file; the module's docstring says what the fields mean."""
+
+    name: str
+    source: str
+    task: str
+    channels: int
+    data: str
+    held_out: int
+    crop: int
+    batch: int
+    steps: int
+    lr: float
+    eps: float
+    schedule: str
+    clip: float
+    ema: float
+    bf16: bool
+    rotations: bool
+    validate_every: int
+    backtrack_db: float
+    seed: int
+    decay: float = 1.0
+    decay_every: float = 1.0
+    backtrack_factor: float = 0.5
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        get_task(self.task)
+        for name in ("held_out", "crop", "batch", "steps", "validate_every", "lr", "eps", "decay", "decay_every"):
+            if not getattr(self, name) > 0:
+                raise TrainingError(f"recipe '{self.name}': {name} is {getattr(self, name)}, expected more than 0.")
+        if self.schedule not in ("cosine", "steps"):
+            raise TrainingError(f"recipe '{self.name}': {unknown('schedule', self.schedule, ('cosine', 'steps'))}")
+
+    def as_dict(self) -> dict[str, Any]:
+        """All fields, as they go into a checkpoint and a card."""
+        return asdict(self)
+
+
+def read_recipes(path: Path) -> dict[str, Recipe]:
+    """The recipes of one file, by name. Raises TrainingError naming file, recipe and key."""
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise TrainingError(f"There are no recipes {path}.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise TrainingError(f"{path}: {error}.") from None
+    return {name: _recipe(name, table, path) for name, table in tables.items()}
+
+
+def _recipe(name: str, table: Mapping[str, Any], path: Path) -> Recipe:
+    known = {f.name: f for f in fields(Recipe) if f.name != "name"}
+    for key in table:
+        if key not in known:
+            raise TrainingError(f"{path}, recipe '{name}': {unknown('key', key, known)}")
+    required = [key for key, f in known.items() if f.default is f.default_factory]  # both MISSING
+    for key in required:
+        if key not in table:
+            raise TrainingError(f"{path}, recipe '{name}' lacks the key '{key}'.")
+    return Recipe(name=name, **table)
+
+
+def find_recipe(card: Card, name: str | None) -> Recipe:
+    """The recipe of that name for a restorer, or the first of its file. Raises TrainingError."""
+    path = card.source.parent / "recipes" / f"{card.name}.toml"
+    if not path.is_file():
+        raise TrainingError(f"There is no recipe for {card.name} ({path}).")
+    recipes = read_recipes(path)
+    if name is None:
+        return next(iter(recipes.values()))
+    if name not in recipes:
+        raise TrainingError(f"{card.name}: {unknown('recipe', name, recipes)}")
+    return recipes[name]

@@ -1,0 +1,93 @@
+"""`bench train`: from words to a training, with its progress on the error stream."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from bench.errors import RequestError, TrainingError
+from bench.registry import choose, load_class
+from bench.request import check_device
+from bench.task import Level, Setting, Task, format_level, get_task, parse_levels
+from bench.training.recipe import Recipe, find_recipe
+
+__all__ = ["train"]
+
+
+def train(
+    name: str,
+    levels: Mapping[str, str | None],
+    *,
+    recipe: str | None = None,
+    minutes: float | None = None,
+    steps: int | None = None,
+    start: Path | None = None,
+    folder: Path | None = None,
+    device: str = "cpu",
+) -> Path:
+    """Train, or go on training; the folder of the weights. The arguments are the options of `bench train`.
+
+    Raises a BenchError that names the first thing that will not do.
+    """
+    for option, value in (("--minutes", minutes), ("--steps", steps)):
+        if value is not None and not value > 0:
+            raise RequestError(f"{option} {value:g}: expected more than 0.")
+    if minutes is not None and steps is not None:
+        raise RequestError("--minutes and --steps both say how long: choose one.")
+    choice = choose(name)
+    chosen = find_recipe(choice.card, recipe)
+    setting = Setting(chosen.task, _level(get_task(chosen.task), levels), chosen.channels)
+    check_device(device)
+
+    from bench.restorer import TorchRestorer
+    from bench.training.crops import Crops
+    from bench.training.loop import Training
+
+    restorer_class = load_class(choice.card.target)
+    if not issubclass(restorer_class, TorchRestorer):
+        raise TrainingError(f"{choice.card.name} is not a network: there is nothing to train.")
+    folder = folder or Path("training") / f"{choice.card.name}-{_kind(chosen)}-{format_level(setting.level)}"
+    _say(f"reading {chosen.data}")
+    training = Training(
+        restorer_class(choice.variant),
+        chosen,
+        setting,
+        Crops(chosen, setting),
+        folder,
+        device=device,
+        steps=steps,
+        seconds=None if minutes is None else 60 * minutes,
+        start=start,
+    )
+    _say(f"{setting}, recipe {chosen.name}, in {folder}" + (f", from step {training.step}" if training.step else ""))
+    for now in training.run():
+        left = (now.total - now.step) * now.seconds / now.step if now.step else float("nan")
+        _say(
+            f"step {now.step:6d} of {now.total}: loss {now.loss:.4g}, validation {now.psnr_db:.3f} dB"
+            f" (best {now.best_db:.3f}), {now.seconds / 60:.1f} min, {left / 60:.1f} left"
+        )
+    return folder
+
+
+def _level(task: Task, levels: Mapping[str, str | None]) -> Level:
+    """The one level asked for, of the kind that the recipe's task has."""
+    asked = levels.get(task.level.name)
+    others = [kind for kind, value in levels.items() if value is not None and kind != task.level.name]
+    if others:
+        raise RequestError(f"--{others[0]} does not concern {task.name}, which has a {task.level.name}.")
+    if asked is None:
+        raise RequestError(f"--{task.level.name}: which one to train for was not said.")
+    parsed = parse_levels(task, asked)
+    if len(parsed) > 1:
+        raise RequestError(f"--{task.level.name} {asked}: one training has one {task.level.name}.")
+    return parsed[0]
+
+
+def _kind(recipe: Recipe) -> str:
+    colour = "gray" if recipe.channels == 1 else "colour"
+    return colour if recipe.task == "denoise" else f"{recipe.task}-{colour}"
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,258 @@
+"""Training: killed and resumed it gives the same weights; what it writes is whole; bad input is named."""
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from bench.cli import main
+from bench.errors import BenchError, RequestError, TrainingError
+from bench.registry import choose
+from bench.task import Setting
+from bench.training import files
+from bench.training.crops import Crops
+from bench.training.recipe import find_recipe, read_recipes
+from bench.training.session import train
+from tests.conftest import PLUGINS
+
+torch = pytest.importorskip("torch")
+
+NET = f"{PLUGINS}/net.py:Affine"
+RECIPE = PLUGINS / "recipes" / "affine.toml"
+
+
+def run(folder, **options):
+    return train(options.pop("name", NET), {"sigma": "25"}, folder=folder, **options)
+
+
+def weights(folder):
+    from safetensors.torch import load_file
+
+    return load_file(folder / "weights.safetensors")
+
+
+def state(folder):
+    return files.read_checkpoint(folder)["state"]["network"]
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def log(folder, column):
+    with (folder / "log.csv").open() as opened:
+        return [float(row[column]) for row in csv.DictReader(opened)]
+
+
+class KilledError(Exception):
+    pass
+
+
+def test_killed_and_resumed_it_gives_the_weights_of_an_uninterrupted_training(tmp_path, monkeypatch):
+    run(tmp_path / "whole")
+    original, calls = Crops.batch, []
+
+    def dies_at_step_13(self, step):
+        calls.append(step)
+        if step == 13:
+            raise KilledError
+        return original(self, step)
+
+    monkeypatch.setattr(Crops, "batch", dies_at_step_13)
+    with pytest.raises(KilledError):
+        run(tmp_path / "killed")
+    monkeypatch.setattr(Crops, "batch", original)
+    run(tmp_path / "killed")
+    assert calls[-1] == 13
+    assert same(state(tmp_path / "killed"), state(tmp_path / "whole"))
+    assert same(weights(tmp_path / "killed"), weights(tmp_path / "whole"))
+    assert log(tmp_path / "killed", "step") == [0, 5, 10, 15, 20]
+
+
+def test_a_finished_training_is_not_trained_further(tmp_path, capsys):
+    run(tmp_path)
+    before = state(tmp_path)
+    run(tmp_path)
+    assert same(state(tmp_path), before)
+
+
+def test_training_lowers_the_error(tmp_path):
+    run(tmp_path, steps=60)
+    psnr = log(tmp_path, "psnr_db")
+    assert psnr[-1] > psnr[0] + 1
+
+
+def test_the_weights_carry_their_card_and_options_and_can_be_measured(tmp_path, photos):
+    import bench
+
+    run(tmp_path / "t")
+    card = json.loads((tmp_path / "t" / "weights.json").read_text())
+    assert card["setting"] == "denoise sigma 25 gray"
+    assert card["recipe"]["options"] == {"size": 3}
+    assert len(card["data_sha256"]) == 64
+    outcome = bench.run(
+        f"{NET}@{tmp_path}/t/weights.safetensors", datasets=photos, sigma=25, store=tmp_path / "s.sqlite"
+    )
+    assert list(outcome.frame()["status"]) == ["ok"] * 3
+    assert set(outcome.frame()["weights"]) == {"file:weights.safetensors"}
+    assert set(outcome.frame()["params"]) == {10}
+
+
+def test_log_and_curves_are_drawn(tmp_path):
+    run(tmp_path)
+    assert (tmp_path / "curves.svg").read_text().count("<polyline") == 2
+
+
+def test_a_budget_stretches_the_schedule(tmp_path):
+    run(tmp_path, minutes=0.01)
+    assert log(tmp_path, "seconds")[-1] == pytest.approx(0.6, abs=0.4)
+    assert log(tmp_path, "step")[-1] == log(tmp_path, "total")[-1]
+
+
+def test_training_can_start_from_other_weights(tmp_path):
+    run(tmp_path / "first")
+    run(tmp_path / "second", start=tmp_path / "first" / "weights.safetensors", steps=5)
+    assert log(tmp_path / "second", "psnr_db")[0] == pytest.approx(log(tmp_path / "first", "best_db")[-1], abs=1e-6)
+
+
+def test_a_drop_of_the_validation_goes_back_to_the_last_accepted_state(tmp_path, monkeypatch):
+    from bench.training.loop import Training
+
+    measured = iter([20.0, 30.0, 5.0, 30.5, 31.0])
+    states = []
+    monkeypatch.setattr(Training, "_psnr_db", lambda self, batch: next(measured))
+    original = Training._backtrack
+
+    def spy(self, psnr_db):
+        before = {k: v.clone() for k, v in self.network.state_dict().items()}
+        original(self, psnr_db)
+        states.append((before, {k: v.clone() for k, v in self.network.state_dict().items()}, self.lr_factor))
+
+    monkeypatch.setattr(Training, "_backtrack", spy)
+    run(tmp_path)
+    assert same(states[2][1], states[1][0])
+    assert [factor for _, _, factor in states] == [1, 1, 0.5, 0.5, 0.5]
+
+
+def test_the_images_held_out_are_not_trained_on():
+    recipe = find_recipe(choose(NET).card, None)
+    crops = Crops(recipe, Setting("denoise", 25.0, 1))
+    assert (len(crops.training), len(crops.held_out)) == (3, 1)
+    assert not any(image is crops.held_out[0] for image in crops.training)
+
+
+def test_crops_are_a_function_of_the_step_alone():
+    crops = Crops(find_recipe(choose(NET).card, None), Setting("denoise", 25.0, 1))
+    first = crops.batch(7)
+    crops.batch(8)
+    assert (crops.batch(7).y == first.y).all()
+    assert not (crops.batch(8).y == first.y).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("batch_size = 4", "No key named 'batch_size'. Did you mean 'batch'"),
+        ("schedule = 'linear'", "No schedule named 'linear'"),
+        ("lr = 0", "lr is 0, expected more than 0"),
+        ("crop = 10_000", "no gray image of at least 10000x10000"),
+        ("held_out = 4", "4 images, and 4 are held out"),
+        ("data = 'bsd40'", "No data set named 'bsd40'. Did you mean 'bsd400'"),
+        ("task = 'denoice'", "No task named 'denoice'"),
+    ],
+)
+def test_a_recipe_that_will_not_do_is_named(tmp_path, change, says):
+    key = change.partition(" =")[0]
+    lines = [line for line in RECIPE.read_text().splitlines() if not line.startswith(f"{key} =")]
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "affine.toml").write_text("\n".join([*lines, change]))
+    shutil.copy(PLUGINS / "net.py", tmp_path)
+    with pytest.raises(BenchError, match=says):
+        run(tmp_path / "t", name=f"{tmp_path}/net.py:Affine")
+
+
+def test_a_recipe_lacking_a_key_is_named(tmp_path):
+    path = tmp_path / "affine.toml"
+    path.write_text(RECIPE.read_text().replace("crop = 16\n", ""))
+    with pytest.raises(TrainingError, match="recipe 'quick' lacks the key 'crop'"):
+        read_recipes(path)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"minutes": 0}, "--minutes 0: expected more than 0"),
+        ({"steps": -1}, "--steps -1: expected more than 0"),
+        ({"minutes": 1, "steps": 1}, "choose one"),
+        ({"recipe": "quik"}, "No recipe named 'quik'. Did you mean 'quick'"),
+        ({"name": "noisy"}, "There is no recipe for noisy"),
+    ],
+    ids=str,
+)
+def test_options_that_will_not_do_are_named(tmp_path, options, says):
+    with pytest.raises((RequestError, TrainingError), match=says):
+        run(tmp_path, **options)
+
+
+def test_a_level_is_needed_and_only_of_the_right_kind(tmp_path):
+    with pytest.raises(RequestError, match="--sigma: which one to train for was not said"):
+        train(NET, {}, folder=tmp_path)
+    with pytest.raises(RequestError, match="--quality does not concern denoise"):
+        train(NET, {"sigma": "25", "quality": "10"}, folder=tmp_path)
+
+
+def test_the_checkpoint_of_another_training_is_not_continued(tmp_path):
+    run(tmp_path)
+    with pytest.raises(TrainingError, match=r"holds another training \(other setting\)"):
+        train(NET, {"sigma": "50"}, folder=tmp_path)
+
+
+def test_weights_of_another_architecture_are_refused_by_name(tmp_path):
+    from safetensors.torch import save_file
+
+    save_file({"weight": torch.zeros(1, 1, 5, 5)}, tmp_path / "other.safetensors")
+    with pytest.raises(TrainingError, match=r"weight has shape \(1, 1, 5, 5\), expected \(1, 1, 3, 3\)"):
+        run(tmp_path / "t", start=tmp_path / "other.safetensors")
+
+
+def test_a_file_that_is_no_checkpoint_is_named_and_kept(tmp_path):
+    (tmp_path / "checkpoint.pt").write_bytes(b"not a checkpoint")
+    with pytest.raises(TrainingError, match=r"checkpoint\.pt is no checkpoint"):
+        run(tmp_path)
+    assert (tmp_path / "checkpoint.pt").read_bytes() == b"not a checkpoint"
+
+
+def test_with_no_space_left_the_previous_checkpoint_survives(tmp_path, monkeypatch):
+    run(tmp_path, steps=5)
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+
+    def disk_full(content, path):
+        path.write_bytes(b"half of i")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", disk_full)
+    with pytest.raises(TrainingError, match=r"Cannot write .*checkpoint\.pt .*No space left"):
+        run(tmp_path, steps=10)
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_the_command_line_says_how_far_it_is(tmp_path, capsys):
+    with pytest.raises(SystemExit) as done:
+        main(["train", NET, "--sigma", "25", "--steps", "5", "--folder", str(tmp_path)])
+    assert done.value.code == 0
+    assert "step      5 of 5: loss" in capsys.readouterr().err
+
+
+def test_it_runs_where_only_the_few_packages_of_a_gpu_machine_are(tmp_path):
+    blocked = ("bm3d", "pooch", "h5py", "requests")
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({blocked}))\n"
+        "from bench.cli import main\n"
+        f"main(['train', {NET!r}, '--sigma', '25', '--steps', '5', '--folder', {str(tmp_path)!r}])"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    assert (tmp_path / "weights.safetensors").exists()
