@@ -168,7 +168,8 @@ def _measure_all(
     waiting = deque(cells)
     done: queue.Queue[tuple[Cell, Record] | BaseException] = queue.Queue()
     stop = threading.Event()
-    stations = [Station(limits, readings) for _ in range(min(jobs, len(cells)))]
+    n_stations = min(jobs, len(cells))
+    stations = [Station(limits, readings, shares=n_stations > 1) for _ in range(n_stations)]
 
     def take() -> Cell | None:
         try:

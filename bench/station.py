@@ -29,11 +29,13 @@ class Station:
     """Holds one worker process at a time, and replaces it when the restorer changes or dies.
 
     readings  timed calls per cell, None for the usual
+    shares    whether other stations work at the same time
     """
 
-    def __init__(self, limits: Limits, readings: int | None) -> None:
+    def __init__(self, limits: Limits, readings: int | None, *, shares: bool = False) -> None:
         self.limits = limits
         self.readings = readings
+        self.shares = shares
         self.worker: Worker | None = None
         self.held: Held | None = None
         self.prepared: tuple[Setting, WeightsFile | None] | None = None
@@ -81,7 +83,7 @@ class Station:
         self.close()
         self.prepared = None
         self.held = held
-        self.worker = Worker(Load(*held[:3]), held[3], self.limits)
+        self.worker = Worker(Load(*held[:3]), held[3], self.limits, shares=self.shares)
         load_libraries()  # those for scoring, while the worker loads its own
 
     def _ready(self, held: Held, cell: Cell) -> Failure | Unable | None:

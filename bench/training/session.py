@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,6 +39,9 @@ def train(
     choice = choose(name)
     chosen = find_recipe(choice.card, recipe)
     setting = Setting(chosen.task, _level(get_task(chosen.task), levels), chosen.channels)
+    # Training takes hours, in which other work runs beside it: OpenMP's threads are to sleep while they wait
+    # (bench.workers says what it costs if they do not). To be said before torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     check_device(device)
 
     from bench.restorer import TorchRestorer
