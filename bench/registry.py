@@ -180,7 +180,7 @@ def _card_of_file(path: Path, class_name: str) -> Card:
         raise RestorerError(f"No file {path}, asked for as {path}:{class_name}.")
     card = _card(path, class_name, f"{path.resolve()}:{class_name}")
     other = cards().get(card.name)
-    if other is not None:
+    if other is not None and other.source.resolve() != path.resolve():
         raise RestorerError(f"Two restorers are named '{card.name}': {path} and {other.source}. Rename yours.")
     # A file under work changes without a new version, so its content is part of the version.
     content = hashlib.sha256(path.read_bytes()).hexdigest()

@@ -123,3 +123,8 @@ def test_every_built_in_is_readable():
 
 def test_a_file_restorer_loads():
     assert load_class(choose(f"{BAD}:Prints").card.target).name == "prints"
+
+
+def test_a_built_in_may_also_be_named_by_its_file():
+    card = cards()["noisy"]
+    assert choose(f"{card.source}:Noisy").card.name == "noisy"

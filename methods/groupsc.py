@@ -1,0 +1,166 @@
+"""GroupSC: trainable sparse coding in which similar patches share the pattern of their codes.
+
+Lecouat, Ponce, Mairal, "Fully Trainable and Interpretable Non-Local Sparse Models for Image Restoration", ECCV 2020,
+Sec. 3.2 and 3.3. 68,434 parameters for gray images (9x9 patches, 256 atoms, 24 steps), 119,188 for colour (7x7).
+
+The network (methods.sparse.network) sees one crop. There are two ways to run it on an image, with one set of
+parameters: blocks, as the authors do (`merged_blocks`), and sliding, with the window centred on each patch
+(methods.sparse.sliding).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from bench.restorer import Observation, Setting, WeightsFile
+from methods.sc import SC
+from methods.sparse.network import SparseCoding
+from methods.sparse.patches import coverage, reflect
+from methods.sparse.similarity import tiles
+from methods.sparse.sliding import Tiling, sliding_denoise
+
+__all__ = ["GroupSC", "merged_blocks", "read_authors"]
+
+BLOCK = 56  # side in pixels of the authors' blocks: 48 x 48 patches of 9 x 9 pixels
+STRIDE = {1: 12, 3: 10}  # by channels, in their final figures
+BLOCKS_AT_ONCE = 10
+THIN = 2  # see sliding_denoise
+
+
+class GroupSC(SC):
+    """GroupSC. `groupsc:blocks` runs the authors' overlapping 56x56 blocks, `groupsc:blocks48` with fewer of them.
+
+    Options of its network: see methods.sparse.network.SparseCoding; `window` is 48 unless said otherwise.
+    """
+
+    name = "groupsc"
+    tasks = {"denoise"}
+    variants = ("blocks", "blocks48")
+
+    def network(self, setting: Setting) -> SparseCoding:
+        return SparseCoding(setting.channels, **{"window": 48, **self.options})
+
+    def load(self, network: nn.Module, weights: WeightsFile) -> None:
+        if weights.loader == "groupsc-authors" or weights.path.suffix != ".safetensors":
+            network.load_state_dict(read_authors(weights.path))
+        else:
+            super().load(network, weights)
+
+    def forward(self, y: Tensor, seen: Observation) -> Tensor:
+        if self.variant:
+            return merged_blocks(self.net, y, self.stride(y.shape[1]))
+        return sliding_denoise(self.net, y, thin=THIN)
+
+    def stride(self, channels: int) -> int:
+        return 48 if self.variant == "blocks48" else STRIDE[channels]
+
+    def macs_per_pixel(self, seen: Observation) -> float:
+        """Computed from the sizes; products with weights that are 0 outside the window count where they are formed.
+
+        For each patch 2 K products with a matrix of m x p, and one more before each refresh; for each pair of a patch
+        and a neighbour p at each of the K thresholdings and m at each similarity.
+        """
+        net, (H, W, channels) = self.plain, seen.restored_shape
+        s, m, p, K = net.patch_size, *net.D.shape, net.n_steps
+        if self.variant:
+            counts = [block_count(n, self.stride(channels)) for n in (H, W)]
+            g = BLOCK - s + 1
+            patches = counts[0] * counts[1] * g * g
+            cut = tiles(g, g, net.window, net.tile)
+            pairs = (
+                counts[0]
+                * counts[1]
+                * sum(
+                    tile.shape[0] * tile.shape[1] * _length(tile.near_rows) * _length(tile.near_columns)
+                    for tile in cut
+                )
+            )
+        else:
+            patches = (H + s - 1) * (W + s - 1)
+            tiling = Tiling(H + s - 1, W + s - 1, net.window, THIN, torch.device("cpu"))
+            pairs = len(tiling.near) * tiling.weight.numel()
+        refreshes = len(range(net.freq + 1, K, net.freq))
+        macs = patches * m * p * (2 * K + refreshes) + pairs * (p * K + m * (1 + refreshes))
+        return macs / (H * W)
+
+
+def merged_blocks(network: SparseCoding, y: Tensor, stride: int, size: int = BLOCK) -> Tensor:
+    """The authors' inference: every block of size x size pixels alone, the estimates merged (Sec. 3.6).
+
+    The image is reflected by size - 1 pixels on every side and, right and below, by up to one stride more, so that
+    the blocks cover it. In the mean over blocks a block's pixel counts as often as patches of the block cover it.
+    The authors' last blocks may lie beyond the image; those are left out here.
+
+    y  (1, C, H, W)
+    """
+    H, W = y.shape[2:]
+    rows, columns = (range(0, stride * block_count(n, stride, size), stride) for n in (H, W))
+    x = reflect(y, size - 1, rows[-1] + size - (size - 1) - H, columns[-1] + size - (size - 1) - W)
+    weight = coverage(size, size, network.patch_size, like=y)
+    total, weights = torch.zeros_like(x), torch.zeros_like(x[:, :1])
+    places = [(i, j) for i in rows for j in columns]
+    for k in range(0, len(places), BLOCKS_AT_ONCE):
+        some = places[k : k + BLOCKS_AT_ONCE]
+        estimates = network(torch.cat([x[:, :, i : i + size, j : j + size] for i, j in some]))
+        for (i, j), x_hat in zip(some, estimates, strict=True):
+            total[:, :, i : i + size, j : j + size] += weight * x_hat
+            weights[:, :, i : i + size, j : j + size] += weight
+    inside = slice(size - 1, size - 1 + H), slice(size - 1, size - 1 + W)
+    return (total / weights)[:, :, inside[0], inside[1]]
+
+
+def block_count(n: int, stride: int, size: int = BLOCK) -> int:
+    """Blocks along an axis that touch its n pixels: the first of them with its last pixel, the others stride on."""
+    return (size - 1 + n - 1) // stride + 1
+
+
+def read_authors(path: Path) -> dict[str, Tensor]:
+    """`SparseCoding`'s state dict from a checkpoint of github.com/bruno-31/groupsc (gray and colour, mode "group").
+
+    theirs                           shape          ours
+    apply_A.weight                   (p, m, 1, 1)   C (m, p), transposed
+    apply_D.weight, apply_W.weight   (m, p, 1, 1)   D, W (m, p)
+    lmbda.0 ... lmbda.K-1            (1, p, 1, 1)   lmbda (K, p)
+    std.0                            (1, m, 1, 1)   kappa (m,)
+    nu.0                             (1,)           nu (1,)
+    simLayer.0.mask                  (1, n, n)      none: it follows from the window
+
+    The state dict may be the file itself or an entry of it, and DataParallel's "module." may precede each name.
+    """
+    state = _state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    if state is None:
+        raise ValueError(f"{path}: no checkpoint of GroupSC's authors: it has no 'apply_A.weight'.")
+    n_steps = sum(name.startswith("lmbda.") for name in state)
+    thresholds = [f"lmbda.{k}" for k in range(n_steps)]
+    names = {"apply_A.weight", "apply_D.weight", "apply_W.weight", *thresholds, "std.0", "nu.0"}
+    missing, unknown = names - {*state}, {*state} - names - {"simLayer.0.mask"}
+    if missing or unknown:
+        raise ValueError(
+            f"{path}: a checkpoint of another model than GroupSC with one similarity:"
+            f" it lacks {sorted(missing) or 'nothing'} and also has {sorted(unknown) or 'nothing'}."
+        )
+    C_T, D, W = (state[f"apply_{letter}.weight"][:, :, 0, 0].float() for letter in "ADW")
+    return {
+        "D": D,
+        "C": C_T.T.contiguous(),
+        "W": W,
+        "lmbda": torch.stack([state[name].float().flatten() for name in thresholds]),
+        "kappa": state["std.0"].float().flatten(),
+        "nu": state["nu.0"].float().flatten(),
+    }
+
+
+def _state_dict(content: object) -> dict[str, Tensor] | None:
+    if not isinstance(content, dict):
+        return None
+    state = {str(name).removeprefix("module."): value for name, value in content.items()}
+    if "apply_A.weight" in state:
+        return state
+    return next((found for value in content.values() if (found := _state_dict(value)) is not None), None)
+
+
+def _length(part: slice) -> int:
+    return part.stop - part.start

@@ -1,0 +1,85 @@
+"""SC: trainable sparse coding of all overlapping patches, the local baseline of GroupSC.
+
+Lecouat, Ponce, Mairal, "Fully Trainable and Interpretable Non-Local Sparse Models for Image Restoration", ECCV 2020,
+Sec. 3.1. 68,352 parameters for gray images (9x9 patches, 256 atoms, 24 steps), 119,040 for colour (7x7).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.restorer import Observation, Setting, TorchRestorer
+from methods.sparse.dictionary import learn_dictionary, sample_patches
+from methods.sparse.network import SparseCoding
+from methods.sparse.patches import centre, coverage, extract, reflect
+from methods.sparse.unrolled import steps
+
+__all__ = ["SC", "sc_denoise"]
+
+BAND = {"cpu": 2048, "cuda": 2**17}  # patches coded together: their codes should stay in the caches
+
+
+class SC(TorchRestorer):
+    """SC. `sc:bf16` forms the products in bfloat16.
+
+    Options of its network: see methods.sparse.network.SparseCoding.
+    """
+
+    name = "sc"
+    tasks = {"denoise"}
+    variants = ("bf16",)
+
+    def network(self, setting: Setting) -> SparseCoding:
+        return SparseCoding(setting.channels, **self.options)
+
+    def compile(self, network: nn.Module, setting: Setting) -> nn.Module:
+        return network
+
+    def forward(self, y: Tensor, seen: Observation) -> Tensor:
+        return sc_denoise(self.net, y, torch.bfloat16 if self.variant == "bf16" else torch.float32)
+
+    def macs_per_pixel(self, seen: Observation) -> float:
+        """Computed from the sizes: for each patch 2 K products with a matrix of m x p, W's included."""
+        net, (H, W, _) = self.plain, seen.restored_shape
+        patches = (H + net.patch_size - 1) * (W + net.patch_size - 1)
+        return patches * net.D.numel() * 2 * net.n_steps / (H * W)
+
+    # --- training ---
+
+    def initialise(self, network: nn.Module, crops: Tensor) -> None:
+        """D = C = W = a dictionary learned from the crops, divided by its spectral norm (Sec. 3.6)."""
+        Y = sample_patches(crops, network.patch_size, 50_000)
+        network.set_dictionary(learn_dictionary(Y, network.D.shape[1]))
+
+    def loss(self, x_hat: Tensor, x: Tensor) -> Tensor:
+        """Sum over pixels of (w (x_hat - x))^2, mean over crops (N, C, h, w); w is the coverage over its maximum.
+
+        Pixels near the border of a crop lie in fewer patches and count less (Sec. 3.6 ii); as in the authors' code w
+        is squared too.
+        """
+        size = self.options.get("patch_size") or (9 if x.shape[1] == 1 else 7)
+        n = coverage(*x.shape[-2:], size, like=x_hat)
+        return (n / n.max() * (x_hat - x)).square().sum() / len(x)
+
+
+@torch.no_grad()
+def sc_denoise(network: SparseCoding, y: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """SC of a whole image (1, C, H, W), reflected by s - 1 pixels so that s * s patches cover every pixel (Eq. 6).
+
+    The authors' 56x56 blocks give the same image: every patch that touches it lies in the same number of blocks
+    wherever their stride divides 48. The patches are coded a few rows at a time.
+    """
+    s, (H, W) = network.patch_size, y.shape[2:]
+    y = reflect(y, s - 1)
+    total = torch.zeros_like(y)
+    gh, gw = y.shape[2] - s + 1, y.shape[3] - s + 1
+    rows = max(1, BAND[y.device.type] // gw)
+    for top in range(0, gh, rows):
+        band = slice(top, min(top + rows, gh) + s - 1)
+        patches, mu = centre(extract(y[:, :, band], s))
+        alpha = steps(None, patches, network.C, network.D, network.lmbda, dtype=dtype)
+        estimates = network.patches(alpha, mu, dtype).flatten(1, 2).transpose(1, 2)
+        total[:, :, band] += F.fold(estimates, total[:, :, band].shape[2:], s)
+    return total[:, :, s - 1 : s - 1 + H, s - 1 : s - 1 + W] / s**2

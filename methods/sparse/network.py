@@ -1,0 +1,104 @@
+"""SC and GroupSC as one trainable network: K unrolled steps of Algorithm 1, with or without similarities."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from methods.sparse.patches import average, centre, extract
+from methods.sparse.similarity import Similarity
+from methods.sparse.unrolled import steps
+
+__all__ = ["SparseCoding"]
+
+
+class SparseCoding(nn.Module):
+    """SC (Sec. 3.1) if `window` is 0, else GroupSC (Sec. 3.2-3.3): noisy images to estimates.
+
+    Parameters, in the paper's letters (with the authors' names beside them):
+    D, C, W    (m, p)  dictionary, its counterpart in the gradient step, its counterpart in the output
+                       (apply_D.weight, apply_A.weight transposed, apply_W.weight)
+    lmbda      (K, p)  Lambda_k, one threshold per step and atom (lmbda.0 ... lmbda.K-1)
+    kappa      (m,)    weights of the distance, Eq. 12 (std.0)
+    nu         (1,)    weight of a new similarity in the online average, through a sigmoid (nu.0)
+
+    Options:
+    patch_size   s; m = channels * s * s
+    n_atoms      p
+    n_steps      K, counting the thresholdings: the first is that of C^T y, the start from alpha = 0
+    window       w of the w x w patches among which a patch has its neighbours
+    freq         similarities are refreshed before every freq-th step
+    lmbda_init   thresholds before training, for images in [0, 1]
+    tile         side, in patches, of the tiles that similarities are multiplied by; changes the speed only
+    """
+
+    def __init__(
+        self,
+        channels: int = 1,
+        *,
+        patch_size: int | None = None,
+        n_atoms: int = 256,
+        n_steps: int = 24,
+        window: int = 0,
+        freq: int = 6,
+        lmbda_init: float = 0.02,
+        tile: int = 12,
+    ) -> None:
+        super().__init__()
+        self.channels, self.patch_size = channels, patch_size or (9 if channels == 1 else 7)
+        self.n_steps, self.window, self.freq, self.tile = n_steps, window, freq, tile
+        m = channels * self.patch_size**2
+        D = unit_spectral_norm(torch.randn(m, n_atoms))
+        self.D, self.C, self.W = (nn.Parameter(D.clone()) for _ in range(3))
+        self.lmbda = nn.Parameter(torch.full((n_steps, n_atoms), lmbda_init))
+        if window:
+            self.kappa = nn.Parameter(torch.ones(m))
+            self.nu = nn.Parameter(torch.ones(1))
+
+    def set_dictionary(self, D: Tensor) -> None:
+        """Start from D (m, p), which is divided by its largest singular value so that ISTA's unit step converges."""
+        with torch.no_grad():
+            for matrix in (self.D, self.C, self.W):
+                matrix.copy_(unit_spectral_norm(D))
+
+    def forward(self, image: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Algorithm 1: degraded images (B, C, h, w) in [0, 1] to estimates of the same shape; h, w >= patch_size.
+
+        mask  1 where a value was observed, else 0, of the images' shape; None: all were (Eq. 13-14)
+
+        Under autocast the matrix products run in its dtype, all else in float32.
+        """
+        kind = image.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else image.dtype
+        with torch.autocast(kind, enabled=False):
+            return self._forward(image, mask, dtype)
+
+    def _forward(self, image: Tensor, mask: Tensor | None, dtype: torch.dtype) -> Tensor:
+        s, K = self.patch_size, self.n_steps
+        y, mu = centre(extract(image, s))
+        M = None if mask is None else extract(mask.to(image.dtype), s)
+        if not self.window:
+            alpha = steps(None, y, self.C, self.D, self.lmbda, M, dtype=dtype)
+            return average(self.patches(alpha, mu, dtype), s)
+        Sigma, alpha = self.similarity(y, dtype), None
+        refreshed = range(self.freq + 1, K, self.freq)  # before these steps; the first step counts as 0
+        for k, after in pairwise([0, *refreshed, K]):
+            if k > 0:
+                x_hat = average(self.patches(alpha, mu, dtype), s)
+                Sigma = Sigma.mixed_with(self.similarity(extract(x_hat, s) - mu, dtype), torch.sigmoid(self.nu))
+            alpha = steps(alpha, y, self.C, self.D, self.lmbda[k:after], M, Sigma, dtype)
+        return average(self.patches(alpha, mu, dtype), s)
+
+    def patches(self, alpha: Tensor, mu: Tensor, dtype: torch.dtype) -> Tensor:
+        """W alpha + mu, the estimates of the patches (B, gh, gw, m) in Eq. 6."""
+        return F.linear(alpha.to(dtype), self.W.to(dtype)).to(mu.dtype) + mu
+
+    def similarity(self, x: Tensor, dtype: torch.dtype) -> Similarity:
+        return Similarity.of(x, self.kappa, self.window, self.tile, dtype)
+
+
+def unit_spectral_norm(D: Tensor) -> Tensor:
+    return D / torch.linalg.matrix_norm(D, 2)

@@ -1,0 +1,279 @@
+"""GroupSC on a whole image at once, every patch with the window centred on it (Sec. 3.3), made fast.
+
+What is computed is `SparseCoding.forward` of the image extended by reflection, so that pixels at the border get as
+many estimates as inner ones; the parameters are the same. Four things make it fast:
+
+1. Tiles. The grid of patches is cut into tiles, and a tile's patches share one list of neighbours, the same for every
+   tile but for its place: all is batched products. Codes are kept tile after tile in memory, and a few tiles at a
+   time go through a step while they are in the caches.
+2. Sigma is divided by its row sums when it is refreshed, 4 times, and not at each of the 24 thresholdings.
+3. bfloat16 for codes, residuals and Sigma where the processor multiplies it, with sums in float32.
+4. Thinned windows. Eq. 11 needs the mean of B^2 over the neighbours, weighted with Sigma: an average over hundreds of
+   patches that overlap, which a part of them gives as well. Outside the tile and a margin around it, one patch of
+   every `thin` x `thin` is taken, drawn once and for all, and counts thin^2 times.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from methods.sparse.network import SparseCoding
+from methods.sparse.patches import average, centre, extract
+from methods.sparse.prox import MASS_EPS, NORM_EPS
+
+__all__ = ["Tiling", "fast_dtype", "sliding_denoise"]
+
+TILE = 12  # side of a tile, in patches
+MARGIN = 2  # patches around a tile that are all kept
+BATCH = {"cpu": 4, "cuda": 128}  # tiles that go through a step together
+
+Map = Callable[[Callable[[slice], None], Iterable[slice]], Iterable[Any]]
+
+
+@torch.no_grad()
+def sliding_denoise(
+    network: SparseCoding,
+    y: Tensor,
+    mask: Tensor | None = None,
+    *,
+    thin: int = 2,
+    dtype: torch.dtype | None = None,
+) -> Tensor:
+    """Algorithm 1 for an image of any size.
+
+    network  GroupSC (window > 0), on the device of y
+    y        image (1, C, H, W), float32, in [0, 1]
+    mask     1 where a value was observed, else 0, of y's shape; None: all were (Eq. 13-14)
+    thin     see above; 1 keeps all neighbours
+    dtype    of codes and similarities; None: `fast_dtype`
+    returns  x_hat, like y
+
+    With thin=1 and float32 this is the network's own answer up to the rounding of sums.
+    """
+    dtype = dtype or fast_dtype(y.device)
+    s, (H, W) = network.patch_size, y.shape[2:]
+    patches, mu = centre(extract(reflected(y, s - 1), s))
+    M = None if mask is None else extract(reflected(mask.to(y.dtype), s - 1), s)
+    with in_parallel(y.device) as each:
+        state = Inference(network, patches, M, thin, dtype, each)
+        for k in range(network.n_steps):
+            if k > 1 and (k - 1) % network.freq == 0:
+                x_hat = average(state.patches() + mu, s)
+                state.refresh(extract(x_hat, s) - mu, torch.sigmoid(network.nu).item())
+            state.step(network.lmbda[k])
+    x_hat = average(state.patches() + mu, s)
+    return x_hat[:, :, s - 1 : s - 1 + H, s - 1 : s - 1 + W]
+
+
+def fast_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 where its products are faster than float32's, else float32."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    asked = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # not documented; older versions lack it
+    return torch.bfloat16 if asked is not None and asked() else torch.float32
+
+
+@contextmanager
+def in_parallel(device: torch.device) -> Iterator[Map]:
+    """A `map` whose calls share the processor's cores, each call on one of them.
+
+    torch splits every operation among the cores and waits for the slowest: thousands of waits per image, each of
+    them long when another program has one of the cores. Batches of tiles wait for each other twice a step.
+    """
+    n = torch.get_num_threads()
+    if device.type != "cpu" or n == 1:
+        yield map
+        return
+    try:
+        with ThreadPoolExecutor(n, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield pool.map
+    finally:
+        torch.set_num_threads(n)  # the workers' 1 would be that of threads yet to come
+
+
+def reflected(x: Tensor, width: int) -> Tensor:
+    """x (1, C, H, W) with `width` more pixels on each side, mirrored about the border pixels as often as needed."""
+    for axis in (2, 3):
+        n = x.shape[axis]
+        i = torch.arange(-width, n + width, device=x.device) % max(1, 2 * (n - 1))
+        x = x.index_select(axis, torch.where(i < n, i, 2 * (n - 1) - i))
+    return x
+
+
+class Tiling:
+    """The grid of gh x gw patches cut into `down` x `across` tiles of h x w patches, and each tile's neighbours.
+
+    The last tiles may reach beyond the grid; patches there are zero and nobody's neighbours.
+
+    near     (n_tiles, n_near)  the neighbours of a tile's patches, as places in what `cut` returns, flattened
+    missing  (n_tiles, n_near)  whether the neighbour would lie beyond the grid
+    weight   (h * w, n_near)    how often a neighbour counts for each of the tile's patches: 0 outside its window
+    """
+
+    def __init__(self, gh: int, gw: int, window: int, thin: int, device: torch.device) -> None:
+        self.gh, self.gw = gh, gw
+        self.down, self.across = math.ceil(gh / TILE), math.ceil(gw / TILE)
+        self.h, self.w = math.ceil(gh / self.down), math.ceil(gw / self.across)
+        di, dj, times = neighbourhood(self.h, self.w, window, thin)
+        bi = torch.arange(self.h).repeat_interleave(self.w)[:, None]
+        bj = torch.arange(self.w).repeat(self.h)[:, None]
+        within = _within(di - bi, window) & _within(dj - bj, window)
+        i = (torch.arange(self.down) * self.h).repeat_interleave(self.across)[:, None] + di
+        j = (torch.arange(self.across) * self.w).repeat(self.down)[:, None] + dj
+        exists = (i >= 0) & (i < gh) & (j >= 0) & (j < gw)
+        tile = (i // self.h) * self.across + j // self.w
+        place = tile * (self.h * self.w) + (i % self.h) * self.w + j % self.w
+        self.near = torch.where(exists, place, 0).to(device)
+        self.missing = ~exists.to(device)
+        self.weight = (within * times).to(device)
+
+    def cut(self, x: Tensor) -> Tensor:
+        """(1, gh, gw, n) to (n_tiles, h * w, n)."""
+        below, beside = self.down * self.h - self.gh, self.across * self.w - self.gw
+        x = torch.nn.functional.pad(x[0], (0, 0, 0, beside, 0, below))
+        x = x.unflatten(1, (self.across, self.w)).unflatten(0, (self.down, self.h))
+        return x.transpose(1, 2).flatten(2, 3).flatten(0, 1)
+
+    def join(self, x: Tensor) -> Tensor:
+        """(n_tiles, h * w, n) to (1, gh, gw, n)."""
+        x = x.unflatten(1, (self.h, self.w)).unflatten(0, (self.down, self.across))
+        return x.transpose(1, 2).flatten(2, 3).flatten(0, 1)[None, : self.gh, : self.gw]
+
+
+def neighbourhood(h: int, w: int, window: int, thin: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows and columns of the neighbours kept for an h x w tile, (n_near,) each, and how often each counts.
+
+    They are counted from the tile's first patch: 0 <= row < h is in the tile.
+    """
+    i = torch.arange(-(window // 2), h + (window - 1) // 2)
+    j = torch.arange(-(window // 2), w + (window - 1) // 2)
+    # drawn, not every other one: a lattice would miss all that repeats in step with it
+    lots = torch.rand(len(i) // thin + 1, len(j) // thin + 1, thin**2, generator=torch.Generator().manual_seed(0))
+    drawn = lots == lots.amax(-1, keepdim=True)
+    drawn = drawn.unflatten(2, (thin, thin)).transpose(1, 2).flatten(2, 3).flatten(0, 1)[: len(i), : len(j)]
+    close_i, close_j = ((x >= -MARGIN) & (x < n + MARGIN) for x, n in ((i, h), (j, w)))
+    close = close_i[:, None] & close_j
+    rows, columns = (drawn | close).nonzero(as_tuple=True)
+    return i[rows], j[columns], torch.where(close[rows, columns], 1.0, float(thin * thin))
+
+
+def _within(offset: Tensor, window: int) -> Tensor:
+    return (offset >= -(window // 2)) & (offset <= (window - 1) // 2)
+
+
+class Inference:
+    """Codes and similarities between the steps, tile after tile.
+
+    y      centred patches (n_tiles, n, m)
+    alpha  codes, and B in their place within a step (n_tiles, n, p)
+    B2     squares of B
+    Sigma  (n_tiles, n, n_near), each row divided by its sum, which is in mass (n_tiles, n, 1), float32
+    """
+
+    def __init__(
+        self, network: SparseCoding, y: Tensor, M: Tensor | None, thin: int, dtype: torch.dtype, each: Map
+    ) -> None:
+        self.tiling = Tiling(y.shape[1], y.shape[2], network.window, thin, y.device)
+        self.kappa = network.kappa
+        self.C, self.D_T, self.W_T = (x.to(dtype).contiguous() for x in (network.C, network.D.T, network.W.T))
+        self.y = self.tiling.cut(y).to(dtype)
+        self.M = None if M is None else self.tiling.cut(M).to(dtype)
+        (n_tiles, n, _), p, n_near = self.y.shape, self.C.shape[1], self.tiling.near.shape[1]
+        self.alpha = self.y.new_zeros(n_tiles, n, p)
+        self.B2 = self.y.new_empty(n_tiles, n, p)
+        self.Sigma = self.y.new_zeros(n_tiles, n, n_near)
+        self.mass = self.y.new_zeros(n_tiles, n, 1, dtype=torch.float32)
+        size = min(BATCH[y.device.type], n_tiles)
+        self.batches = [slice(a, min(a + size, n_tiles)) for a in range(0, n_tiles, size)]
+        self.scratch = Scratch(self.y[:size], self.alpha[:size], n_near)
+        self.each = each
+        self.refresh(y, nu=1.0)
+
+    def patches(self) -> Tensor:
+        """W alpha, the estimates of the centred patches (1, gh, gw, m), float32."""
+        return self.tiling.join((self.alpha.flatten(0, 1) @ self.W_T).unflatten(0, self.alpha.shape[:2])).float()
+
+    def refresh(self, x: Tensor, nu: float) -> None:
+        """Sigma <- (1 - nu) Sigma + nu Sigma^ (Algorithm 1, line 7), with Sigma^ of the patches x (1, gh, gw, m)."""
+        left, right = minus_squared_distance(self.tiling.cut(x) * self.kappa, self.y.dtype)
+        right = right.flatten(0, 1)
+
+        @torch.inference_mode()
+        def refresh_batch(t: slice) -> None:
+            near = right[self.tiling.near[t]]
+            near[..., -1].masked_fill_(self.tiling.missing[t], -math.inf)
+            estimate = torch.bmm(left[t], near.transpose(1, 2)).float().exp_()  # Eq. 12
+            Sigma = torch.lerp(self.Sigma[t] * self.mass[t], estimate.mul_(self.tiling.weight), nu)
+            torch.sum(Sigma, -1, keepdim=True, out=self.mass[t])
+            self.Sigma[t] = Sigma.div_(self.mass[t] + MASS_EPS)
+
+        self.all_batches(refresh_batch)
+
+    def step(self, lmbda: Tensor) -> None:
+        """Eq. 11 (Eq. 14 with a mask) with thresholds lmbda (p,). The first step starts from alpha = 0."""
+        self.all_batches(self.gradient_step)
+        self.all_batches(lambda t: self.shrink(t, lmbda))
+
+    def all_batches(self, do: Callable[[slice], None]) -> None:
+        for _ in self.each(do, self.batches):  # a plain `map` works only when it is asked, and errors come out here
+            pass
+
+    @torch.inference_mode()
+    def gradient_step(self, t: slice) -> None:
+        """B = alpha + C^T (M * (y - D alpha)), and its squares."""
+        y, alpha = self.y[t].flatten(0, 1), self.alpha[t].flatten(0, 1)
+        residual = self.scratch.residual.flatten(0, 1)[: len(y)]
+        torch.addmm(y, alpha, self.D_T, alpha=-1, out=residual)
+        if self.M is not None:
+            residual *= self.M[t].flatten(0, 1)
+        torch.addmm(alpha, residual, self.C, out=alpha)
+        torch.mul(self.alpha[t], self.alpha[t], out=self.B2[t])
+
+    @torch.inference_mode()
+    def shrink(self, t: slice, lmbda: Tensor) -> None:
+        """alpha = max(1 - lmbda sqrt(||Sigma_i||_1) / sqrt(sum_a Sigma_ia B_a^2), 0) B."""
+        near, alpha, scratch = self.tiling.near[t], self.alpha[t], self.scratch
+        around, norm2, factor = (
+            scratch.around[: near.numel()],
+            scratch.norm2[: len(near)],
+            scratch.factor[: len(near)],
+        )
+        torch.index_select(self.B2.flatten(0, 1), 0, near.flatten(), out=around)
+        torch.bmm(self.Sigma[t], around.unflatten(0, near.shape), out=norm2)
+        factor.copy_(norm2).add_(NORM_EPS).rsqrt_()
+        alpha *= torch.addcmul(torch.ones_like(lmbda), factor, lmbda, value=-1, out=factor).relu_()
+
+
+class Scratch(threading.local):
+    """Buffers for the products of a batch, each thread its own; fresh memory would have to be cleared every time."""
+
+    def __init__(self, y: Tensor, alpha: Tensor, n_near: int) -> None:
+        self.residual = torch.empty_like(y)
+        self.around = alpha.new_empty(len(alpha) * n_near, alpha.shape[-1])
+        self.norm2 = torch.empty_like(alpha)
+        self.factor = torch.empty_like(alpha, dtype=torch.float32)
+
+
+def minus_squared_distance(u: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """For patches u (..., m) two sets of vectors: the first's of a times the second's of b is -||u_a - u_b||^2.
+
+    Only so does a small distance keep its digits in a bfloat16 product; a difference of large products would not.
+    The squared norms stand in the vectors as sums of three short numbers, for the same reason.
+    """
+    u = (math.sqrt(2) * u).to(dtype)
+    rest = -u.float().square().sum(-1, keepdim=True) / 2
+    parts = []
+    for _ in range(3):
+        parts.append(rest.to(dtype))
+        rest = rest - parts[-1].float()
+    norm2 = torch.cat(parts, -1)
+    one = torch.ones_like(norm2)
+    return torch.cat([u, norm2, one], -1), torch.cat([u, one, norm2], -1)

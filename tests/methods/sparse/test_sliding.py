@@ -1,0 +1,155 @@
+"""Sliding inference: the whole image at once gives what the network's own equations give, at any size."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from methods.sparse import sliding
+from methods.sparse.network import SparseCoding
+from methods.sparse.sliding import Tiling, neighbourhood, reflected, sliding_denoise
+
+
+def network(window: int = 12, channels: int = 1, **options: int) -> SparseCoding:
+    """Thresholds that leave about half of the codes, weights of the distance and nu away from their first values."""
+    torch.manual_seed(0)
+    net = SparseCoding(channels, window=window, lmbda_init=0.01, n_atoms=64, **options).requires_grad_(False)
+    net.lmbda += 0.005 * torch.rand_like(net.lmbda)
+    net.kappa += 0.3 * torch.rand_like(net.kappa)
+    net.W += 0.02 * torch.randn_like(net.W)
+    return net
+
+
+def noisy(height: int, width: int, channels: int = 1) -> Tensor:
+    """Stripes, a ramp and an edge, in noise of sigma 25."""
+    i, j = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    x = 0.5 + 0.2 * torch.sin(0.7 * i + 0.3 * j) * (j < 20) + 0.01 * (i - 20) * (j >= 20)
+    x = x.expand(1, channels, height, width)
+    return x + 25 / 255 * torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
+
+
+def dense(net: SparseCoding, y: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Algorithm 1 with Eq. 5, 6, 11, 12 and 14 on the reflected image, naively: every patch against every other."""
+    s, pad = net.patch_size, net.patch_size - 1
+    y = F.pad(y, (pad,) * 4, mode="reflect")
+    H, W = y.shape[2:]
+    M = 1 if mask is None else F.unfold(F.pad(mask, (pad,) * 4, mode="reflect"), s)[0].T
+    i = torch.arange(H - pad).repeat_interleave(W - pad)
+    j = torch.arange(W - pad).repeat(H - pad)
+    rows, columns = i[None] - i[:, None], j[None] - j[:, None]
+    low, high = -(net.window // 2), (net.window - 1) // 2
+    window = (rows >= low) & (rows <= high) & (columns >= low) & (columns <= high)
+
+    def average(patches: Tensor) -> Tensor:
+        count = F.fold(torch.ones_like(patches).T[None], (H, W), s)[:, :1]
+        return F.fold(patches.T[None], (H, W), s) / count[:, :1]
+
+    def similarity(x: Tensor) -> Tensor:
+        return torch.exp(-torch.cdist(x * net.kappa, x * net.kappa).square()) * window
+
+    patches = F.unfold(y, s)[0].T
+    mu = patches.mean(1, keepdim=True)
+    y_c, nu = patches - mu, torch.sigmoid(net.nu)
+    Sigma, alpha = similarity(y_c), torch.zeros(len(y_c), net.D.shape[1])
+    for k in range(net.n_steps):
+        if k in (7, 13, 19):
+            x_hat = F.unfold(average(alpha @ net.W.T + mu), s)[0].T - mu
+            Sigma = (1 - nu) * Sigma + nu * similarity(x_hat)
+        B = alpha + (M * (y_c - alpha @ net.D.T)) @ net.C
+        norm = torch.sqrt(Sigma @ B.square() + 1e-8)
+        alpha = torch.relu(1 - net.lmbda[k] * Sigma.sum(1, keepdim=True).sqrt() / norm) * B
+    return average(alpha @ net.W.T + mu)[:, :, pad:-pad, pad:-pad]
+
+
+def test_exact_settings_give_the_equations_evaluated_naively():
+    y, net = noisy(40, 44), network()
+    x_hat = sliding_denoise(net, y, thin=1, dtype=torch.float32)
+    assert (x_hat - y).abs().max() > 0.1  # it does something
+    torch.testing.assert_close(x_hat, dense(net, y), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("window", [1, 7, 30])
+def test_windows_odd_one_and_larger_than_the_image(window):
+    y, net = noisy(14, 23), network(window)
+    torch.testing.assert_close(sliding_denoise(net, y, thin=1, dtype=torch.float32), dense(net, y), rtol=0, atol=1e-4)
+
+
+def test_colour_with_a_mask():
+    y, net = noisy(20, 25, channels=3), network(channels=3)
+    mask = (torch.rand(y.shape, generator=torch.Generator().manual_seed(2)) < 0.5).float()
+    x_hat = sliding_denoise(net, y * mask, mask, thin=1, dtype=torch.float32)
+    torch.testing.assert_close(x_hat, dense(net, y * mask, mask), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("thin", "dtype", "grey_levels"), [(1, torch.bfloat16, 0.1), (2, torch.float32, 0.2), (2, torch.bfloat16, 0.2)]
+)
+def test_what_makes_it_fast_moves_the_answer_little(thin, dtype, grey_levels):
+    y, net = noisy(40, 44), network()
+    difference = sliding_denoise(net, y, thin=thin, dtype=dtype) - dense(net, y)
+    assert 255 * difference.square().mean().sqrt() < grey_levels
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 30), (7, 9), (37, 61)])
+def test_any_size(size):
+    y = noisy(*size)
+    before = y.clone()
+    x_hat = sliding_denoise(network(), y)
+    assert (x_hat.shape, x_hat.dtype) == (y.shape, torch.float32)
+    assert torch.isfinite(x_hat).all()
+    assert torch.equal(y, before)
+
+
+def test_batches_and_tiles_are_a_matter_of_speed_only(monkeypatch):
+    y, net = noisy(33, 29), network()
+    once = sliding_denoise(net, y, thin=1, dtype=torch.float32)
+    monkeypatch.setattr(sliding, "TILE", 5)
+    monkeypatch.setitem(sliding.BATCH, "cpu", 3)
+    torch.testing.assert_close(sliding_denoise(net, y, thin=1, dtype=torch.float32), once, rtol=0, atol=1e-5)
+
+
+def test_constant_image_and_negative_or_zero_thresholds_stay_finite():
+    net = network()
+    net.lmbda[:, ::2], net.lmbda[:, 1::4] = 0, -0.01
+    assert torch.isfinite(sliding_denoise(net, torch.full((1, 1, 12, 12), 0.3))).all()
+
+
+def test_reflection_goes_back_and_forth_in_small_images():
+    row = reflected(torch.arange(3.0).expand(1, 1, 1, 3), 5)[0, 0]
+    assert row.shape == (11, 13)
+    assert row[0].tolist() == [1, 0, 1, 2, 1, 0, 1, 2, 1, 0, 1, 2, 1]
+
+
+def test_cutting_into_tiles_and_joining_again_changes_nothing():
+    x = torch.rand(1, 25, 14, 3)
+    tiling = Tiling(25, 14, 8, 2, x.device)
+    assert torch.equal(tiling.join(tiling.cut(x)), x)
+
+
+def test_thinned_neighbourhood_counts_as_many_neighbours_as_the_whole():
+    di, dj, times = neighbourhood(12, 12, 25, thin=2)
+    assert len(set(zip(di.tolist(), dj.tolist(), strict=True))) == len(di) < 0.45 * 36**2
+    assert times.sum() == pytest.approx(36**2, rel=0.05)
+
+
+@pytest.mark.slow
+def test_memory_grows_with_the_image_no_faster_than_its_area():
+    small, large = _peak_mib(128), _peak_mib(512)
+    assert large < 17 * small
+
+
+def _peak_mib(side: int) -> float:
+    """Of a process of its own, above what it needs before the call."""
+    program = (
+        "import torch; from bench.measure.memory import peak_mib; from methods.sparse.network import SparseCoding; "
+        "from methods.sparse.sliding import sliding_denoise; net = SparseCoding(window=24, n_steps=9); "
+        "sliding_denoise(net, torch.rand(1, 1, 16, 16)); "
+        "before = peak_mib('cpu'); "
+        f"sliding_denoise(net, torch.rand(1, 1, {side}, {side})); print(peak_mib('cpu') - before)"
+    )
+    return float(subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout)
