@@ -69,7 +69,7 @@ def test_can_be_had_and_verified(name):
     else:
         assert re.fullmatch(r"[\w.-]+", entry["file"])
         assert entry["url"].startswith("https://")
-        assert entry["bytes"] > 0
+        assert entry.get("bytes", 1) > 0  # of a file known by its git blob id alone, the size is not known
 
 
 def test_no_two_entries_are_the_same_file():
