@@ -1,7 +1,7 @@
 """GroupSC on a whole image at once, every patch with the window centred on it (Sec. 3.3), made fast.
 
 What is computed is `SparseCoding.forward` of the image extended by reflection, so that pixels at the border get as
-many estimates as inner ones; the parameters are the same. Four things make it fast:
+many estimates as inner ones; the parameters are the same. Five things make it fast:
 
 1. Tiles. The grid of patches is cut into tiles, and a tile's patches share one list of neighbours, the same for every
    tile but for its place: all is batched products. Codes are kept tile after tile in memory, and a few tiles at a
@@ -11,6 +11,11 @@ many estimates as inner ones; the parameters are the same. Four things make it f
 4. Thinned windows. Eq. 11 needs the mean of B^2 over the neighbours, weighted with Sigma: an average over hundreds of
    patches that overlap, which a part of them gives as well. Outside the tile and a margin around it, one patch of
    every `thin` x `thin` is taken, drawn once and for all, and counts thin^2 times.
+5. Threads that each take whole batches of tiles, instead of sharing every operation (`in_parallel`).
+
+3 and 4 are the only approximations. Against all neighbours in float32, with the weights groupsc.gray-25 (window 24)
+on five 96x96 parts of set12 at sigma 25: bfloat16 0.0004 dB lower on average, thin=2 0.0006 dB, both 0.0004 dB,
+0.004 dB in the worst case (0.12 to 0.18 grey levels rms); thin=3 would cost 0.013 dB and save little more.
 """
 
 from __future__ import annotations
@@ -26,7 +31,7 @@ import torch
 from torch import Tensor
 
 from methods.sparse.network import SparseCoding
-from methods.sparse.patches import average, centre, extract
+from methods.sparse.patches import average, centre, extract, reflect
 from methods.sparse.prox import MASS_EPS, NORM_EPS
 
 __all__ = ["Tiling", "fast_dtype", "sliding_denoise"]
@@ -60,8 +65,8 @@ def sliding_denoise(
     """
     dtype = dtype or fast_dtype(y.device)
     s, (H, W) = network.patch_size, y.shape[2:]
-    patches, mu = centre(extract(reflected(y, s - 1), s))
-    M = None if mask is None else extract(reflected(mask.to(y.dtype), s - 1), s)
+    patches, mu = centre(extract(reflect(y, s - 1), s))
+    M = None if mask is None else extract(reflect(mask.to(y.dtype), s - 1), s)
     with in_parallel(y.device) as each:
         state = Inference(network, patches, M, thin, dtype, each)
         for k in range(network.n_steps):
@@ -97,15 +102,6 @@ def in_parallel(device: torch.device) -> Iterator[Map]:
             yield pool.map
     finally:
         torch.set_num_threads(n)  # the workers' 1 would be that of threads yet to come
-
-
-def reflected(x: Tensor, width: int) -> Tensor:
-    """x (1, C, H, W) with `width` more pixels on each side, mirrored about the border pixels as often as needed."""
-    for axis in (2, 3):
-        n = x.shape[axis]
-        i = torch.arange(-width, n + width, device=x.device) % max(1, 2 * (n - 1))
-        x = x.index_select(axis, torch.where(i < n, i, 2 * (n - 1) - i))
-    return x
 
 
 class Tiling:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from methods.sparse import sliding
 from methods.sparse.network import SparseCoding
-from methods.sparse.sliding import Tiling, neighbourhood, reflected, sliding_denoise
+from methods.sparse.sliding import Tiling, neighbourhood, sliding_denoise
 
 
 def network(window: int = 12, channels: int = 1, **options: int) -> SparseCoding:
@@ -73,9 +73,9 @@ def test_exact_settings_give_the_equations_evaluated_naively():
     torch.testing.assert_close(x_hat, dense(net, y), rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("window", [1, 7, 30])
+@pytest.mark.parametrize("window", [1, 7, 50])
 def test_windows_odd_one_and_larger_than_the_image(window):
-    y, net = noisy(14, 23), network(window)
+    y, net = noisy(12, 15), network(window)
     torch.testing.assert_close(sliding_denoise(net, y, thin=1, dtype=torch.float32), dense(net, y), rtol=0, atol=1e-4)
 
 
@@ -106,7 +106,7 @@ def test_any_size(size):
 
 
 def test_batches_and_tiles_are_a_matter_of_speed_only(monkeypatch):
-    y, net = noisy(33, 29), network()
+    y, net = noisy(33, 9), network()
     once = sliding_denoise(net, y, thin=1, dtype=torch.float32)
     monkeypatch.setattr(sliding, "TILE", 5)
     monkeypatch.setitem(sliding.BATCH, "cpu", 3)
@@ -117,12 +117,6 @@ def test_constant_image_and_negative_or_zero_thresholds_stay_finite():
     net = network()
     net.lmbda[:, ::2], net.lmbda[:, 1::4] = 0, -0.01
     assert torch.isfinite(sliding_denoise(net, torch.full((1, 1, 12, 12), 0.3))).all()
-
-
-def test_reflection_goes_back_and_forth_in_small_images():
-    row = reflected(torch.arange(3.0).expand(1, 1, 1, 3), 5)[0, 0]
-    assert row.shape == (11, 13)
-    assert row[0].tolist() == [1, 0, 1, 2, 1, 0, 1, 2, 1, 0, 1, 2, 1]
 
 
 def test_cutting_into_tiles_and_joining_again_changes_nothing():
