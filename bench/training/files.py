@@ -43,7 +43,7 @@ def export(network: nn.Module, folder: Path, card: Mapping[str, Any]) -> None:
     from safetensors.torch import save_file
 
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    metadata = {"options": json.dumps(card["recipe"]["options"]), "card": json.dumps(card)}
+    metadata = {"options": json.dumps(card["options"]), "card": json.dumps(card)}
     _replace(folder / "weights.safetensors", lambda path: save_file(weights, path, metadata))
     _replace(folder / "weights.json", lambda path: path.write_text(json.dumps(card, indent=2) + "\n"))
 

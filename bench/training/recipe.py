@@ -6,6 +6,8 @@ A table is a recipe. The file says it in full, so that a reader sees all that a 
     source = "…"                  where the settings come from
     task = "denoise"              with `channels`, what it is for; the level is asked for: --sigma 25
     channels = 1
+    levels = [10, 20]             or: crops are degraded at one of these, another one each step, and the network, told
+                                  them as an option, learns them together
     data = "bsd400"               the training set; its last `held_out` images, by name, only validate
     held_out = 20
     crop = 56                     side of the square crops, in pixels
@@ -37,7 +39,7 @@ from typing import Any
 
 from bench.errors import TrainingError, unknown
 from bench.registry import Card
-from bench.task import get_task
+from bench.task import Level, format_level, get_task
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -73,10 +75,19 @@ class Recipe:
     decay: float = 1.0
     decay_every: float = 1.0
     backtrack_factor: float = 0.5
+    levels: tuple[Level, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def network_options(self) -> dict[str, Any]:
+        """The options of the network, with the levels that it learns if there are several."""
+        return {**self.options, "levels": list(self.levels)} if self.levels else dict(self.options)
+
     def __post_init__(self) -> None:
-        get_task(self.task)
+        kind = get_task(self.task).level
+        for level in self.levels:
+            if kind.parse(format_level(level)) is None:
+                raise TrainingError(f"recipe '{self.name}': {self.task} takes {kind.expected}, not {level!r}.")
         for name in ("held_out", "crop", "batch", "steps", "validate_every", "lr", "eps", "decay", "decay_every"):
             if not getattr(self, name) > 0:
                 raise TrainingError(f"recipe '{self.name}': {name} is {getattr(self, name)}, expected more than 0.")
@@ -108,7 +119,8 @@ def _recipe(name: str, table: Mapping[str, Any], path: Path) -> Recipe:
     for key in required:
         if key not in table:
             raise TrainingError(f"{path}, recipe '{name}' lacks the key '{key}'.")
-    return Recipe(name=name, **table)
+    levels = tuple(level if isinstance(level, str) else float(level) for level in table.get("levels", ()))
+    return Recipe(**{**table, "name": name, "levels": levels})
 
 
 def find_recipe(card: Card, name: str | None) -> Recipe:
