@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +19,7 @@ from bench.errors import TrainingError
 if TYPE_CHECKING:
     from bench.training.loop import Validation
 
-__all__ = ["Log", "export", "read_checkpoint", "read_weights", "write_checkpoint"]
+__all__ = ["Log", "export", "read_checkpoint", "read_weights", "sha256_of", "write_checkpoint"]
 
 
 def write_checkpoint(folder: Path, checkpoint: Mapping[str, Any]) -> None:
@@ -70,6 +71,10 @@ def read_weights(network: nn.Module, path: Path) -> None:
                 " weights of another architecture."
             )
     network.load_state_dict(common, strict=False)
+
+
+def sha256_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _replace(path: Path, write: Callable[[Path], object]) -> None:

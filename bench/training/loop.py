@@ -21,7 +21,7 @@ from bench.errors import TrainingError
 from bench.restorer import TorchRestorer
 from bench.task import Level, Observation, Setting
 from bench.training.crops import Batch, Crops
-from bench.training.files import Log, export, read_checkpoint, read_weights, write_checkpoint
+from bench.training.files import Log, export, read_checkpoint, read_weights, sha256_of, write_checkpoint
 from bench.training.recipe import Recipe
 
 __all__ = ["Training", "Validation"]
@@ -73,6 +73,7 @@ class Training:
         self.accepted: dict[str, Any] | None = None
         self.validation = crops.validation()
         self._make_network(start)
+        self.start_sha256 = None if start is None else sha256_of(start)
         folder.mkdir(parents=True, exist_ok=True)
         checkpoint = read_checkpoint(folder)
         if checkpoint is not None:
@@ -128,11 +129,8 @@ class Training:
         self._load_state(checkpoint["state"])
         self.step, self.elapsed = checkpoint["step"], checkpoint["elapsed"]
         self.total = checkpoint["total"] if self.budget else self.total
-        self.lr_factor, self.best_db, self.accepted = (
-            checkpoint["lr_factor"],
-            checkpoint["best_db"],
-            checkpoint["accepted"],
-        )
+        self.lr_factor, self.best_db = checkpoint["lr_factor"], checkpoint["best_db"]
+        self.accepted, self.start_sha256 = checkpoint["accepted"], checkpoint.get("start_sha256")
 
     def _checkpoint(self) -> dict[str, Any]:
         return {
@@ -144,6 +142,7 @@ class Training:
             "lr_factor": self.lr_factor,
             "best_db": self.best_db,
             "accepted": self.accepted,
+            "start_sha256": self.start_sha256,
         }
 
     # --- running ---
@@ -269,6 +268,7 @@ class Training:
         return {
             **self._identity(),
             "options": self.recipe.network_options,
+            "start_sha256": self.start_sha256,
             "step": self.step,
             "seconds": round(self.elapsed, 1),
             "device": str(self.device),
