@@ -7,7 +7,12 @@ from bench.registry import cards, choose
 from tests.conftest import BAD
 
 VARIANTS = [f"{card.name}:{variant}" for card in cards().values() for variant in card.variants]
-MINUTES = {"groupsc:blocks", "groupsc:blocks48"}  # tests/methods/test_groupsc.py tries them with a small network
+MINUTES = {  # test_groupsc.py and test_lidia.py try them, with a small network or a small picture
+    "groupsc:blocks",
+    "groupsc:blocks48",
+    "lidia:authors",
+    "lidia:stored",
+}
 
 
 @pytest.mark.parametrize("name", [name for name in (*cards(), *VARIANTS) if name not in MINUTES])
