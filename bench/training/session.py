@@ -51,7 +51,9 @@ def train(
     restorer_class = load_class(choice.card.target)
     if not issubclass(restorer_class, TorchRestorer):
         raise TrainingError(f"{choice.card.name} is not a network: there is nothing to train.")
-    folder = folder or Path("training") / f"{choice.card.name}-{_kind(chosen)}-{format_level(setting.level)}"
+    folder = folder or Path("training") / "-".join(
+        (choice.name.replace(":", "-"), _kind(chosen), format_level(setting.level))
+    )
     _say(f"reading {chosen.data}")
     training = Training(
         restorer_class(choice.variant),
