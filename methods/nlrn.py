@@ -7,16 +7,22 @@ normalisations, which each state has for itself as in the authors' code, are 9,4
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.restorer import Observation, Setting, TorchRestorer
-from methods._attention import Attend, Neighbourhoods, everywhere
+from methods._sliding import Sliding, Tiling
+from methods.sparse.sliding import fast_dtype
 
-__all__ = ["METRICS", "NLRN", "NonLocal", "NonLocalRecurrent"]
+__all__ = ["METRICS", "NLRN", "NonLocal", "NonLocalRecurrent", "averaged_patches"]
 
-Q = 45  # side of the neighbourhood S_i in pixels (Sec. 5.1)
+Q = 45  # side of the neighbourhood S_i, and of patches, in pixels (Sec. 5.1)
+STRIDE = 7  # of the authors' patches
+PATCHES_AT_ONCE = 4
 
 METRICS = {  # Table 1: phi(X_i, X_j), and which of the embeddings theta and psi it has
     "embedded-gaussian": 2,
@@ -29,19 +35,33 @@ METRICS = {  # Table 1: phi(X_i, X_j), and which of the embeddings theta and psi
 
 
 class NLRN(TorchRestorer):
-    """NLRN: every pixel attends to the 45x45 pixels around it.
+    """NLRN on the whole image, every pixel attending to the 45x45 around it. `nlrn:patches` averages 45x45 patches.
 
     Options of its network: see NonLocalRecurrent.
     """
 
     name = "nlrn"
     tasks = {"denoise"}
+    variants = ("patches",)
 
     def network(self, setting: Setting) -> NonLocalRecurrent:
         return NonLocalRecurrent(setting.channels, **self.options)
 
+    def compile(self, network: nn.Module, setting: Setting) -> nn.Module:
+        return network if self.variant == "patches" else Sliding(network, Q, fast_dtype(self.device))
+
     def forward(self, y: Tensor, seen: Observation) -> Tensor:
-        return self.net(y, Neighbourhoods(*y.shape[2:], Q, y.device))
+        return averaged_patches(self.net, y) if self.variant == "patches" else self.net(y)
+
+    def macs_per_pixel(self, seen: Observation) -> float:
+        """Computed from the sizes; products with weights that are 0 count where they are formed."""
+        H, W, _ = seen.restored_shape
+        if self.variant == "patches":
+            pixels = len(starts(H)) * len(starts(W)) * min(Q, H) * min(Q, W)
+            pairs = pixels * min(Q, H) * min(Q, W)
+        else:
+            pixels, pairs = H * W, Tiling(H, W, Q).n_pairs
+        return self.plain.macs(pixels, pairs) / (H * W)
 
     def loss(self, x_hat: Tensor, x: Tensor) -> Tensor:
         """1/2 ||x_hat - x||^2, mean over crops (N, C, h, w): Sec. 4."""
@@ -79,7 +99,7 @@ class NonLocalRecurrent(nn.Module):
         super().__init__()
         if metric not in METRICS:
             raise ValueError(f"metric is '{metric}', expected one of {', '.join(METRICS)}")
-        self.n_steps, self.propagate, self.every = n_steps, propagate, every
+        self.propagate, self.every = propagate, every
         n_sets = 1 if tied else n_steps
         self.input = nn.Sequential(norm(channels), convolution(channels, width))
         self.non_local = nn.ModuleList(NonLocal(width, embedding, metric) for _ in range(n_sets if every else 0))
@@ -90,23 +110,71 @@ class NonLocalRecurrent(nn.Module):
         nn.init.zeros_(self.output[-1].weight)  # training starts from x = y; the paper's from Xavier's weights
         self.to(memory_format=torch.channels_last)
 
-    def forward(self, y: Tensor, attend: Attend = everywhere) -> Tensor:
+    def forward(self, y: Tensor, neighbours: Tensor | None = None) -> Tensor:
         """Degraded images (B, C, H, W) in [0, 1] to estimates.
 
-        attend  over which pixels each of them looks: without it, over all of its crop
+        neighbours  (HW, HW), whether pixel j is in S_i; None: each pixel looks at all of its crop, as in training
         """
         s0 = s = self.input(y.contiguous(memory_format=torch.channels_last))
         S = None
-        for t in range(self.n_steps):
-            shared = min(t, len(self.conv_a) - 1)
-            norm_1, norm_2, norm_3 = self.norms[t]
+        for norm_1, non_local, norm_2, conv_a, norm_3, conv_b in self.states():
             x = F.relu(norm_1(s))
-            if self.every and t % self.every == 0:
-                x, S = self.non_local[shared](x, S if self.propagate else None, attend)
-            x = self.conv_a[shared](norm_2(x))
-            x = self.conv_b[shared](F.relu(norm_3(x)))
+            if non_local is not None:
+                x, S = non_local(x, S if self.propagate else None, neighbours)
+            x = conv_a(norm_2(x))
+            x = conv_b(F.relu(norm_3(x)))
             s = x + s0
         return y + self.output(s)
+
+    def states(self) -> Iterator[State]:
+        """What each state is made of; most of it is the same for all."""
+        for t, (norm_1, norm_2, norm_3) in enumerate(self.norms):
+            k = t if len(self.conv_a) > 1 else 0
+            non_local = self.non_local[k] if self.every and t % self.every == 0 else None
+            yield State(norm_1, non_local, norm_2, self.conv_a[k], norm_3, self.conv_b[k])
+
+    def macs(self, pixels: int, pairs: int) -> int:
+        """Multiply-accumulates for so many pixels, and pairs of pixels that are correlated."""
+        per_pixel = self.input[1].weight.numel() + self.output[2].weight.numel()
+        per_pair = 0
+        for state in self.states():
+            per_pixel += state.conv_a.weight.numel() + state.conv_b.weight.numel()
+            if state.non_local is not None:
+                per_pixel += state.non_local.theta_psi_g.weight.numel()
+                per_pair += state.non_local.macs_per_pair
+        return pixels * per_pixel + pairs * per_pair
+
+
+class State(NamedTuple):
+    norm_1: nn.Module
+    non_local: NonLocal | None
+    norm_2: nn.Module
+    conv_a: nn.Conv2d
+    norm_3: nn.Module
+    conv_b: nn.Conv2d
+
+
+def averaged_patches(net: NonLocalRecurrent, y: Tensor) -> Tensor:
+    """The authors' inference: each patch of 45x45 pixels alone, every 7 pixels one, averaged where they overlap.
+
+    y  (1, C, H, W), whose last rows and columns have patches flush with the border
+    """
+    H, W = y.shape[2:]
+    total, count = torch.zeros_like(y), torch.zeros_like(y)
+    places = [(slice(i, i + Q), slice(j, j + Q)) for i in starts(H) for j in starts(W)]
+    for k in range(0, len(places), PATCHES_AT_ONCE):
+        some = places[k : k + PATCHES_AT_ONCE]
+        estimates = net(torch.cat([y[:, :, rows, columns] for rows, columns in some]))
+        for (rows, columns), x_hat in zip(some, estimates, strict=True):
+            total[:, :, rows, columns] += x_hat
+            count[:, :, rows, columns] += 1
+    return total / count
+
+
+def starts(n: int) -> list[int]:
+    """Where patches begin, among n pixels in a row."""
+    last = max(n - Q, 0)
+    return [*range(0, last, STRIDE), last]
 
 
 class NonLocal(nn.Module):
@@ -119,14 +187,29 @@ class NonLocal(nn.Module):
     def __init__(self, width: int, embedding: int, metric: str) -> None:
         super().__init__()
         self.metric, self.width, self.embedding = metric, width, embedding
+        self.softmax = not metric.endswith("dot")
+        self.macs_per_pair = width + (embedding if METRICS[metric] else width + (metric == "euclidean"))
         self.theta_psi_g = convolution(width, METRICS[metric] * embedding + width, size=1)
         nn.init.zeros_(self.theta_psi_g.weight[-width:].detach())
 
-    def forward(self, X: Tensor, S: Tensor | None, attend: Attend) -> tuple[Tensor, Tensor]:
-        """Features (B, m, H, W) and the correlations so far to Z + X, of their shape, and new correlations."""
-        theta, psi, g = self.embed(X)
-        Z, S = attend(theta, psi, g, S, not self.metric.endswith("dot"))
-        return X + Z.permute(0, 3, 1, 2), S
+    def forward(self, X: Tensor, S: Tensor | None = None, neighbours: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Features (B, m, H, W) and the correlations so far (B, HW, HW) to Z + X and the new correlations.
+
+        Correlations stay in the dtype of the products, so that they pass through memory as rarely and as short as can
+        be. On a GPU, H * W should be a multiple of 8.
+        """
+        theta, psi, g = (x.flatten(1, 2) for x in self.embed(X))
+        with torch.autocast(X.device.type, enabled=False):  # it would have the softmax in float32
+            psi_T = psi.transpose(1, 2)
+            S = torch.bmm(theta, psi_T) if S is None else torch.baddbmm(S, theta, psi_T)
+            Z = torch.bmm(self.weights(S, neighbours), g)
+        return X + Z.transpose(1, 2).unflatten(2, X.shape[2:]), S
+
+    def weights(self, S: Tensor, neighbours: Tensor | None) -> Tensor:
+        """phi / delta, of S's shape. A sum of products may be zero: theirs are divided by their number instead."""
+        if self.softmax:
+            return torch.softmax(S if neighbours is None else S.masked_fill(~neighbours, -torch.inf), -1)
+        return S / S.shape[-1] if neighbours is None else S * neighbours / neighbours.sum(-1, keepdim=True)
 
     def embed(self, X: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Vectors theta_i, psi_j (B, H, W, l) whose product is the correlation of i and j, and G(X) (B, H, W, m)."""

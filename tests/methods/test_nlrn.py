@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from bench.task import Setting
-from methods._attention import everywhere
-from methods.nlrn import METRICS, NLRN, NonLocal, NonLocalRecurrent
+from bench.task import Observation, Setting
+from methods._sliding import Sliding, Tiling, neighbours
+from methods.nlrn import METRICS, NLRN, NonLocal, NonLocalRecurrent, averaged_patches, starts
 
 GRAY = Setting("denoise", 25, 1)
 
@@ -62,7 +62,7 @@ def test_the_non_local_module_is_eq_6_with_a_skip_connection(metric):
     width, length, H, W = 6, 4, 3, 4
     module = randomised(NonLocal(width, length, metric).double())
     features = torch.rand(1, width, H, W, dtype=torch.float64)
-    Z, _ = module(features, None, everywhere)
+    Z, _ = module(features)
 
     conv = module.theta_psi_g
     kernels, biases = conv.weight[:, :, 0, 0].numpy(), conv.bias.numpy()
@@ -81,11 +81,118 @@ def test_the_non_local_module_is_eq_6_with_a_skip_connection(metric):
 def test_the_correlations_of_the_previous_state_are_added_before_they_are_normalised():
     module = randomised(NonLocal(6, 4, "embedded-gaussian").double())
     X, X_before = torch.rand(2, 1, 6, 3, 4, dtype=torch.float64)
-    _, S = module(X_before, None, everywhere)
-    Z, S_both = module(X, S, everywhere)
+    _, S = module(X_before)
+    Z, S_both = module(X, S)
     theta, psi, g = (x.flatten(1, 2) for x in module.embed(X))
     assert torch.allclose(S_both, S + theta @ psi.transpose(1, 2))
     assert torch.allclose(Z, X + (torch.softmax(S_both, -1) @ g).transpose(1, 2).reshape(X.shape))
+
+
+# --- two ways to run it ---
+
+
+def small(**options):
+    return randomised(NonLocalRecurrent(**{"n_steps": 3, "width": 16, "embedding": 8, **options}))
+
+
+def test_neighbourhoods_are_centred_and_moved_inwards_at_the_border():
+    H, W, q = 7, 6, 5
+    S = neighbours(H, W, q).view(H, W, H, W)
+    assert (S.sum((2, 3)) == q * q).all()
+    for i, j in [(3, 2), (3, 3), (2, 2)]:
+        assert S[i, j, i - 2 : i + 3, j - 2 : j + 3].all()
+    assert S[0, 5, :5, 1:].all()
+
+
+def test_an_image_smaller_than_the_neighbourhood_is_seen_whole():
+    assert neighbours(3, 4, 5).all()
+
+
+VARIANTS = [{}, {"propagate": False}, {"every": 2}, {"every": 0}, {"tied": False}]
+
+
+@pytest.mark.parametrize("options", [*VARIANTS, *({"metric": metric} for metric in METRICS)], ids=str)
+@pytest.mark.parametrize(("H", "W", "q"), [(1, 1, 5), (5, 40, 13), (30, 41, 9), (20, 31, 45)])
+def test_sliding_is_the_network_with_neighbourhoods(options, H, W, q):
+    net, y = small(**options), torch.rand(1, 1, H, W)
+    expected = net(y, neighbours(H, W, q))
+    assert (expected - y).abs().max() > 0.01
+    with torch.inference_mode():
+        torch.testing.assert_close(Sliding(net, q, torch.float32)(y), expected, rtol=0, atol=1e-5)
+
+
+def test_sliding_in_bfloat16_stays_close():
+    net, y = small(), torch.rand(1, 1, 30, 41)
+    with torch.inference_mode():
+        exact, fast = (Sliding(net, 9, dtype)(y) for dtype in (torch.float32, torch.bfloat16))
+    assert 0 < (exact - fast).abs().max() < 0.02 * (exact - y).abs().max()
+
+
+def test_patches_and_sliding_agree_where_every_neighbourhood_is_a_patch():
+    net = small()
+    for H, W in [(45, 45), (45, 20), (30, 7)]:
+        y = torch.rand(1, 1, H, W)
+        with torch.inference_mode():
+            sliding = Sliding(net, 45, torch.float32)(y)
+            torch.testing.assert_close(averaged_patches(net, y), sliding, rtol=0, atol=1e-5)
+
+
+def test_they_agree_inside_a_patch_too_where_neighbourhoods_are_smaller():
+    """One state with 5x5 neighbourhoods sees 6 pixels far: 1 for the first convolution, 2, and 3 for the others."""
+    net, y = small(n_steps=1), torch.rand(1, 1, 33, 30)
+    with torch.inference_mode():
+        whole = Sliding(net, 5, torch.float32)(y)
+        patch = Sliding(net, 5, torch.float32)(y[:, :, 5:25, 4:24])
+    assert torch.allclose(whole[:, :, 11:19, 10:18], patch[:, :, 6:14, 6:14], atol=1e-5)
+    assert not torch.allclose(whole[:, :, 5:25, 4:24], patch, atol=1e-3)
+
+
+def test_patches_are_averaged_with_the_last_flush_with_the_border():
+    assert starts(61) == [0, 7, 14, 16]
+    assert starts(45) == starts(9) == [0]
+    net, y = small(n_steps=1), torch.rand(1, 1, 48, 45)
+    with torch.inference_mode():
+        upper, lower = net(y[:, :, :45]), net(y[:, :, 3:])
+        got = averaged_patches(net, y)
+    torch.testing.assert_close(got[:, :, :3], upper[:, :, :3])
+    torch.testing.assert_close(got[:, :, 3:45], (upper[:, :, 3:] + lower[:, :, :42]) / 2)
+    torch.testing.assert_close(got[:, :, 45:], lower[:, :, 42:])
+
+
+def test_the_tiles_hold_every_pixel_once_and_all_its_neighbours():
+    H, W, q = 40, 29, 9
+    tiling, seen = Tiling(H, W, q), torch.zeros(H, W, 1)
+    every = slice(None)
+    tiling.add(seen, torch.ones(len(tiling.tiles), tiling.h * tiling.w, 1), every)
+    assert (seen == 1).all()
+    pixel = torch.arange(H * W).view(H, W, 1)
+    S = neighbours(H, W, q)
+    for k in range(len(tiling.tiles)):
+        own, near = tiling.inside(pixel, slice(k, k + 1)).flatten(), tiling.around(pixel, slice(k, k + 1)).flatten()
+        assert torch.equal(tiling.penalty(k) == 0, S[own][:, near])
+        assert (S[own][:, near].sum(1) == q * q).all()
+
+
+def test_multiply_accumulates_are_those_counted_while_it_runs():
+    from bench.measure.complexity import count_macs
+
+    restorer = NLRN("patches")
+    restorer.options = {"n_steps": 2, "width": 8, "embedding": 4}
+    restorer.prepare(GRAY, "cpu")
+    seen = Observation(np.zeros((50, 12, 1), np.float32), "denoise", sigma=25)
+    y = restorer.to_tensor(seen.image)
+    counted = count_macs(lambda: restorer.forward(y, seen))
+    assert restorer.macs_per_pixel(seen) == counted / (50 * 12)
+
+
+def test_multiply_accumulates_of_sliding_are_a_few_times_fewer_per_pixel():
+    image = np.zeros((256, 256, 1), np.float32)
+    macs = {}
+    for variant in ("", "patches"):
+        restorer = NLRN(variant)
+        restorer.plain = NonLocalRecurrent()
+        macs[variant] = restorer.macs_per_pixel(Observation(image, "denoise", sigma=25))
+    assert macs["patches"] > 20 * macs[""]
 
 
 # --- training ---
@@ -96,9 +203,7 @@ def test_training_begins_with_the_identity():
     assert torch.equal(NonLocalRecurrent(n_steps=3)(y), y)
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"metric": "dot"}, {"every": 2}, {"every": 0}, {"propagate": False}, {"tied": False}]
-)
+@pytest.mark.parametrize("options", [*VARIANTS, {"metric": "dot"}], ids=str)
 def test_training_steps_under_autocast_lower_the_loss_and_reach_every_parameter(options):
     torch.manual_seed(0)
     restorer = NLRN()
