@@ -186,10 +186,13 @@ def _add(
             plan.skips.append(Skip(choice, task.name, level, dataset.name, reason))
             continue
         try:
-            weights, declaration = resolve(choice, setting, download=fetch_weights)
+            weights, declaration, why_not_preferred = resolve(choice, setting, download=fetch_weights)
         except (DataError, WeightsError) as error:
             plan.skips.append(Skip(choice, task.name, level, dataset.name, f"{choice.name}: {error}"))
             continue
+        if weights and why_not_preferred:
+            stand_in = f"{choice.name}, {setting}: {weights.label} stands in for published weights"
+            plan.note(f"{stand_in}. {why_not_preferred}")
         _note_overlap(plan, choice, declaration, dataset)
         plan.cells += _cells(plan.request, choice, setting, weights, these)
 

@@ -227,8 +227,10 @@ def fetch(declaration: Declaration) -> WeightsFile:
 
 def resolve(
     choice: Choice, setting: Setting, *, download: bool = True
-) -> tuple[WeightsFile | None, Declaration | None]:
-    """The first weights that can be had for the setting, and their declaration; (None, None) if none are declared.
+) -> tuple[WeightsFile | None, Declaration | None, str]:
+    """The first weights that can be had for the setting, their declaration, and why not those preferred to them.
+
+    (None, None, "") if none are declared.
 
     download  False: the first as declared, whether they can be had or not
     Raises WeightsError if there are some and none can be had.
@@ -237,16 +239,17 @@ def resolve(
 
     if choice.weights not in ("", *ORIGIN.values()):
         path = Path(choice.weights)
-        return WeightsFile(path, f"file:{path.name}", _sha256(path)), None
-    errors = []
+        return WeightsFile(path, f"file:{path.name}", _sha256(path)), None, ""
+    errors: list[str] = []
     for declaration in candidates(choice, setting):
         try:
-            return fetch(declaration) if download else _as_declared(declaration), declaration
+            file = fetch(declaration) if download else _as_declared(declaration)
+            return file, declaration, " ".join(errors)
         except (DataError, WeightsError) as error:
             errors.append(str(error))
     if errors:
         raise WeightsError(" ".join(errors))
-    return None, None
+    return None, None, ""
 
 
 def _as_declared(declaration: Declaration) -> WeightsFile:

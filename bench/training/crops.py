@@ -46,14 +46,15 @@ class Crops:
     def batch(self, step: int) -> Batch:
         """The crops of one step."""
         random = np.random.RandomState(_seed(self.recipe.seed, "training", step))
-        return self._observe([self._crop(random) for _ in range(self.recipe.batch)], random)
+        clean = [self._crop(random) for _ in range(self.recipe.batch)]
+        return self._observe(clean, [random] * len(clean))
 
     def validation(self) -> list[Batch]:
-        """One centre crop of each image held out, with noise that is always the same."""
-        return [
-            self._observe([_centre(image, self.recipe.crop)], np.random.RandomState(_seed(0, "validation", index)))
-            for index, image in enumerate(self.held_out)
-        ]
+        """One centre crop of each image held out, with the same noise every time, batched as in training."""
+        n, size = len(self.held_out), self.recipe.batch
+        clean = [_centre(image, self.recipe.crop) for image in self.held_out]
+        random = [np.random.RandomState(_seed(0, "validation", index)) for index in range(n)]
+        return [self._observe(clean[k : k + size], random[k : k + size]) for k in range(0, n, size)]
 
     def clean(self, n: int) -> np.ndarray:
         """n clean crops (n, H, W, C), for initialisation."""
@@ -71,9 +72,11 @@ class Crops:
             crop = crop[::-1]
         return crop.swapaxes(0, 1) if self.recipe.rotations and random.randint(2) else crop
 
-    def _observe(self, clean: Sequence[Image], random: np.random.RandomState) -> Batch:
+    def _observe(self, clean: Sequence[Image], random: Sequence[np.random.RandomState]) -> Batch:
         task = get_task(self.setting.task)
-        seen = [task.observe(np.ascontiguousarray(x), self.setting.level, random) for x in clean]
+        seen = [
+            task.observe(np.ascontiguousarray(x), self.setting.level, r) for x, r in zip(clean, random, strict=True)
+        ]
         return Batch(np.stack([s.image for s in seen]), np.stack(clean), seen[0])
 
 

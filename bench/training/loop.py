@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Generator, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from bench.errors import TrainingError
 from bench.restorer import TorchRestorer
-from bench.task import Setting
-from bench.training.crops import Batch, Crops
+from bench.task import Observation, Setting
+from bench.training.crops import Crops
 from bench.training.files import Log, export, read_checkpoint, read_weights, write_checkpoint
 from bench.training.recipe import Recipe
 
 __all__ = ["Training", "Validation"]
 
 N_CROPS_TO_INITIALISE = 512
+AHEAD = 4  # batches made while the network is busy, by threads of their own
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,9 @@ class Training:
         else:
             read_weights(network, start)
         self.network = network.to(self.device)
-        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=self.recipe.lr, eps=self.recipe.eps)
+        self.optimizer = torch.optim.Adam(
+            self.network.parameters(), lr=self.recipe.lr, eps=self.recipe.eps, fused=self.device.type == "cuda"
+        )
         self.mean = copy.deepcopy(self.network) if self.recipe.ema else self.network
 
     def _identity(self) -> dict[str, Any]:
@@ -144,24 +151,39 @@ class Training:
         """Train to the end of the schedule; yields after each validation, when the checkpoint has been written."""
         if self.step == 0:
             yield self._validate(math.nan)
+        batches = self._batches()
         while self.step < self.total:
             losses = []
             began = monotonic()
             for _ in range(min(self.recipe.validate_every, self.total - self.step)):
-                losses.append(self._train_step())
+                losses.append(self._train_step(*next(batches)))
                 if self.budget and self.elapsed + monotonic() - began > self.budget:
                     break
+            loss = float(torch.stack(losses).mean())  # waits for the device
             self.elapsed += monotonic() - began
-            yield self._validate(float(np.mean(losses)))
+            yield self._validate(loss)
+        batches.close()
 
-    def _train_step(self) -> float:
-        batch = self.crops.batch(self.step)
+    def _batches(self) -> Generator[tuple[Tensor, Tensor, Observation], None, None]:
+        """The batches from this step on, ready before they are wanted."""
+        with ThreadPoolExecutor(2) as pool:
+            coming: deque[Future[tuple[Tensor, Tensor, Observation]]] = deque()
+            for step in count(self.step):
+                coming.append(pool.submit(self._batch, step))
+                if len(coming) > AHEAD:
+                    yield coming.popleft().result()
+
+    def _batch(self, step: int) -> tuple[Tensor, Tensor, Observation]:
+        batch = self.crops.batch(step)
+        return self._tensor(batch.y), self._tensor(batch.x), batch.seen
+
+    def _train_step(self, y: Tensor, x: Tensor, seen: Observation) -> Tensor:
         for group in self.optimizer.param_groups:
             group["lr"] = self._lr()
         self.network.train()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.bf16):
-            x_hat = self.restorer.estimate(self.network, self._tensor(batch.y), batch.seen)
-        loss = self.restorer.loss(x_hat.float(), self._tensor(batch.x))
+            x_hat = self.restorer.estimate(self.network, y.to(self.device, non_blocking=True), seen)
+        loss = self.restorer.loss(x_hat.float(), x.to(self.device, non_blocking=True))
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         if self.recipe.clip:
@@ -169,7 +191,7 @@ class Training:
         self.optimizer.step()
         self._average()
         self.step += 1
-        return float(loss.detach())
+        return loss.detach()
 
     def _average(self) -> None:
         """mean <- ema * mean + (1 - ema) * network for the parameters; a shorter memory in the first steps."""
@@ -192,15 +214,16 @@ class Training:
         return self.recipe.lr * self.lr_factor * factor
 
     def _tensor(self, crops: np.ndarray) -> torch.Tensor:
-        """(N, H, W, C) array to (N, C, H, W) tensor on the device."""
-        return torch.from_numpy(crops).permute(0, 3, 1, 2).contiguous().to(self.device)
+        """(N, H, W, C) array to (N, C, H, W) tensor, in memory that a GPU copies from without anybody waiting."""
+        tensor = torch.from_numpy(crops).permute(0, 3, 1, 2).contiguous()
+        return tensor.pin_memory() if self.device.type == "cuda" else tensor
 
     # --- validating ---
 
     def _validate(self, loss: float) -> Validation:
         began = monotonic()
         lr = self._lr()
-        psnr_db = float(np.mean([self._psnr_db(batch) for batch in self.validation]))
+        psnr_db = self._psnr_db()
         self.elapsed += monotonic() - began
         self._stretch()
         if psnr_db > self.best_db:
@@ -212,11 +235,16 @@ class Training:
         self.log.add(now)
         return now
 
-    def _psnr_db(self, batch: Batch) -> float:
+    def _psnr_db(self) -> float:
+        """Mean over the validation crops."""
         self.mean.eval()
-        with torch.no_grad():
-            x_hat = self.restorer.estimate(self.mean, self._tensor(batch.y), batch.seen).clamp(0, 1)
-        return float(-10 * (x_hat - self._tensor(batch.x)).square().mean().log10())
+        each = []
+        for batch in self.validation:
+            y, x = (self._tensor(crops).to(self.device) for crops in (batch.y, batch.x))
+            with torch.no_grad():
+                x_hat = self.restorer.estimate(self.mean, y, batch.seen).clamp(0, 1)
+            each.append(-10 * (x_hat - x).square().mean((1, 2, 3)).log10())
+        return float(torch.cat(each).mean())
 
     def _stretch(self) -> None:
         """Set the schedule's length so that it ends with the budget, at the speed seen so far."""

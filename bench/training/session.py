@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 from collections.abc import Mapping
@@ -43,6 +44,7 @@ def train(
     # (bench.workers says what it costs if they do not). To be said before torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     check_device(device)
+    _keep_memory()
 
     from bench.restorer import TorchRestorer
     from bench.training.crops import Crops
@@ -93,6 +95,20 @@ def _level(task: Task, levels: Mapping[str, str | None]) -> Level:
 def _kind(recipe: Recipe) -> str:
     colour = "gray" if recipe.channels == 1 else "colour"
     return colour if recipe.task == "denoise" else f"{recipe.task}-{colour}"
+
+
+def _keep_memory() -> None:
+    """Tell glibc to keep freed memory for the next step.
+
+    By default it hands blocks of the size of a batch of codes back to the system, which clears them anew at every
+    use: a quarter to a third of the time of a training step of SC or GroupSC.
+    """
+    if sys.platform == "linux":
+        M_MMAP_MAX, M_TRIM_THRESHOLD = -4, -1
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have none
+        if mallopt is not None:
+            mallopt(M_MMAP_MAX, 0)
+            mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def _say(text: str) -> None:

@@ -32,7 +32,7 @@ class SparseCoding(nn.Module):
     window       w of the w x w patches among which a patch has its neighbours
     freq         similarities are refreshed before every freq-th step
     lmbda_init   thresholds before training, for images in [0, 1]
-    tile         side, in patches, of the tiles that similarities are multiplied by; changes the speed only
+    tile         side, in patches, of the tiles that similarities are multiplied by on a CPU; changes the speed only
     """
 
     def __init__(
@@ -97,7 +97,8 @@ class SparseCoding(nn.Module):
         return F.linear(alpha.to(dtype), self.W.to(dtype)).to(mu.dtype) + mu
 
     def similarity(self, x: Tensor, dtype: torch.dtype) -> Similarity:
-        return Similarity.of(x, self.kappa, self.window, self.tile, dtype)
+        side = max(x.shape) if x.is_cuda else self.tile  # a GPU takes one large product rather than many small ones
+        return Similarity.of(x, self.kappa, self.window, side, dtype)
 
 
 def unit_spectral_norm(D: Tensor) -> Tensor:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+from methods.sparse import unrolled
 from methods.sparse.lista import gradient_step
 from methods.sparse.prox import relaxed_group_soft_threshold, soft_threshold
 from methods.sparse.similarity import Similarity
-from methods.sparse.unrolled import steps
+from methods.sparse.unrolled import compiled_steps, steps
 
 GRID, M_, P, K = (2, 5, 6), 8, 7, 3
 
@@ -50,6 +51,28 @@ def test_several_steps_at_once_are_the_steps_one_by_one_and_so_are_their_gradien
         codes = run(alpha, y, C, D, lmbda, M, Sigma)
         results.append([codes, *torch.autograd.grad((codes * weight).square().sum(), leaves)])
     assert any((gradient != 0).all() for gradient in results[0])
+    for ours, papers in zip(*results, strict=True):
+        torch.testing.assert_close(ours, papers, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("window", [0, 3])
+@pytest.mark.parametrize("masked", [False, True])
+def test_what_a_gpu_trains_with_is_the_same(window, masked, monkeypatch):
+    monkeypatch.setattr(unrolled, "_compiled_step", lambda: unrolled._step)
+    _, y, C, D, lmbda, kappa, M = problem()
+    M = M if masked else None
+    y, C, D = y[..., :-1], C[:-1], D[:-1]  # rows that need to be filled up
+    M, kappa = None if M is None else M[..., :-1], kappa[:-1]
+    leaves = [x.clone().requires_grad_() for x in (C, D, lmbda, kappa)]
+    C, D, lmbda, kappa = leaves
+    leaves = leaves if window else leaves[:3]
+    Sigma = Similarity.of(y, kappa, window, max(GRID), y.dtype) if window else None
+    results = []
+    for codes in (
+        compiled_steps(None, y, C, D, lmbda, M, Sigma, y.dtype),
+        as_the_paper_writes_it(None, y, C, D, lmbda, M, Sigma),
+    ):
+        results.append([codes, *torch.autograd.grad(codes.square().sum(), leaves, retain_graph=True)])
     for ours, papers in zip(*results, strict=True):
         torch.testing.assert_close(ours, papers, rtol=1e-9, atol=1e-9)
 
