@@ -4,15 +4,13 @@ Fan, Yu, Mei, Zhang, Fu, Liu, Huang, "Neural Sparse Representation for Image Res
 WDSR's (convolutions with weight normalisation, ReLU between the two of a residual block); a sparse convolution has
 k times the kernels of a dense one and mixes them before it convolves, so it costs what the dense one costs.
 
-The networks of the paper's denoising and JPEG tables (5 and 6), 16 blocks of 32 neurons:
+| task             | network     | the paper's | blocks | neurons | width | k | parameters | MACs per pixel |
+|------------------|-------------|-------------|--------|---------|-------|---|------------|----------------|
+| denoise, deblock | nsr:dense   | Baseline    | 16     | 32      | 2     | 1 | 593,538    | 0.59M          |
+| (Tables 5 and 6) | nsr:sparse- | Sparse -    | 16     | 32      | 1     | 2 | 628,354    | 0.30M          |
+|                  | nsr         | Sparse +    | 16     | 32      | 2     | 2 | 1,236,610  | 0.59M          |
 
-|              | width multiplier | sparsity groups k | parameters | MACs per pixel (the paper's FLOPs) |
-|--------------|------------------|-------------------|------------|------------------------------------|
-| nsr:dense    | 2                | 1                 | 593,538    | 0.59M                              |
-| nsr:sparse-  | 1                | 2                 | 628,354    | 0.30M                              |
-| nsr          | 2                | 2                 | 1,236,610  | 0.59M                              |
-
-Their "Baseline", "Sparse -" and "Sparse +".
+Width multiplies the neurons inside a block, k is the number of sparsity groups, MACs are the paper's FLOPs.
 """
 
 from __future__ import annotations
@@ -21,7 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.restorer import Setting, TorchRestorer
+from bench.restorer import Observation, Setting, TorchRestorer
+from methods._mixed import Mixed, cut
 
 __all__ = ["NSR", "SparseConv2d", "SparseResidual"]
 
@@ -40,6 +39,16 @@ class NSR(TorchRestorer):
 
     def network(self, setting: Setting) -> SparseResidual:
         return SparseResidual(setting.channels, **{**SIZES[self.variant], **self.options})
+
+    def compile(self, network: nn.Module, setting: Setting) -> nn.Module:
+        return Mixed(network)
+
+    def macs_per_pixel(self, seen: Observation) -> float:
+        """Computed from the sizes: each patch's kernels are mixed, then each pixel is convolved with one of them."""
+        H, W, _ = seen.image.shape
+        n_patches = len(cut(H)) * len(cut(W))
+        macs = sum(conv.macs(H * W, n_patches) for conv in self.plain.modules() if isinstance(conv, SparseConv2d))
+        return macs / (seen.restored_shape[0] * seen.restored_shape[1])
 
     def loss(self, x_hat: Tensor, x: Tensor) -> Tensor:
         """The mean absolute error (Sec. 4.1)."""
@@ -86,9 +95,17 @@ class SparseResidual(nn.Module):
     def forward(self, y: Tensor) -> Tensor:
         """Degraded images (N, C, H, W) in [0, 1] to estimates."""
         y = y.contiguous(memory_format=torch.channels_last)
-        x = self.head(y - 0.5)  # the mean of an image, by the authors' code
+        x = self.begin(y)
         for conv_1, conv_2 in self.body:
             x = x + conv_2(F.relu(conv_1(x)))
+        return self.end(x, y)
+
+    def begin(self, y: Tensor) -> Tensor:
+        """The features (N, R, H, W) that the residual blocks are given."""
+        return self.head(y - 0.5)  # the mean of an image, by the authors' code
+
+    def end(self, x: Tensor, y: Tensor) -> Tensor:
+        """The estimates, from the features (N, R, H, W) that the residual blocks have made."""
         return y + self.tail(x)
 
 
@@ -128,20 +145,25 @@ class SparseConv2d(nn.Module):
         """All W^(j, i), (k n_out, n_in, 3, 3)."""
         return torch._weight_norm(self.v, self.g, 0)  # g v / ||v||; torch's own weight_norm calls it too
 
-    def gamma(self, X: Tensor) -> Tensor:
-        """Weights (N, k, n_out) of the kernels for features X (N, n_in, H, W); they sum to 1 over k."""
-        logits = self.mlp(X.mean((2, 3))).unflatten(1, (self.k, self.d))
+    def gamma(self, pooled: Tensor) -> Tensor:
+        """Weights (N, k, n_out) of the kernels for the means of features, Pool(X) (N, n_in); they sum to 1 over k."""
+        logits = self.mlp(pooled).unflatten(1, (self.k, self.d))
         n_out = len(self.bias) // self.k
         return torch.softmax(logits / self.tau, 1)[..., None].expand(-1, -1, -1, n_out // self.d).flatten(2)
+
+    def macs(self, pixels: int, patches: int) -> int:
+        """Multiply-accumulates for so many pixels in so many patches, their kernels mixed first."""
+        gates = 0 if self.mlp is None else self.v.numel() + len(self.bias) + self.mlp.weight.numel()
+        return pixels * self.v.numel() // self.k + patches * gates
 
     def forward(self, X: Tensor) -> Tensor:
         """(N, n_in, H, W) to (N, n_out, H, W); each image of the batch has its own gamma.
 
         Here all kernels convolve and their answers are mixed, which is the same, convolution being linear: k times
-        the work, but in one product for a batch of many images.
+        the work, but in one product for a batch of many images. methods._mixed mixes the kernels.
         """
         answers = F.conv2d(X, self.kernels(), self.bias, padding=1)
         if self.k == 1:
             return answers
         answers = answers.unflatten(1, (self.k, -1))
-        return (answers * self.gamma(X)[..., None, None].to(answers.dtype)).sum(1)
+        return (answers * self.gamma(X.mean((2, 3)))[..., None, None].to(answers.dtype)).sum(1)

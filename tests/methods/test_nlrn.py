@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from bench.measure.complexity import count_macs
 from bench.task import Observation, Setting
 from methods._sliding import Sliding, Tiling, neighbours
 from methods.nlrn import METRICS, NLRN, NonLocal, NonLocalRecurrent, averaged_patches, starts
@@ -174,8 +175,6 @@ def test_the_tiles_hold_every_pixel_once_and_all_its_neighbours():
 
 
 def test_multiply_accumulates_are_those_counted_while_it_runs():
-    from bench.measure.complexity import count_macs
-
     restorer = NLRN("patches")
     restorer.options = {"n_steps": 2, "width": 8, "embedding": 4}
     restorer.prepare(GRAY, "cpu")
