@@ -38,6 +38,8 @@ def train(
     if minutes is not None and steps is not None:
         raise RequestError("--minutes and --steps both say how long: choose one.")
     choice = choose(name)
+    if choice.ensemble:
+        raise TrainingError(f"{choice.name} is {choice.name[:-1]} run eight times: train {choice.name[:-1]}.")
     chosen = find_recipe(choice.card, recipe)
     setting = Setting(chosen.task, _level(get_task(chosen.task), levels), chosen.channels)
     # Training takes hours, in which other work runs beside it: OpenMP's threads are to sleep while they wait

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+import methods
 from bench.measure.complexity import count_macs
+from bench.papers import load
 from bench.task import Observation, Setting
+from bench.training.recipe import read_recipes
 from methods._sliding import Sliding, Tiling, neighbours
 from methods.nlrn import METRICS, NLRN, NonLocal, NonLocalRecurrent, averaged_patches, starts
 
 GRAY = Setting("denoise", 25, 1)
+RECIPES = Path(methods.__file__).parent / "recipes" / "nlrn.toml"
 
 
 def randomised(module):
@@ -38,11 +45,6 @@ def test_it_has_the_330k_parameters_of_the_paper_which_counts_convolutions():
     convolutions = sum(n_params(m) for m in restorer.plain.modules() if isinstance(m, nn.Conv2d))
     assert convolutions == 330_625
     assert restorer.n_params() == convolutions + 2 + 37 * 2 * 128
-
-
-def test_the_purely_local_network_of_table_2_has_as_many():
-    net = NonLocalRecurrent(every=0, width=135)
-    assert sum(n_params(m) for m in net.modules() if isinstance(m, nn.Conv2d)) == pytest.approx(330_625, rel=0.001)
 
 
 # --- Eq. 6, pixel by pixel, in NumPy and float64 ---
@@ -227,3 +229,28 @@ def test_training_steps_under_autocast_lower_the_loss_and_reach_every_parameter(
 def test_an_unknown_metric_is_named():
     with pytest.raises(ValueError, match="metric is 'cosine', expected one of embedded-gaussian"):
         NonLocalRecurrent(metric="cosine")
+
+
+@pytest.mark.parametrize("name", read_recipes(RECIPES))
+def test_every_recipe_makes_a_network_of_the_size_that_its_table_compares(name):
+    restorer = NLRN()
+    restorer.options = read_recipes(RECIPES)[name].options
+    convolutions = sum(n_params(m) for m in restorer.network(GRAY).modules() if isinstance(m, nn.Conv2d))
+    kernels_and_biases = {
+        "euclidean": 330_625 - 2 * 129 * 64,  # without theta and psi
+        "dot": 330_625 - 2 * 129 * 64,
+        "gaussian": 330_625 - 2 * 129 * 64,
+        "symmetric": 330_625 - 129 * 64,  # without psi
+        "untied": 330_625 + 11 * (2 * 9 * 128 * 128 + 128 * 256 + 512),
+        "local": 330_886,
+    }
+    assert convolutions == kernels_and_biases.get(name, 330_625)
+
+
+def test_the_ablations_differ_from_the_papers_recipe_in_their_options_only():
+    recipes = read_recipes(RECIPES)
+    names = [entry.id.removeprefix("nlrn-") for entry in load("nlrn-2018").entries if entry.table in ("1", "2")]
+    ablations = {name: recipe for name, recipe in recipes.items() if name not in ("ours", "paper")}
+    assert ablations.keys() == {*names} - {"nlrn"}
+    for recipe in ablations.values():
+        assert replace(recipe, name="paper", source=recipes["paper"].source, options={}) == recipes["paper"]
