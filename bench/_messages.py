@@ -64,6 +64,7 @@ class Failure:
 class Answer:
     """The restored image, and the figures taken with it.
 
+    estimated_level    what the restorer took the level for, if it had to find out
     seconds_restoring  spent in all calls of `restore` for this message, the warm-up included
     changed_input      whether the observation was written to
     """
@@ -73,5 +74,6 @@ class Answer:
     peak_mib: float | None
     params: int
     macs_per_pixel: float | None
+    estimated_level: float | None
     seconds_restoring: float
     changed_input: bool

@@ -83,6 +83,7 @@ class Session:
         problem = problem_with(x_hat, seen)
         if problem is not None:
             raise BadAnswerError(problem)
+        estimated_level = self.restorer.estimated_level
         changed = not np.array_equal(seen.image, before)
         # the first call on images of a shape is the warm-up: it is not a reading
         readings = (
@@ -98,6 +99,7 @@ class Session:
             peak_mib=peak,
             params=self.restorer.n_params(),
             macs_per_pixel=self.macs[shape],
+            estimated_level=estimated_level,
             seconds_restoring=sum(reading.seconds for reading in calls),
             changed_input=changed,
         )

@@ -50,7 +50,12 @@ class SelfEnsemble(Restorer):
         self.restorer.prepare(setting, device)
 
     def restore(self, seen: Observation) -> Image:
-        answers = [back(self.restorer.restore(turned(seen, turn))) for turn, back in VIEWS]
+        answers, levels = [], []
+        for turn, back in VIEWS:
+            answers.append(back(self.restorer.restore(turned(seen, turn))))
+            if self.restorer.estimated_level is not None:
+                levels.append(self.restorer.estimated_level)
+        self.estimated_level = float(np.mean(levels)) if levels else None
         mean: Image = np.mean(answers, axis=0, dtype=np.float32)
         return mean
 

@@ -23,13 +23,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from bench.task import Image, Observation, Setting
+from bench.task import Image, Level, Observation, Setting
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = ["Image", "Observation", "Restorer", "Setting", "TorchRestorer", "WeightsFile"]
+__all__ = ["Image", "Level", "Observation", "Restorer", "Setting", "TorchRestorer", "WeightsFile"]
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,9 @@ class Restorer(ABC):
     requires: ClassVar[Mapping[str, str]] = {}
     variants: ClassVar[Sequence[str]] = ()
     needs_weights: ClassVar[bool] = False
+
+    estimated_level: float | None = None
+    """What `restore` took the level for, if it measured what a blind task does not tell: goes into the record."""
 
     def __init__(self, variant: str = "", weights: WeightsFile | None = None) -> None:
         self.variant = variant
@@ -164,8 +167,12 @@ class TorchRestorer(Restorer):
     def initialise(self, network: nn.Module, crops: torch.Tensor) -> None:
         """Called once before training, with clean crops (N, C, H, W) of training images. Default: nothing."""
 
-    def estimate(self, network: nn.Module, y: torch.Tensor, seen: Observation) -> torch.Tensor:
-        """Estimates (N, C, H, W) for a batch of degraded crops; `seen` is the first's. Default: network(y)."""
+    def estimate(self, network: nn.Module, y: torch.Tensor, seen: Observation, level: Level) -> torch.Tensor:
+        """Estimates (N, C, H, W) for a batch of degraded crops. Default: network(y).
+
+        seen   the first crop's; of the others only the image differs
+        level  at which all were degraded, which a blind task's observation does not tell
+        """
         x_hat: torch.Tensor = network(y)
         return x_hat
 

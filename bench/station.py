@@ -119,6 +119,7 @@ class Station:
             status="ok",
             psnr_db=quality.psnr_db,
             ssim=quality.ssim,
+            estimated_level=answer.estimated_level,
             seconds=timing.seconds if timing else None,
             seconds_spread=timing.spread if timing else None,
             device_seconds=timing.device_seconds if timing else None,

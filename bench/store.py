@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["COLUMNS", "Record", "Store", "current", "frame_of", "quality_part"]
 
 APPLICATION_ID = 0x62_6E_63_68  # "bnch": tells our files from other SQLite files
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Record:
     repeat           which noise realisation, from 0
     status, reason   `ok`, `failed` or `skipped`, and why
     psnr_db, ssim    under `protocol`
+    estimated_level  what a blind restorer took the level for; None if it was told, or keeps it to itself
     seconds          median of the timed calls; None if the cell was not timed
     seconds_spread   largest less smallest reading; None for a single one
     device_seconds   the GPU's own share of `seconds`; None on a CPU
@@ -62,6 +63,7 @@ class Record:
     reason: str = ""
     psnr_db: float | None = None
     ssim: float | None = None
+    estimated_level: float | None = None
     seconds: float | None = None
     seconds_spread: float | None = None
     device_seconds: float | None = None
@@ -126,10 +128,7 @@ class Store:
         """See to it that the file is a store of ours: it is, or it is empty and becomes one."""
         application = self._pragma("application_id")
         if application == APPLICATION_ID:
-            if (found := self._pragma("user_version")) != SCHEMA_VERSION:
-                raise StoreError(
-                    f"{self.path} has layout {found}, this bench reads {SCHEMA_VERSION}. Name another store."
-                )
+            self._bring_up_to_date(self._pragma("user_version"))
             return
         if application or self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             raise StoreError(f"{self.path} is an SQLite file, but not a bench store. Name another with --store FILE.")
@@ -137,6 +136,20 @@ class Store:
         self._db.execute(f"CREATE TABLE records ({columns})")
         self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+    def _bring_up_to_date(self, layout: int) -> None:
+        """Give a store of an earlier layout the columns that came later. Raises StoreError for a later layout."""
+        if layout > SCHEMA_VERSION:
+            raise StoreError(
+                f"{self.path} has layout {layout}, this bench reads up to {SCHEMA_VERSION}."
+                " Update bench, or name another store."
+            )
+        if layout < SCHEMA_VERSION:
+            there = {row[1] for row in self._db.execute("PRAGMA table_info(records)")}
+            for name in COLUMNS:
+                if name not in there:
+                    self._db.execute(f"ALTER TABLE records ADD COLUMN {name}")
+            self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     def _pragma(self, name: str) -> int:
         return int(self._db.execute(f"PRAGMA {name}").fetchone()[0])

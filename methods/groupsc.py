@@ -20,14 +20,14 @@ from methods.sc import SC
 from methods.sparse.network import SparseCoding
 from methods.sparse.patches import coverage, reflect
 from methods.sparse.similarity import tiles
-from methods.sparse.sliding import Tiling, sliding_denoise
+from methods.sparse.sliding import Tiling, sliding_restore
 
 __all__ = ["GroupSC", "merged_blocks", "read_authors"]
 
 BLOCK = 56  # side in pixels of the authors' blocks: 48 x 48 patches of 9 x 9 pixels
 STRIDE = {1: 12, 3: 10}  # by channels, in their final figures
 BLOCKS_AT_ONCE = 10
-THIN = 2  # see sliding_denoise
+THIN = 2  # see sliding_restore
 
 
 class GroupSC(SC):
@@ -37,7 +37,7 @@ class GroupSC(SC):
     """
 
     name = "groupsc"
-    tasks = {"denoise"}
+    tasks = {"denoise", "denoise-blind", "deblock", "demosaick"}
     variants = ("blocks", "blocks48")
 
     def network(self, setting: Setting) -> SparseCoding:
@@ -49,10 +49,10 @@ class GroupSC(SC):
         else:
             super().load(network, weights)
 
-    def forward(self, y: Tensor, seen: Observation) -> Tensor:
+    def restored(self, y: Tensor, mask: Tensor | None, level: float | None) -> Tensor:
         if self.variant:
-            return merged_blocks(self.net, y, self.stride(y.shape[1]))
-        return sliding_denoise(self.net, y, thin=THIN)
+            return merged_blocks(self.net, y, self.stride(y.shape[1]), mask=mask, level=level)
+        return sliding_restore(self.net, y, mask, level, thin=THIN)
 
     def stride(self, channels: int) -> int:
         return 48 if self.variant == "blocks48" else STRIDE[channels]
@@ -87,24 +87,37 @@ class GroupSC(SC):
         return macs / (H * W)
 
 
-def merged_blocks(network: SparseCoding, y: Tensor, stride: int, size: int = BLOCK) -> Tensor:
+def merged_blocks(
+    network: SparseCoding,
+    y: Tensor,
+    stride: int,
+    size: int = BLOCK,
+    *,
+    mask: Tensor | None = None,
+    level: float | None = None,
+) -> Tensor:
     """The authors' inference: every block of size x size pixels alone, the estimates merged (Sec. 3.6).
 
     The image is reflected by size - 1 pixels on every side and, right and below, by up to one stride more, so that
     the blocks cover it. In the mean over blocks a block's pixel counts as often as patches of the block cover it.
     The authors' last blocks may lie beyond the image; those are left out here.
 
-    y  (1, C, H, W)
+    y            (1, C, H, W)
+    mask, level  see SparseCoding.forward
     """
     H, W = y.shape[2:]
     rows, columns = (range(0, stride * block_count(n, stride, size), stride) for n in (H, W))
-    x = reflect(y, size - 1, rows[-1] + size - (size - 1) - H, columns[-1] + size - (size - 1) - W)
+    around = size - 1, rows[-1] + 1 - H, columns[-1] + 1 - W
+    x, M = reflect(y, *around), None if mask is None else reflect(mask, *around)
     weight = coverage(size, size, network.patch_size, like=y)
     total, weights = torch.zeros_like(x), torch.zeros_like(x[:, :1])
     places = [(i, j) for i in rows for j in columns]
     for k in range(0, len(places), BLOCKS_AT_ONCE):
         some = places[k : k + BLOCKS_AT_ONCE]
-        estimates = network(torch.cat([x[:, :, i : i + size, j : j + size] for i, j in some]))
+        cut, cut_mask = (
+            None if z is None else torch.cat([z[:, :, i : i + size, j : j + size] for i, j in some]) for z in (x, M)
+        )
+        estimates = network(cut, cut_mask, level)
         for (i, j), x_hat in zip(some, estimates, strict=True):
             total[:, :, i : i + size, j : j + size] += weight * x_hat
             weights[:, :, i : i + size, j : j + size] += weight

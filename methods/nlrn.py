@@ -45,7 +45,8 @@ class NLRN(TorchRestorer):
     variants = ("patches",)
 
     def network(self, setting: Setting) -> NonLocalRecurrent:
-        return NonLocalRecurrent(setting.channels, **self.options)
+        options = {name: value for name, value in self.options.items() if name != "levels"}  # one network for all
+        return NonLocalRecurrent(setting.channels, **options)
 
     def compile(self, network: nn.Module, setting: Setting) -> nn.Module:
         return network if self.variant == "patches" else Sliding(network, Q, fast_dtype(self.device))

@@ -38,7 +38,8 @@ class NSR(TorchRestorer):
     variants = ("sparse-", "dense")
 
     def network(self, setting: Setting) -> SparseResidual:
-        return SparseResidual(setting.channels, **{**SIZES[self.variant], **self.options})
+        options = {name: value for name, value in self.options.items() if name != "levels"}  # one network for all
+        return SparseResidual(setting.channels, **{**SIZES[self.variant], **options})
 
     def compile(self, network: nn.Module, setting: Setting) -> nn.Module:
         return Mixed(network)

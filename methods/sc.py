@@ -10,13 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.restorer import Observation, Setting, TorchRestorer
+from bench.restorer import Level, Observation, Setting, TorchRestorer
+from methods.noise import estimate_sigma
 from methods.sparse.dictionary import learn_dictionary, sample_patches
 from methods.sparse.network import SparseCoding
 from methods.sparse.patches import centre, coverage, extract, reflect
 from methods.sparse.unrolled import steps
 
-__all__ = ["SC", "sc_denoise"]
+__all__ = ["SC", "observed", "sc_restore"]
 
 BAND = {"cpu": 2048, "cuda": 2**17}  # patches coded together: their codes should stay in the caches
 
@@ -28,7 +29,7 @@ class SC(TorchRestorer):
     """
 
     name = "sc"
-    tasks = {"denoise"}
+    tasks = {"denoise", "denoise-blind", "deblock", "demosaick"}
     variants = ("bf16",)
 
     def network(self, setting: Setting) -> SparseCoding:
@@ -38,7 +39,20 @@ class SC(TorchRestorer):
         return network
 
     def forward(self, y: Tensor, seen: Observation) -> Tensor:
-        return sc_denoise(self.net, y, torch.bfloat16 if self.variant == "bf16" else torch.float32)
+        y, mask = observed(y, seen)
+        return self.restored(y, mask, self.level(seen))
+
+    def restored(self, y: Tensor, mask: Tensor | None, level: float | None) -> Tensor:
+        """From the observed values (1, C, H, W), 0 where there are none, to the estimate of the image."""
+        dtype = torch.bfloat16 if self.variant == "bf16" else torch.float32
+        return sc_restore(self.net, y, mask, level, dtype)
+
+    def level(self, seen: Observation) -> float | None:
+        """By what thresholds are chosen: the noise level, measured where it is not told, or the JPEG quality."""
+        if seen.task == "denoise-blind":
+            self.estimated_level = estimate_sigma(seen.image)
+            return self.estimated_level
+        return seen.sigma if seen.quality is None else seen.quality
 
     def macs_per_pixel(self, seen: Observation) -> float:
         """Computed from the sizes: for each patch 2 K products with a matrix of m x p, W's included."""
@@ -47,6 +61,11 @@ class SC(TorchRestorer):
         return patches * net.D.numel() * 2 * net.n_steps / (H * W)
 
     # --- training ---
+
+    def estimate(self, network: nn.Module, y: Tensor, seen: Observation, level: Level) -> Tensor:
+        y, mask = observed(y, seen)
+        x_hat: Tensor = network(y, mask, None if isinstance(level, str) else level)
+        return x_hat
 
     def initialise(self, network: nn.Module, crops: Tensor) -> None:
         """D = C = W = a dictionary learned from the crops, divided by its spectral norm (Sec. 3.6)."""
@@ -64,22 +83,45 @@ class SC(TorchRestorer):
         return (n / n.max() * (x_hat - x)).square().sum() / len(x)
 
 
+def observed(y: Tensor, seen: Observation) -> tuple[Tensor, Tensor | None]:
+    """The images that SC and GroupSC start from, and the mask M of Eq. 13-14, None where all was observed.
+
+    A mosaic (N, 1, H, W) becomes three channels with zeros where a colour was not measured. Reflection about the
+    border's pixels keeps the Bayer pattern, and patches lie at all places of it, so that one network serves all four
+    patterns.
+    """
+    if seen.mask is None:
+        return y, None
+    mask = torch.from_numpy(seen.mask).permute(2, 0, 1)[None].to(y)
+    return y * mask, mask.expand(len(y), -1, -1, -1)
+
+
 @torch.no_grad()
-def sc_denoise(network: SparseCoding, y: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+def sc_restore(
+    network: SparseCoding,
+    y: Tensor,
+    mask: Tensor | None = None,
+    level: float | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
     """SC of a whole image (1, C, H, W), reflected by s - 1 pixels so that s * s patches cover every pixel (Eq. 6).
+
+    mask, level  see SparseCoding.forward
 
     The authors' 56x56 blocks give the same image: every patch that touches it lies in the same number of blocks
     wherever their stride divides 48. The patches are coded a few rows at a time.
     """
-    s, (H, W) = network.patch_size, y.shape[2:]
+    s, (H, W), lmbda = network.patch_size, y.shape[2:], network.thresholds(level)
     y = reflect(y, s - 1)
+    mask = None if mask is None else reflect(mask, s - 1)
     total = torch.zeros_like(y)
     gh, gw = y.shape[2] - s + 1, y.shape[3] - s + 1
     rows = max(1, BAND[y.device.type] // gw)
     for top in range(0, gh, rows):
         band = slice(top, min(top + rows, gh) + s - 1)
         patches, mu = centre(extract(y[:, :, band], s))
-        alpha = steps(None, patches, network.C, network.D, network.lmbda, dtype=dtype)
+        M = None if mask is None else extract(mask[:, :, band], s)
+        alpha = steps(None, patches, network.C, network.D, lmbda, M, dtype=dtype)
         estimates = network.patches(alpha, mu, dtype).flatten(1, 2).transpose(1, 2)
         total[:, :, band] += F.fold(estimates, total[:, :, band].shape[2:], s)
     return total[:, :, s - 1 : s - 1 + H, s - 1 : s - 1 + W] / s**2

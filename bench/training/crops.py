@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bench.errors import DataError, TrainingError
-from bench.task import Image, Observation, Setting, get_task
+from bench.task import Image, Level, Observation, Setting, get_task
 from bench.training.recipe import Recipe
 from data.datasets import get, read
 
@@ -20,21 +20,28 @@ __all__ = ["Batch", "Crops"]
 
 
 class Batch(NamedTuple):
-    """y: degraded, x: clean, float32 (N, H, W, C); seen: the observation of the first, for what else it carries."""
+    """Crops degraded at one level.
+
+    y, x   degraded and clean, float32 (N, H, W, C)
+    seen   the observation of the first, for what else it carries
+    """
 
     y: np.ndarray
     x: np.ndarray
     seen: Observation
+    level: Level
 
 
 class Crops:
     """The images of a training set in memory, split into those trained on and the last few, which only validate.
 
+    levels       that crops are degraded at: the recipe's, or the setting's
     data_sha256  of the pixels of all images, in order
     """
 
     def __init__(self, recipe: Recipe, setting: Setting, progress: Callable[[int, int], None] | None = None) -> None:
         self.recipe, self.setting = recipe, setting
+        self.levels: Sequence[Level] = recipe.levels or (setting.level,)
         images, digest = _read_all(recipe, setting, progress)
         self.data_sha256 = digest
         self.training, self.held_out = images[: -recipe.held_out], images[-recipe.held_out :]
@@ -44,17 +51,26 @@ class Crops:
             )
 
     def batch(self, step: int) -> Batch:
-        """The crops of one step."""
+        """The crops of one step, at one of the levels."""
         random = np.random.RandomState(_seed(self.recipe.seed, "training", step))
+        level = self.levels[random.randint(len(self.levels))] if len(self.levels) > 1 else self.levels[0]
         clean = [self._crop(random) for _ in range(self.recipe.batch)]
-        return self._observe(clean, [random] * len(clean))
+        return self._observe(clean, [random] * len(clean), level)
 
     def validation(self) -> list[Batch]:
-        """One centre crop of each image held out, with the same noise every time, batched as in training."""
-        n, size = len(self.held_out), self.recipe.batch
-        clean = [_centre(image, self.recipe.crop) for image in self.held_out]
-        random = [np.random.RandomState(_seed(0, "validation", index)) for index in range(n)]
-        return [self._observe(clean[k : k + size], random[k : k + size]) for k in range(0, n, size)]
+        """One centre crop of each image held out, at the levels in turn, with the same noise every time."""
+        n_levels, size = len(self.levels), self.recipe.batch
+        crops = [
+            (_centre(image, self.recipe.crop), np.random.RandomState(_seed(0, "validation", index)))
+            for index, image in enumerate(self.held_out)
+        ]
+        batches = []
+        for i, level in enumerate(self.levels):
+            of_level = crops[i::n_levels]
+            for k in range(0, len(of_level), size):
+                clean, random = zip(*of_level[k : k + size], strict=True)
+                batches.append(self._observe(clean, random, level))
+        return batches
 
     def clean(self, n: int) -> np.ndarray:
         """n clean crops (n, H, W, C), for initialisation."""
@@ -72,12 +88,10 @@ class Crops:
             crop = crop[::-1]
         return crop.swapaxes(0, 1) if self.recipe.rotations and random.randint(2) else crop
 
-    def _observe(self, clean: Sequence[Image], random: Sequence[np.random.RandomState]) -> Batch:
-        task = get_task(self.setting.task)
-        seen = [
-            task.observe(np.ascontiguousarray(x), self.setting.level, r) for x, r in zip(clean, random, strict=True)
-        ]
-        return Batch(np.stack([s.image for s in seen]), np.stack(clean), seen[0])
+    def _observe(self, clean: Sequence[Image], random: Sequence[np.random.RandomState], level: Level) -> Batch:
+        observe = get_task(self.setting.task).observe
+        seen = [observe(np.ascontiguousarray(x), level, r) for x, r in zip(clean, random, strict=True)]
+        return Batch(np.stack([s.image for s in seen]), np.stack(clean), seen[0], level)
 
 
 def _read_all(

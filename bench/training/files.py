@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +19,7 @@ from bench.errors import TrainingError
 if TYPE_CHECKING:
     from bench.training.loop import Validation
 
-__all__ = ["Log", "export", "read_checkpoint", "read_weights", "write_checkpoint"]
+__all__ = ["Log", "export", "read_checkpoint", "read_weights", "sha256_of", "write_checkpoint"]
 
 
 def write_checkpoint(folder: Path, checkpoint: Mapping[str, Any]) -> None:
@@ -43,7 +44,7 @@ def export(network: nn.Module, folder: Path, card: Mapping[str, Any]) -> None:
     from safetensors.torch import save_file
 
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    metadata = {"options": json.dumps(card["recipe"]["options"]), "card": json.dumps(card)}
+    metadata = {"options": json.dumps(card["options"]), "card": json.dumps(card)}
     _replace(folder / "weights.safetensors", lambda path: save_file(weights, path, metadata))
     _replace(folder / "weights.json", lambda path: path.write_text(json.dumps(card, indent=2) + "\n"))
 
@@ -70,6 +71,10 @@ def read_weights(network: nn.Module, path: Path) -> None:
                 " weights of another architecture."
             )
     network.load_state_dict(common, strict=False)
+
+
+def sha256_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _replace(path: Path, write: Callable[[Path], object]) -> None:

@@ -19,14 +19,15 @@ from torch import Tensor
 
 from bench.errors import TrainingError
 from bench.restorer import TorchRestorer
-from bench.task import Observation, Setting
-from bench.training.crops import Crops
-from bench.training.files import Log, export, read_checkpoint, read_weights, write_checkpoint
+from bench.task import Level, Observation, Setting
+from bench.training.crops import Batch, Crops
+from bench.training.files import Log, export, read_checkpoint, read_weights, sha256_of, write_checkpoint
 from bench.training.recipe import Recipe
 
 __all__ = ["Training", "Validation"]
 
 N_CROPS_TO_INITIALISE = 512
+Ready = tuple[Tensor, Tensor, Observation, Level]  # y, x (N, C, H, W), and what `estimate` wants beside
 AHEAD = 4  # batches made while the network is busy, by threads of their own
 
 
@@ -72,6 +73,7 @@ class Training:
         self.accepted: dict[str, Any] | None = None
         self.validation = crops.validation()
         self._make_network(start)
+        self.start_sha256 = None if start is None else sha256_of(start)
         folder.mkdir(parents=True, exist_ok=True)
         checkpoint = read_checkpoint(folder)
         if checkpoint is not None:
@@ -82,7 +84,7 @@ class Training:
 
     def _make_network(self, start: Path | None) -> None:
         torch.manual_seed(self.recipe.seed)
-        self.restorer.options = self.recipe.options
+        self.restorer.options = self.recipe.network_options
         network = self.restorer.network(self.setting)
         if start is None:
             clean = torch.from_numpy(self.crops.clean(N_CROPS_TO_INITIALISE)).permute(0, 3, 1, 2)
@@ -127,11 +129,8 @@ class Training:
         self._load_state(checkpoint["state"])
         self.step, self.elapsed = checkpoint["step"], checkpoint["elapsed"]
         self.total = checkpoint["total"] if self.budget else self.total
-        self.lr_factor, self.best_db, self.accepted = (
-            checkpoint["lr_factor"],
-            checkpoint["best_db"],
-            checkpoint["accepted"],
-        )
+        self.lr_factor, self.best_db = checkpoint["lr_factor"], checkpoint["best_db"]
+        self.accepted, self.start_sha256 = checkpoint["accepted"], checkpoint.get("start_sha256")
 
     def _checkpoint(self) -> dict[str, Any]:
         return {
@@ -143,6 +142,7 @@ class Training:
             "lr_factor": self.lr_factor,
             "best_db": self.best_db,
             "accepted": self.accepted,
+            "start_sha256": self.start_sha256,
         }
 
     # --- running ---
@@ -164,25 +164,27 @@ class Training:
             yield self._validate(loss)
         batches.close()
 
-    def _batches(self) -> Generator[tuple[Tensor, Tensor, Observation], None, None]:
+    def _batches(self) -> Generator[Ready, None, None]:
         """The batches from this step on, ready before they are wanted."""
         with ThreadPoolExecutor(2) as pool:
-            coming: deque[Future[tuple[Tensor, Tensor, Observation]]] = deque()
+            coming: deque[Future[Ready]] = deque()
             for step in count(self.step):
-                coming.append(pool.submit(self._batch, step))
+                coming.append(pool.submit(self._ready, step))
                 if len(coming) > AHEAD:
                     yield coming.popleft().result()
 
-    def _batch(self, step: int) -> tuple[Tensor, Tensor, Observation]:
-        batch = self.crops.batch(step)
-        return self._tensor(batch.y), self._tensor(batch.x), batch.seen
+    def _ready(self, step: int) -> Ready:
+        return self._in_tensors(self.crops.batch(step))
 
-    def _train_step(self, y: Tensor, x: Tensor, seen: Observation) -> Tensor:
+    def _in_tensors(self, batch: Batch) -> Ready:
+        return self._tensor(batch.y), self._tensor(batch.x), batch.seen, batch.level
+
+    def _train_step(self, y: Tensor, x: Tensor, seen: Observation, level: Level) -> Tensor:
         for group in self.optimizer.param_groups:
             group["lr"] = self._lr()
         self.network.train()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.bf16):
-            x_hat = self.restorer.estimate(self.network, y.to(self.device, non_blocking=True), seen)
+            x_hat = self.restorer.estimate(self.network, y.to(self.device, non_blocking=True), seen, level)
         loss = self.restorer.loss(x_hat.float(), x.to(self.device, non_blocking=True))
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -239,11 +241,10 @@ class Training:
         """Mean over the validation crops."""
         self.mean.eval()
         each = []
-        for batch in self.validation:
-            y, x = (self._tensor(crops).to(self.device) for crops in (batch.y, batch.x))
+        for y, x, seen, level in map(self._in_tensors, self.validation):
             with torch.no_grad():
-                x_hat = self.restorer.estimate(self.mean, y, batch.seen).clamp(0, 1)
-            each.append(-10 * (x_hat - x).square().mean((1, 2, 3)).log10())
+                x_hat = self.restorer.estimate(self.mean, y.to(self.device), seen, level).clamp(0, 1)
+            each.append(-10 * (x_hat - x.to(self.device)).square().mean((1, 2, 3)).log10())
         return float(torch.cat(each).mean())
 
     def _stretch(self) -> None:
@@ -269,6 +270,8 @@ class Training:
         """What the exported weights say of themselves."""
         return {
             **self._identity(),
+            "options": self.recipe.network_options,
+            "start_sha256": self.start_sha256,
             "step": self.step,
             "seconds": round(self.elapsed, 1),
             "device": str(self.device),

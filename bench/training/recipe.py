@@ -6,6 +6,8 @@ A table is a recipe. The file says it in full, so that a reader sees all that a 
     source = "…"                  where the settings come from
     task = "denoise"              with `channels`, what it is for; the level is asked for: --sigma 25
     channels = 1
+    levels = [10, 20]             or it is said here; of several each step draws one, and the network, which is told
+                                  them as an option, learns all
     data = "bsd400"               the training set; its last `held_out` images, by name, only validate
     held_out = 20
     crop = 56                     side of the square crops, in pixels
@@ -26,6 +28,10 @@ A table is a recipe. The file says it in full, so that a reader sees all that a 
     backtrack_factor = 0.5        it, with the learning rate times this; 0: never
     seed = 0
     options = { }                 of the network
+
+    [other]
+    like = "ours"                 what is not said here is as in that table, which stands above
+    channels = 3
 """
 
 from __future__ import annotations
@@ -38,7 +44,7 @@ from typing import Any
 
 from bench.errors import TrainingError, unknown
 from bench.registry import Card
-from bench.task import get_task
+from bench.task import Level, format_level, get_task
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -75,10 +81,19 @@ class Recipe:
     decay_every: float = 1.0
     decay_at: Sequence[float] = ()
     backtrack_factor: float = 0.5
+    levels: tuple[Level, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def network_options(self) -> dict[str, Any]:
+        """The options of the network, with the levels that it learns if there are several."""
+        return {**self.options, "levels": list(self.levels)} if len(self.levels) > 1 else dict(self.options)
+
     def __post_init__(self) -> None:
-        get_task(self.task)
+        kind = get_task(self.task).level
+        for level in self.levels:
+            if kind.parse(format_level(level)) is None:
+                raise TrainingError(f"recipe '{self.name}': {self.task} takes {kind.expected}, not {level!r}.")
         for name in ("held_out", "crop", "batch", "steps", "validate_every", "lr", "eps", "decay", "decay_every"):
             if not getattr(self, name) > 0:
                 raise TrainingError(f"recipe '{self.name}': {name} is {getattr(self, name)}, expected more than 0.")
@@ -100,7 +115,19 @@ def read_recipes(path: Path) -> dict[str, Recipe]:
         raise TrainingError(f"There are no recipes {path}.") from None
     except tomllib.TOMLDecodeError as error:
         raise TrainingError(f"{path}: {error}.") from None
-    return {name: _recipe(name, table, path) for name, table in tables.items()}
+    return {name: _recipe(name, _in_full(name, tables, path), path) for name in tables}
+
+
+def _in_full(name: str, tables: Mapping[str, Mapping[str, Any]], path: Path) -> dict[str, Any]:
+    """A table with what it takes over from the one above it that its `like` names."""
+    table = dict(tables[name])
+    model = table.pop("like", None)
+    if model is None:
+        return table
+    above = list(tables)[: list(tables).index(name)]
+    if model not in above:
+        raise TrainingError(f"{path}, recipe '{name}': like = {model!r}, expected one above it: {', '.join(above)}.")
+    return {**_in_full(model, tables, path), **table}
 
 
 def _recipe(name: str, table: Mapping[str, Any], path: Path) -> Recipe:
@@ -112,7 +139,8 @@ def _recipe(name: str, table: Mapping[str, Any], path: Path) -> Recipe:
     for key in required:
         if key not in table:
             raise TrainingError(f"{path}, recipe '{name}' lacks the key '{key}'.")
-    return Recipe(name=name, **table)
+    levels = tuple(level if isinstance(level, str) else float(level) for level in table.get("levels", ()))
+    return Recipe(**{**table, "name": name, "levels": levels})
 
 
 def find_recipe(card: Card, name: str | None) -> Recipe:

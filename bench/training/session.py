@@ -11,7 +11,7 @@ from pathlib import Path
 from bench.errors import RequestError, TrainingError
 from bench.registry import choose, load_class
 from bench.request import check_device
-from bench.task import Level, Setting, Task, format_level, get_task, parse_levels
+from bench.task import Level, Setting, format_level, get_task, parse_levels
 from bench.training.recipe import Recipe, find_recipe
 
 __all__ = ["train"]
@@ -41,7 +41,7 @@ def train(
     if choice.ensemble:
         raise TrainingError(f"{choice.name} is {choice.name[:-1]} run eight times: train {choice.name[:-1]}.")
     chosen = find_recipe(choice.card, recipe)
-    setting = Setting(chosen.task, _level(get_task(chosen.task), levels), chosen.channels)
+    setting = Setting(chosen.task, _level(chosen, levels), chosen.channels)
     # Training takes hours, in which other work runs beside it: OpenMP's threads are to sleep while they wait
     # (bench.workers says what it costs if they do not). To be said before torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -55,9 +55,8 @@ def train(
     restorer_class = load_class(choice.card.target)
     if not issubclass(restorer_class, TorchRestorer):
         raise TrainingError(f"{choice.card.name} is not a network: there is nothing to train.")
-    folder = folder or Path("training") / "-".join(
-        (choice.name.replace(":", "-"), _kind(chosen), format_level(setting.level))
-    )
+    at = "-".join(map(format_level, chosen.levels or [setting.level]))
+    folder = folder or Path("training") / f"{choice.name.replace(':', '-')}-{_kind(chosen)}-{at}"
     _say(f"reading {chosen.data}")
     training = Training(
         restorer_class(choice.variant),
@@ -80,12 +79,20 @@ def train(
     return folder
 
 
-def _level(task: Task, levels: Mapping[str, str | None]) -> Level:
-    """The one level asked for, of the kind that the recipe's task has."""
+def _level(recipe: Recipe, levels: Mapping[str, str | None]) -> Level:
+    """The one level asked for, of the kind that the recipe's task has; of a recipe with several, its last."""
+    task = get_task(recipe.task)
     asked = levels.get(task.level.name)
     others = [kind for kind, value in levels.items() if value is not None and kind != task.level.name]
     if others:
         raise RequestError(f"--{others[0]} does not concern {task.name}, which has a {task.level.name}.")
+    if recipe.levels:
+        if asked is not None:
+            raise RequestError(
+                f"--{task.level.name} {asked}: recipe {recipe.name} names its levels itself:"
+                f" {', '.join(map(format_level, recipe.levels))}."
+            )
+        return recipe.levels[-1]
     if asked is None:
         raise RequestError(f"--{task.level.name}: which one to train for was not said.")
     parsed = parse_levels(task, asked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -21,7 +22,7 @@ class SparseCoding(nn.Module):
     Parameters, in the paper's letters (with the authors' names beside them):
     D, C, W    (m, p)  dictionary, its counterpart in the gradient step, its counterpart in the output
                        (apply_D.weight, apply_A.weight transposed, apply_W.weight)
-    lmbda      (K, p)  Lambda_k, one threshold per step and atom (lmbda.0 ... lmbda.K-1)
+    lmbda      (K, p)  Lambda_k, one threshold per step and atom (lmbda.0 ... lmbda.K-1); (L, K, p) with levels
     kappa      (m,)    weights of the distance, Eq. 12 (std.0)
     nu         (1,)    weight of a new similarity in the online average, through a sigmoid (nu.0)
 
@@ -32,6 +33,8 @@ class SparseCoding(nn.Module):
     window       w of the w x w patches among which a patch has its neighbours
     freq         similarities are refreshed before every freq-th step
     lmbda_init   thresholds before training, for images in [0, 1]
+    levels       L noise levels or qualities, each with thresholds of its own and all else shared (Sec. 3.4);
+                 none: one set of thresholds
     tile         side, in patches, of the tiles that similarities are multiplied by on a CPU; changes the speed only
     """
 
@@ -45,6 +48,7 @@ class SparseCoding(nn.Module):
         window: int = 0,
         freq: int = 6,
         lmbda_init: float = 0.02,
+        levels: Sequence[float] = (),
         tile: int = 12,
     ) -> None:
         super().__init__()
@@ -53,7 +57,9 @@ class SparseCoding(nn.Module):
         m = channels * self.patch_size**2
         D = unit_spectral_norm(torch.randn(m, n_atoms))
         self.D, self.C, self.W = (nn.Parameter(D.clone()) for _ in range(3))
-        self.lmbda = nn.Parameter(torch.full((n_steps, n_atoms), lmbda_init))
+        self.levels = tuple(levels)
+        each = (len(self.levels),) if self.levels else ()
+        self.lmbda = nn.Parameter(torch.full((*each, n_steps, n_atoms), lmbda_init))
         if window:
             self.kappa = nn.Parameter(torch.ones(m))
             self.nu = nn.Parameter(torch.ones(1))
@@ -64,41 +70,61 @@ class SparseCoding(nn.Module):
             for matrix in (self.D, self.C, self.W):
                 matrix.copy_(unit_spectral_norm(D))
 
-    def forward(self, image: Tensor, mask: Tensor | None = None) -> Tensor:
+    def thresholds(self, level: float | None) -> Tensor:
+        """Lambda (K, p); of several sets that of the nearest level, Sec. 3.4's "best regularization parameter"."""
+        if not self.levels:
+            return self.lmbda
+        if level is None:
+            raise ValueError(f"a network for the levels {self.levels} must be told one")
+        nearest = min(range(len(self.levels)), key=lambda i: abs(self.levels[i] - level))
+        return self.lmbda[nearest]
+
+    def forward(self, image: Tensor, mask: Tensor | None = None, level: float | None = None) -> Tensor:
         """Algorithm 1: degraded images (B, C, h, w) in [0, 1] to estimates of the same shape; h, w >= patch_size.
 
-        mask  1 where a value was observed, else 0, of the images' shape; None: all were (Eq. 13-14)
+        mask   1 where a value was observed, else 0, of the images' shape; None: all were (Eq. 13-14)
+        level  which thresholds, if there are several sets
 
         Under autocast the matrix products run in its dtype, all else in float32.
         """
         kind = image.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else image.dtype
         with torch.autocast(kind, enabled=False):
-            return self._forward(image, mask, dtype)
+            return self._forward(image, mask, self.thresholds(level), dtype)
 
-    def _forward(self, image: Tensor, mask: Tensor | None, dtype: torch.dtype) -> Tensor:
+    def _forward(self, image: Tensor, mask: Tensor | None, lmbda: Tensor, dtype: torch.dtype) -> Tensor:
         s, K = self.patch_size, self.n_steps
         y, mu = centre(extract(image, s))
         M = None if mask is None else extract(mask.to(image.dtype), s)
         if not self.window:
-            alpha = steps(None, y, self.C, self.D, self.lmbda, M, dtype=dtype)
+            alpha = steps(None, y, self.C, self.D, lmbda, M, dtype=dtype)
             return average(self.patches(alpha, mu, dtype), s)
-        Sigma, alpha = self.similarity(y, dtype), None
+        Sigma, alpha = self.similarity(self.seen_alike(y, M), dtype), None
         refreshed = range(self.freq + 1, K, self.freq)  # before these steps; the first step counts as 0
         for k, after in pairwise([0, *refreshed, K]):
             if k > 0:
                 x_hat = average(self.patches(alpha, mu, dtype), s)
-                Sigma = Sigma.mixed_with(self.similarity(extract(x_hat, s) - mu, dtype), torch.sigmoid(self.nu))
-            alpha = steps(alpha, y, self.C, self.D, self.lmbda[k:after], M, Sigma, dtype)
+                estimate = self.similarity((extract(x_hat, s) - mu) * self.kappa, dtype)
+                Sigma = Sigma.mixed_with(estimate, torch.sigmoid(self.nu))
+            alpha = steps(alpha, y, self.C, self.D, lmbda[k:after], M, Sigma, dtype)
         return average(self.patches(alpha, mu, dtype), s)
 
     def patches(self, alpha: Tensor, mu: Tensor, dtype: torch.dtype) -> Tensor:
         """W alpha + mu, the estimates of the patches (B, gh, gw, m) in Eq. 6."""
         return F.linear(alpha.to(dtype), self.W.to(dtype)).to(mu.dtype) + mu
 
-    def similarity(self, x: Tensor, dtype: torch.dtype) -> Similarity:
-        side = max(x.shape) if x.is_cuda else self.tile  # a GPU takes one large product rather than many small ones
-        return Similarity.of(x, self.kappa, self.window, side, dtype)
+    def seen_alike(self, y: Tensor, M: Tensor | None) -> Tensor:
+        """diag(kappa) y, by which patches of the degraded image are compared in Eq. 12, (B, gh, gw, m).
+
+        Of a mosaic, where two patches rarely measure the same colour at the same place, the sum of the three colours:
+        what the raw mosaic shows as gray, (B, gh, gw, m / 3), as in the authors' code.
+        """
+        u = y * self.kappa
+        return u if M is None else u.unflatten(-1, (self.channels, -1)).sum(-2)
+
+    def similarity(self, u: Tensor, dtype: torch.dtype) -> Similarity:
+        side = max(u.shape) if u.is_cuda else self.tile  # a GPU takes one large product rather than many small ones
+        return Similarity.of(u, self.window, side, dtype)
 
 
 def unit_spectral_norm(D: Tensor) -> Tensor:

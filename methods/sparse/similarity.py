@@ -109,11 +109,11 @@ class Similarity:
         self.tiles, self.Sigma, self.mass = tuple(tiles), tuple(Sigma), mass
 
     @classmethod
-    def of(cls, x: Tensor, kappa: Tensor, window: int, side: int, dtype: torch.dtype) -> Similarity:
-        """Eq. 12 within the window for patches x (B, gh, gw, m), by tiles of about side x side patches."""
-        _, gh, gw, _ = x.shape
+    def of(cls, u: Tensor, window: int, side: int, dtype: torch.dtype) -> Similarity:
+        """Eq. 12 within the window, by tiles of about side x side patches; u = diag(kappa) x, (B, gh, gw, m)."""
+        _, gh, gw, _ = u.shape
         cut = tiles(gh, gw, window, side)
-        mass, *Sigma = _Gaussian.apply(x * kappa, cut, window, dtype)
+        mass, *Sigma = _Gaussian.apply(u, cut, window, dtype)
         return cls(cut, Sigma, mass)
 
     def mixed_with(self, other: Similarity, nu: Tensor) -> Similarity:

@@ -34,7 +34,7 @@ from methods.sparse.network import SparseCoding
 from methods.sparse.patches import average, centre, extract, reflect
 from methods.sparse.prox import MASS_EPS, NORM_EPS
 
-__all__ = ["Tiling", "fast_dtype", "sliding_denoise"]
+__all__ = ["Tiling", "fast_dtype", "sliding_restore"]
 
 TILE = 12  # side of a tile, in patches
 MARGIN = 2  # patches around a tile that are all kept
@@ -44,10 +44,11 @@ Map = Callable[[Callable[[slice], None], Iterable[slice]], Iterable[Any]]
 
 
 @torch.no_grad()
-def sliding_denoise(
+def sliding_restore(
     network: SparseCoding,
     y: Tensor,
     mask: Tensor | None = None,
+    level: float | None = None,
     *,
     thin: int = 2,
     dtype: torch.dtype | None = None,
@@ -57,6 +58,7 @@ def sliding_denoise(
     network  GroupSC (window > 0), on the device of y
     y        image (1, C, H, W), float32, in [0, 1]
     mask     1 where a value was observed, else 0, of y's shape; None: all were (Eq. 13-14)
+    level    which thresholds, if the network has several sets
     thin     see above; 1 keeps all neighbours
     dtype    of codes and similarities; None: `fast_dtype`
     returns  x_hat, like y
@@ -69,11 +71,12 @@ def sliding_denoise(
     M = None if mask is None else extract(reflect(mask.to(y.dtype), s - 1), s)
     with in_parallel(y.device) as each:
         state = Inference(network, patches, M, thin, dtype, each)
+        lmbda = network.thresholds(level)
         for k in range(network.n_steps):
             if k > 1 and (k - 1) % network.freq == 0:
                 x_hat = average(state.patches() + mu, s)
-                state.refresh(extract(x_hat, s) - mu, torch.sigmoid(network.nu).item())
-            state.step(network.lmbda[k])
+                state.refresh((extract(x_hat, s) - mu) * network.kappa, torch.sigmoid(network.nu).item())
+            state.step(lmbda[k])
     x_hat = average(state.patches() + mu, s)
     return x_hat[:, :, s - 1 : s - 1 + H, s - 1 : s - 1 + W]
 
@@ -178,7 +181,6 @@ class Inference:
         self, network: SparseCoding, y: Tensor, M: Tensor | None, thin: int, dtype: torch.dtype, each: Map
     ) -> None:
         self.tiling = Tiling(y.shape[1], y.shape[2], network.window, thin, y.device)
-        self.kappa = network.kappa
         self.C, self.D_T, self.W_T = (x.to(dtype).contiguous() for x in (network.C, network.D.T, network.W.T))
         self.y = self.tiling.cut(y).to(dtype)
         self.M = None if M is None else self.tiling.cut(M).to(dtype)
@@ -191,15 +193,15 @@ class Inference:
         self.batches = [slice(a, min(a + size, n_tiles)) for a in range(0, n_tiles, size)]
         self.scratch = Scratch(self.y[:size], self.alpha[:size], n_near)
         self.each = each
-        self.refresh(y, nu=1.0)
+        self.refresh(network.seen_alike(y, M), nu=1.0)
 
     def patches(self) -> Tensor:
         """W alpha, the estimates of the centred patches (1, gh, gw, m), float32."""
         return self.tiling.join((self.alpha.flatten(0, 1) @ self.W_T).unflatten(0, self.alpha.shape[:2])).float()
 
-    def refresh(self, x: Tensor, nu: float) -> None:
-        """Sigma <- (1 - nu) Sigma + nu Sigma^ (Algorithm 1, line 7), with Sigma^ of the patches x (1, gh, gw, m)."""
-        left, right = minus_squared_distance(self.tiling.cut(x) * self.kappa, self.y.dtype)
+    def refresh(self, u: Tensor, nu: float) -> None:
+        """Sigma <- (1 - nu) Sigma + nu Sigma^ (Algorithm 1, line 7), with Sigma^ of diag(kappa) x, (1, gh, gw, m)."""
+        left, right = minus_squared_distance(self.tiling.cut(u), self.y.dtype)
         right = right.flatten(0, 1)
 
         @torch.inference_mode()

@@ -28,7 +28,7 @@ from methods.groupsc import BLOCK, block_count, merged_blocks
 from methods.sparse.network import SparseCoding
 from methods.sparse.patches import average, extract
 from methods.sparse.prox import relaxed_group_soft_threshold
-from methods.sparse.sliding import sliding_denoise
+from methods.sparse.sliding import sliding_restore
 
 
 @torch.no_grad()
@@ -49,7 +49,7 @@ def main() -> None:
     runs = {
         "blocks, as theirs": lambda: [authors_block(net, crop) for crop in crops[:2]],
         "blocks": lambda: net(torch.cat(crops)),
-        "sliding": lambda: sliding_denoise(net, y),
+        "sliding": lambda: sliding_restore(net, y),
     }
     blocks_in = {"blocks, as theirs": 2, "blocks": len(crops)}
     seconds: dict[str, list[float]] = {name: [] for name in runs}
@@ -71,8 +71,8 @@ def main() -> None:
                 f"{name:17} stride {stride}   {n * per_block:8.2f} s = {n} x {per_block:.3f} s, estimated from "
                 f"{options.repeats * n_timed} blocks; sliding is {n * ratio:.1f} times as fast"
             )
-    print(f"PSNR  sliding {_psnr_db(sliding_denoise(net, y), x):.3f} dB")
-    print(f"      all neighbours, float32 {_psnr_db(sliding_denoise(net, y, thin=1, dtype=torch.float32), x):.3f} dB")
+    print(f"PSNR  sliding {_psnr_db(sliding_restore(net, y), x):.3f} dB")
+    print(f"      all neighbours, float32 {_psnr_db(sliding_restore(net, y, thin=1, dtype=torch.float32), x):.3f} dB")
     for stride in (48, 12) if options.full else (48,):
         start = perf_counter()
         answer = merged_blocks(net, y, stride)
@@ -154,9 +154,9 @@ def _peak_of(options: argparse.Namespace) -> str:
     from bench.measure.memory import peak_mib
 
     net, y = _network(options), _image("", options.peak_of)
-    sliding_denoise(net, y[:, :, :16, :16])
+    sliding_restore(net, y[:, :, :16, :16])
     before = peak_mib("cpu")
-    sliding_denoise(net, y)
+    sliding_restore(net, y)
     return f"{peak_mib('cpu')} {before}"
 
 

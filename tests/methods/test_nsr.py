@@ -167,7 +167,7 @@ def test_training_steps_under_autocast_lower_the_loss_and_reach_every_parameter(
     losses = []
     for _ in range(30):
         with torch.autocast("cpu", torch.bfloat16):
-            x_hat = restorer.estimate(net, y, None)
+            x_hat = restorer.estimate(net, y, None, 25)
         loss = restorer.loss(x_hat.float(), x)
         optimiser.zero_grad()
         loss.backward()

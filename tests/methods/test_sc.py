@@ -8,7 +8,7 @@ import torch
 
 from bench.task import Observation, Setting
 from methods.groupsc import merged_blocks
-from methods.sc import BAND, SC, sc_denoise
+from methods.sc import BAND, SC, sc_restore
 from methods.sparse.network import SparseCoding
 from methods.sparse.patches import coverage
 
@@ -26,14 +26,14 @@ def test_one_pass_over_the_padded_image_equals_the_authors_blocks():
     torch.manual_seed(0)
     net, y = SparseCoding(1, n_atoms=32, n_steps=4), torch.rand(1, 1, 70, 60)
     with torch.no_grad():
-        torch.testing.assert_close(sc_denoise(net, y), merged_blocks(net, y, stride=48), rtol=0, atol=1e-5)
+        torch.testing.assert_close(sc_restore(net, y), merged_blocks(net, y, stride=48), rtol=0, atol=1e-5)
 
 
 def test_bands_of_rows_do_not_change_the_answer(monkeypatch):
     net, y = SparseCoding(3, patch_size=5, n_atoms=16, n_steps=3), torch.rand(1, 3, 33, 20)
-    whole = sc_denoise(net, y)
+    whole = sc_restore(net, y)
     monkeypatch.setitem(BAND, "cpu", 100)
-    torch.testing.assert_close(sc_denoise(net, y), whole)
+    torch.testing.assert_close(sc_restore(net, y), whole)
 
 
 def test_bfloat16_products_stay_close():

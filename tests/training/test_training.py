@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -203,6 +204,36 @@ def test_crops_are_a_function_of_the_step_alone():
 def test_a_recipe_that_will_not_do_is_named(tmp_path, change, says):
     with pytest.raises(BenchError, match=says):
         trained_steps(tmp_path, change)
+
+
+def test_a_recipe_takes_over_what_it_does_not_say(tmp_path):
+    path = tmp_path / "affine.toml"
+    path.write_text(RECIPE.read_text() + '[other]\nlike = "quick"\nbatch = 7\n')
+    recipes = read_recipes(path)
+    assert recipes["other"] == replace(recipes["quick"], name="other", batch=7)
+    path.write_text(path.read_text() + '[third]\nlike = "third"\n')
+    with pytest.raises(TrainingError, match="recipe 'third': like = 'third', expected one above it: quick, other"):
+        read_recipes(path)
+
+
+def test_a_recipe_of_several_levels_draws_one_each_step_and_validates_them_all():
+    recipe = replace(find_recipe(choose(NET).card, None), held_out=2, levels=(15.0, 50.0))
+    assert recipe.network_options == {"size": 3, "levels": [15.0, 50.0]}
+    crops = Crops(recipe, Setting("denoise", 50.0, 1))
+    for batch in [*map(crops.batch, range(8)), *crops.validation()]:
+        assert 255 * (batch.y - batch.x).std() == pytest.approx(batch.level, rel=0.15)
+    assert {crops.batch(step).level for step in range(8)} == {15.0, 50.0}
+    assert [batch.level for batch in crops.validation()] == [15.0, 50.0]
+
+
+def test_a_level_is_not_asked_for_where_the_recipe_names_them(tmp_path):
+    path = tmp_path / "net.py"
+    path.write_text((PLUGINS / "net.py").read_text())
+    (tmp_path / "recipes").mkdir()
+    text = RECIPE.read_text().replace("channels = 1", "channels = 1\nlevels = [15, 50]")
+    (tmp_path / "recipes" / "affine.toml").write_text(text)
+    with pytest.raises(RequestError, match="recipe quick names its levels itself: 15, 50"):
+        train(f"{path}:Affine", {"sigma": "25"}, folder=tmp_path / "t")
 
 
 def test_a_recipe_lacking_a_key_is_named(tmp_path):

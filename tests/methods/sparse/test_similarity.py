@@ -34,7 +34,7 @@ def test_the_authors_window_reaches_24_back_and_23_on():
 @pytest.mark.parametrize("side", [2, 3, 100])
 def test_tiles_hold_eq_12_within_the_window_and_0_elsewhere(window, side):
     x, kappa = torch.randn(2, 5, 7, 4, dtype=torch.float64), torch.rand(4, dtype=torch.float64)
-    Sigma = Similarity.of(x, kappa, window, side, x.dtype)
+    Sigma = Similarity.of(x * kappa, window, side, x.dtype)
     expected = similarity(x.flatten(1, 2), kappa) * in_window(5, 7, window)
     torch.testing.assert_close(dense(Sigma, 5, 7), expected)
     torch.testing.assert_close(Sigma.mass.flatten(1), expected.sum(-1))
@@ -53,7 +53,7 @@ def test_a_small_tile_spares_products():
 
 
 def test_averaging_online_mixes_similarities_and_their_sums():
-    first, second = (Similarity.of(torch.randn(1, 4, 4, 3), torch.ones(3), 3, 2, torch.float32) for _ in range(2))
+    first, second = (Similarity.of(torch.randn(1, 4, 4, 3), 3, 2, torch.float32) for _ in range(2))
     mixed = first.mixed_with(second, torch.tensor(0.25))
     torch.testing.assert_close(dense(mixed, 4, 4), 0.75 * dense(first, 4, 4) + 0.25 * dense(second, 4, 4))
     torch.testing.assert_close(mixed.mass.flatten(1), dense(mixed, 4, 4).sum(-1))
@@ -66,7 +66,7 @@ def test_similarities_have_the_gradients_of_their_formula(window):
     nu = torch.tensor([0.3], dtype=torch.float64, requires_grad=True)
 
     def online_average(x, kappa, nu):
-        first, second = (Similarity.of(patches, kappa, window, 2, x.dtype) for patches in (x[:1], x[1:]))
+        first, second = (Similarity.of(patches * kappa, window, 2, x.dtype) for patches in (x[:1], x[1:]))
         Sigma = first.mixed_with(second, nu)
         return Sigma.mass, *Sigma.Sigma
 

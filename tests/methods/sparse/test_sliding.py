@@ -12,7 +12,7 @@ from torch import Tensor
 
 from methods.sparse import sliding
 from methods.sparse.network import SparseCoding
-from methods.sparse.sliding import Tiling, neighbourhood, sliding_denoise
+from methods.sparse.sliding import Tiling, neighbourhood, sliding_restore
 
 
 def network(window: int = 12, channels: int = 1, **options: int) -> SparseCoding:
@@ -68,7 +68,7 @@ def dense(net: SparseCoding, y: Tensor, mask: Tensor | None = None) -> Tensor:
 
 def test_exact_settings_give_the_equations_evaluated_naively():
     y, net = noisy(40, 44), network()
-    x_hat = sliding_denoise(net, y, thin=1, dtype=torch.float32)
+    x_hat = sliding_restore(net, y, thin=1, dtype=torch.float32)
     assert (x_hat - y).abs().max() > 0.1  # it does something
     torch.testing.assert_close(x_hat, dense(net, y), rtol=0, atol=1e-4)
 
@@ -76,13 +76,13 @@ def test_exact_settings_give_the_equations_evaluated_naively():
 @pytest.mark.parametrize("window", [1, 7, 50])
 def test_windows_odd_one_and_larger_than_the_image(window):
     y, net = noisy(12, 15), network(window)
-    torch.testing.assert_close(sliding_denoise(net, y, thin=1, dtype=torch.float32), dense(net, y), rtol=0, atol=1e-4)
+    torch.testing.assert_close(sliding_restore(net, y, thin=1, dtype=torch.float32), dense(net, y), rtol=0, atol=1e-4)
 
 
 def test_colour_with_a_mask():
     y, net = noisy(20, 25, channels=3), network(channels=3)
     mask = (torch.rand(y.shape, generator=torch.Generator().manual_seed(2)) < 0.5).float()
-    x_hat = sliding_denoise(net, y * mask, mask, thin=1, dtype=torch.float32)
+    x_hat = sliding_restore(net, y * mask, mask, thin=1, dtype=torch.float32)
     torch.testing.assert_close(x_hat, dense(net, y * mask, mask), rtol=0, atol=1e-4)
 
 
@@ -91,7 +91,7 @@ def test_colour_with_a_mask():
 )
 def test_what_makes_it_fast_moves_the_answer_little(thin, dtype, grey_levels):
     y, net = noisy(40, 44), network()
-    difference = sliding_denoise(net, y, thin=thin, dtype=dtype) - dense(net, y)
+    difference = sliding_restore(net, y, thin=thin, dtype=dtype) - dense(net, y)
     assert 255 * difference.square().mean().sqrt() < grey_levels
 
 
@@ -99,7 +99,7 @@ def test_what_makes_it_fast_moves_the_answer_little(thin, dtype, grey_levels):
 def test_any_size(size):
     y = noisy(*size)
     before = y.clone()
-    x_hat = sliding_denoise(network(), y)
+    x_hat = sliding_restore(network(), y)
     assert (x_hat.shape, x_hat.dtype) == (y.shape, torch.float32)
     assert torch.isfinite(x_hat).all()
     assert torch.equal(y, before)
@@ -107,16 +107,16 @@ def test_any_size(size):
 
 def test_batches_and_tiles_are_a_matter_of_speed_only(monkeypatch):
     y, net = noisy(33, 9), network()
-    once = sliding_denoise(net, y, thin=1, dtype=torch.float32)
+    once = sliding_restore(net, y, thin=1, dtype=torch.float32)
     monkeypatch.setattr(sliding, "TILE", 5)
     monkeypatch.setitem(sliding.BATCH, "cpu", 3)
-    torch.testing.assert_close(sliding_denoise(net, y, thin=1, dtype=torch.float32), once, rtol=0, atol=1e-5)
+    torch.testing.assert_close(sliding_restore(net, y, thin=1, dtype=torch.float32), once, rtol=0, atol=1e-5)
 
 
 def test_constant_image_and_negative_or_zero_thresholds_stay_finite():
     net = network()
     net.lmbda[:, ::2], net.lmbda[:, 1::4] = 0, -0.01
-    assert torch.isfinite(sliding_denoise(net, torch.full((1, 1, 12, 12), 0.3))).all()
+    assert torch.isfinite(sliding_restore(net, torch.full((1, 1, 12, 12), 0.3))).all()
 
 
 def test_cutting_into_tiles_and_joining_again_changes_nothing():
@@ -141,9 +141,9 @@ def _peak_mib(side: int) -> float:
     """Of a process of its own, above what it needs before the call."""
     program = (
         "import torch; from bench.measure.memory import peak_mib; from methods.sparse.network import SparseCoding; "
-        "from methods.sparse.sliding import sliding_denoise; net = SparseCoding(window=24, n_steps=9); "
-        "sliding_denoise(net, torch.rand(1, 1, 16, 16)); "
+        "from methods.sparse.sliding import sliding_restore; net = SparseCoding(window=24, n_steps=9); "
+        "sliding_restore(net, torch.rand(1, 1, 16, 16)); "
         "before = peak_mib('cpu'); "
-        f"sliding_denoise(net, torch.rand(1, 1, {side}, {side})); print(peak_mib('cpu') - before)"
+        f"sliding_restore(net, torch.rand(1, 1, {side}, {side})); print(peak_mib('cpu') - before)"
     )
     return float(subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout)

@@ -47,7 +47,7 @@ def test_several_steps_at_once_are_the_steps_one_by_one_and_so_are_their_gradien
     weight = torch.cos(torch.arange(P, dtype=y.dtype))
     results = []
     for run in (steps, as_the_paper_writes_it):
-        Sigma = Similarity.of(y, kappa, window, 2, y.dtype) if window else None
+        Sigma = Similarity.of(y * kappa, window, 2, y.dtype) if window else None
         codes = run(alpha, y, C, D, lmbda, M, Sigma)
         results.append([codes, *torch.autograd.grad((codes * weight).square().sum(), leaves)])
     assert any((gradient != 0).all() for gradient in results[0])
@@ -66,7 +66,7 @@ def test_what_a_gpu_trains_with_is_the_same(window, masked, monkeypatch):
     leaves = [x.clone().requires_grad_() for x in (C, D, lmbda, kappa)]
     C, D, lmbda, kappa = leaves
     leaves = leaves if window else leaves[:3]
-    Sigma = Similarity.of(y, kappa, window, max(GRID), y.dtype) if window else None
+    Sigma = Similarity.of(y * kappa, window, max(GRID), y.dtype) if window else None
     results = []
     for codes in (
         compiled_steps(None, y, C, D, lmbda, M, Sigma, y.dtype),
@@ -79,7 +79,7 @@ def test_what_a_gpu_trains_with_is_the_same(window, masked, monkeypatch):
 
 def test_without_gradients_the_codes_are_the_same():
     alpha, y, C, D, lmbda, kappa, _ = problem(torch.float32)
-    Sigma = Similarity.of(y, kappa, 3, 2, y.dtype)
+    Sigma = Similarity.of(y * kappa, 3, 2, y.dtype)
     with_gradients = steps(alpha, y, C.requires_grad_(), D, lmbda, None, Sigma)
     with torch.no_grad():
         assert torch.equal(steps(alpha, y, C, D, lmbda, None, Sigma), with_gradients)
