@@ -43,7 +43,7 @@ class Mixed(nn.Module):
         self.body = [(Kernels(conv_1), Kernels(conv_2)) for conv_1, conv_2 in net.body]
 
     def forward(self, y: Tensor) -> Tensor:
-        """Degraded image (1, C, H, W), float32 in [0, 1], to the estimate."""
+        """Degraded image (1, C, H, W), float32 in [0, 1], to the estimate (1, C, H * scale, W * scale)."""
         features = self.net.begin(y.contiguous(memory_format=torch.channels_last))
         H, W = y.shape[2:]
         patches = [(rows, columns) for rows in cut(H) for columns in cut(W)]

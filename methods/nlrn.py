@@ -8,13 +8,15 @@ normalisations, which each state has for itself as in the authors' code, are 9,4
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.restorer import Observation, Setting, TorchRestorer
+from bench.restorer import Level, Observation, Setting, TorchRestorer
 from methods._sliding import Sliding, Tiling
 from methods.sparse.sliding import fast_dtype
 
@@ -41,7 +43,7 @@ class NLRN(TorchRestorer):
     """
 
     name = "nlrn"
-    tasks = {"denoise"}
+    tasks = {"denoise", "superres"}
     variants = ("patches",)
 
     def network(self, setting: Setting) -> NonLocalRecurrent:
@@ -52,6 +54,8 @@ class NLRN(TorchRestorer):
         return network if self.variant == "patches" else Sliding(network, Q, fast_dtype(self.device))
 
     def forward(self, y: Tensor, seen: Observation) -> Tensor:
+        if seen.task == "superres":
+            y = self.to_tensor(seen.upscaled())
         return averaged_patches(self.net, y) if self.variant == "patches" else self.net(y)
 
     def macs_per_pixel(self, seen: Observation) -> float:
@@ -64,9 +68,26 @@ class NLRN(TorchRestorer):
             pixels, pairs = H * W, Tiling(H, W, Q).n_pairs
         return self.plain.macs(pixels, pairs) / (H * W)
 
+    def estimate(self, network: nn.Module, y: Tensor, seen: Observation, level: Level) -> Tensor:
+        return network(y if seen.scale is None else enlarged(y, seen.scale))
+
     def loss(self, x_hat: Tensor, x: Tensor) -> Tensor:
         """1/2 ||x_hat - x||^2, mean over crops (N, C, h, w): Sec. 4."""
         return (x_hat - x).square().sum() / (2 * len(x))
+
+
+def enlarged(y: Tensor, scale: int) -> Tensor:
+    """`Observation.upscaled` of a batch (N, C, h, w), wherever it is."""
+    rows, columns = (_enlarging(n, scale, y.device) for n in y.shape[2:])
+    with torch.autocast(y.device.type, enabled=False):
+        return rows @ y @ columns.T
+
+
+@lru_cache(maxsize=16)
+def _enlarging(n: int, scale: int, device: torch.device) -> Tensor:
+    """The matrix (n * scale, n) that enlarges n pixels in a row: how it enlarges each of them alone."""
+    pixels = np.eye(n, dtype=np.float32)[:, None]  # a column of n pixels; n of them, as channels
+    return torch.from_numpy(Observation(pixels, "superres", scale=scale).upscaled()[:, 0].copy()).to(device)
 
 
 class NonLocalRecurrent(nn.Module):

@@ -9,8 +9,12 @@ k times the kernels of a dense one and mixes them before it convolves, so it cos
 | denoise, deblock | nsr:dense   | Baseline    | 16     | 32      | 2     | 1 | 593,538    | 0.59M          |
 | (Tables 5 and 6) | nsr:sparse- | Sparse -    | 16     | 32      | 1     | 2 | 628,354    | 0.30M          |
 |                  | nsr         | Sparse +    | 16     | 32      | 2     | 2 | 1,236,610  | 0.59M          |
+| superres         | nsr:dense   | EDSR (S)    | 16     | 64      | 1     | 1 | 1,186,868  | 1.18M          |
+| (Table 4, x2)    | nsr         | Sparse +    | 16     | 64      | 1     | 4 | 4,871,220  | 1.18M          |
+|                  | nsr:sparse- | Sparse -    | 32     | 128     | 1     | 4 | 38,348,788 | 9.46M          |
 
-Width multiplies the neurons inside a block, k is the number of sparsity groups, MACs are the paper's FLOPs.
+Width multiplies the neurons inside a block, k is the number of sparsity groups, MACs are the paper's FLOPs; for
+super-resolution they are those of a low-resolution pixel (the paper's 1.4M has EDSR's larger upsampler).
 """
 
 from __future__ import annotations
@@ -24,7 +28,17 @@ from methods._mixed import Mixed, cut
 
 __all__ = ["NSR", "SparseConv2d", "SparseResidual"]
 
-SIZES = {"": {"width": 2, "groups": 2}, "sparse-": {"width": 1, "groups": 2}, "dense": {"width": 2, "groups": 1}}
+MEAN = 0.5  # of an image, by the authors' code
+SIZES = {
+    "": {"width": 2, "groups": 2},
+    "sparse-": {"width": 1, "groups": 2},
+    "dense": {"width": 2, "groups": 1},
+}
+SUPERRES_SIZES = {
+    "": {"n_features": 64, "width": 1, "groups": 4},
+    "sparse-": {"n_blocks": 32, "n_features": 128, "width": 1, "groups": 4},
+    "dense": {"n_features": 64, "width": 1, "groups": 1},
+}
 
 
 class NSR(TorchRestorer):
@@ -34,12 +48,16 @@ class NSR(TorchRestorer):
     """
 
     name = "nsr"
-    tasks = {"denoise"}
+    tasks = {"denoise", "deblock", "superres"}
     variants = ("sparse-", "dense")
 
     def network(self, setting: Setting) -> SparseResidual:
         options = {name: value for name, value in self.options.items() if name != "levels"}  # one network for all
-        return SparseResidual(setting.channels, **{**SIZES[self.variant], **options})
+        if setting.task == "superres":
+            sizes = {**SUPERRES_SIZES[self.variant], "scale": int(setting.level)}
+        else:
+            sizes = SIZES[self.variant]
+        return SparseResidual(setting.channels, **{**sizes, **options})
 
     def compile(self, network: nn.Module, setting: Setting) -> nn.Module:
         return Mixed(network)
@@ -59,7 +77,11 @@ class NSR(TorchRestorer):
 class SparseResidual(nn.Module):
     """A convolution, residual blocks x + conv2(ReLU(conv1(x))) of sparse convolutions, a convolution; added to y.
 
+    For super-resolution the last convolution has scale^2 answers per channel; a 5x5 convolution of y is added to them,
+    and they become pixels.
+
     Options:
+    scale        super-resolution factor; 1: none
     n_blocks     B
     n_features   R, neurons between blocks
     width        neurons inside a block over R
@@ -72,6 +94,7 @@ class SparseResidual(nn.Module):
         self,
         channels: int = 1,
         *,
+        scale: int = 1,
         n_blocks: int = 16,
         n_features: int = 32,
         width: int = 2,
@@ -91,10 +114,12 @@ class SparseResidual(nn.Module):
             )
             for _ in range(n_blocks)
         )
-        self.tail = SparseConv2d(R, channels)
+        self.tail = SparseConv2d(R, channels * scale**2)
+        self.skip = SparseConv2d(channels, channels * scale**2, size=5) if scale > 1 else nn.Identity()
+        self.scale = scale
 
     def forward(self, y: Tensor) -> Tensor:
-        """Degraded images (N, C, H, W) in [0, 1] to estimates."""
+        """Degraded images (N, C, H, W) in [0, 1] to estimates (N, C, H * scale, W * scale)."""
         y = y.contiguous(memory_format=torch.channels_last)
         x = self.begin(y)
         for conv_1, conv_2 in self.body:
@@ -103,21 +128,21 @@ class SparseResidual(nn.Module):
 
     def begin(self, y: Tensor) -> Tensor:
         """The features (N, R, H, W) that the residual blocks are given."""
-        return self.head(y - 0.5)  # the mean of an image, by the authors' code
+        return self.head(y - MEAN)
 
     def end(self, x: Tensor, y: Tensor) -> Tensor:
         """The estimates, from the features (N, R, H, W) that the residual blocks have made."""
-        return y + self.tail(x)
+        return F.pixel_shuffle(self.tail(x) + self.skip(y - MEAN), self.scale) + MEAN
 
 
 class SparseConv2d(nn.Module):
-    """A 3x3 convolution with soft sparsity between groups of kernels (Sec. 3.2, 3.3); an ordinary one has one group.
+    """A convolution with soft sparsity between groups of kernels (Sec. 3.2, 3.3); an ordinary one has one group.
 
         W^ = concat_(j = 1 ... d) sum_(i = 1 ... k) gamma_(j, i) W^(j, i)                             (Eq. 10)
         gamma_j = softmax over i of MLP_j(Pool(X)) / tau
 
-    v, g  kernels as directions (k n_out, n_in, 3, 3) and lengths (k n_out, 1, 1, 1): weight normalisation. Group
-          after group, in each of them cardinal group after cardinal group
+    v, g  kernels as directions (k n_out, n_in, size, size) and lengths (k n_out, 1, 1, 1): weight normalisation.
+          Group after group, in each of them cardinal group after cardinal group
     bias  (k n_out,), mixed like the kernels
     mlp   from the mean of X, n_in values, to the k d logits: one linear layer in the authors' code
     """
@@ -127,6 +152,7 @@ class SparseConv2d(nn.Module):
         n_in: int,
         n_out: int,
         *,
+        size: int = 3,
         gain: float = 1.0,
         groups: int = 1,
         cardinality: int = 1,
@@ -136,14 +162,14 @@ class SparseConv2d(nn.Module):
         if groups > 1 and n_out % cardinality:
             raise ValueError(f"cardinality is {cardinality}, expected a divisor of the {n_out} output channels")
         self.k, self.d, self.tau = groups, cardinality, temperature
-        initial = nn.Conv2d(n_in, groups * n_out, 3).weight.detach()  # directions as PyTorch's convolutions begin
+        initial = nn.Conv2d(n_in, groups * n_out, size).weight.detach()  # directions as PyTorch's convolutions begin
         self.v = nn.Parameter(initial)
         self.g = nn.Parameter(torch.full((groups * n_out, 1, 1, 1), gain))
         self.bias = nn.Parameter(torch.zeros(groups * n_out))
         self.mlp = nn.Linear(n_in, groups * cardinality) if groups > 1 else None
 
     def kernels(self) -> Tensor:
-        """All W^(j, i), (k n_out, n_in, 3, 3)."""
+        """All W^(j, i), (k n_out, n_in, size, size)."""
         return torch._weight_norm(self.v, self.g, 0)  # g v / ||v||; torch's own weight_norm calls it too
 
     def gamma(self, pooled: Tensor) -> Tensor:
@@ -163,7 +189,7 @@ class SparseConv2d(nn.Module):
         Here all kernels convolve and their answers are mixed, which is the same, convolution being linear: k times
         the work, but in one product for a batch of many images. methods._mixed mixes the kernels.
         """
-        answers = F.conv2d(X, self.kernels(), self.bias, padding=1)
+        answers = F.conv2d(X, self.kernels(), self.bias, padding="same")
         if self.k == 1:
             return answers
         answers = answers.unflatten(1, (self.k, -1))

@@ -19,9 +19,21 @@ def n_params(module):
     return sum(p.numel() for p in module.parameters())
 
 
-@pytest.mark.parametrize(("groups", "expected"), [(1, 1_187_334), (4, 4_871_686)])
-def test_it_has_the_size_of_the_authors_colour_denoisers(groups, expected):
-    assert n_params(SparseResidual(3, n_features=64, width=1, groups=groups)) == expected
+@pytest.mark.parametrize(
+    ("scale", "groups", "expected"),
+    [
+        (1, 1, 1_187_334),
+        (1, 4, 4_871_686),
+        (2, 1, 1_193_460),
+        (2, 4, 4_877_812),
+        (3, 1, 1_203_285),
+        (3, 4, 4_887_637),
+        (4, 1, 1_217_040),
+        (4, 4, 4_901_392),
+    ],
+)
+def test_it_has_the_size_of_the_authors_colour_networks(scale, groups, expected):
+    assert n_params(SparseResidual(3, scale=scale, n_features=64, width=1, groups=groups)) == expected
 
 
 @pytest.mark.parametrize(("variant", "kernels"), [("", 2 * 589_824), ("sparse-", 589_824), ("dense", 589_824)])
@@ -125,6 +137,15 @@ def test_patches_are_about_as_large_as_the_crops_in_training(n, lengths):
     assert parts[-1].stop == n
     assert [part.stop - part.start for part in parts][: len(lengths)] == lengths or n == 512
     assert all(abs(part.stop - part.start - 48) <= 24 for part in parts) or n < 24
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+def test_super_resolution_of_one_patch_is_that_of_training(scale):
+    net, y = small(scale=scale), torch.rand(1, 1, 20, 31)
+    with torch.inference_mode():
+        got = Mixed(net)(y)
+        torch.testing.assert_close(got, net(y), rtol=0, atol=1e-5)
+    assert got.shape == (1, 1, 20 * scale, 31 * scale)
 
 
 @pytest.mark.parametrize(("variant", "paper"), [("", 0.60e6), ("sparse-", 0.30e6), ("dense", 0.59e6)])
