@@ -77,8 +77,8 @@ class NSR(TorchRestorer):
 class SparseResidual(nn.Module):
     """A convolution, residual blocks x + conv2(ReLU(conv1(x))) of sparse convolutions, a convolution; added to y.
 
-    For super-resolution the last convolution has scale^2 answers per channel; a 5x5 convolution of y is added to them,
-    and they become pixels.
+    For super-resolution the last convolution has scale^2 answers per channel; a 5x5 convolution of y is added to
+    them, and they become pixels.
 
     Options:
     scale        super-resolution factor; 1: none
