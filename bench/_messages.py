@@ -13,10 +13,14 @@ __all__ = ["Answer", "Failure", "Load", "Prepare", "Ready", "Restore", "Unable"]
 
 @dataclass(frozen=True)
 class Load:
-    """Make the restorer: import its class (`bench.registry.Card.target`)."""
+    """Make the restorer: import its class (`bench.registry.Card.target`).
+
+    ensemble  average it over flips and rotations
+    """
 
     target: str
     variant: str
+    ensemble: bool
     device: str
 
 

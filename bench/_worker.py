@@ -21,6 +21,7 @@ import numpy as np
 
 from bench._messages import Answer, Failure, Load, Prepare, Ready, Restore, Unable
 from bench.answer import problem_with
+from bench.ensemble import SelfEnsemble
 from bench.measure.clocks import Clock, clock_for, summarise, take_readings
 from bench.measure.memory import peak_mib, reset_peak, return_free_memory
 from bench.restorer import Restorer, WeightsFile
@@ -50,7 +51,8 @@ class Session:
     def load(self, message: Load) -> Ready:
         from bench.registry import load_class
 
-        self.make = partial(load_class(message.target), message.variant)
+        make = partial(load_class(message.target), message.variant)
+        self.make = (lambda weights: SelfEnsemble(make(weights))) if message.ensemble else make
         self.device = message.device
         self.clock = clock_for(message.device)
         return Ready(_device_name(message.device))

@@ -41,7 +41,7 @@ def check(choice: Choice, limits: Limits | None = None) -> Iterator[Finding]:
         return
     unknown_tasks = set(choice.card.tasks) - set(TASKS)
     yield Finding("tasks are known", not unknown_tasks, ", ".join(sorted(unknown_tasks)))
-    load = Load(choice.card.target, choice.variant, "cpu")
+    load = Load(choice.card.target, choice.variant, choice.ensemble, "cpu")
     worker = Worker(load, 1, limits or Limits(60))
     try:
         loaded = worker.loaded()

@@ -68,19 +68,22 @@ class Card:
 
 @dataclass(frozen=True)
 class Choice:
-    """One restorer as asked for: `dncnn`, `dncnn:bf16`, `dncnn@published`, `./my.py:Mine`, `dncnn@mine.safetensors`.
+    """One restorer as asked for: `dncnn`, `dncnn:bf16`, `dncnn+`, `dncnn@published`, `./my.py:Mine`, `dncnn@my.pt`.
 
-    weights  what stood behind the @: "published", "ours", a file, or "" for the first that can be had
+    weights   what stood behind the @: "published", "ours", a file, or "" for the first that can be had
+    ensemble  whether it is to be averaged over flips and rotations, which a + behind name and variant says
     """
 
     card: Card
     variant: str = ""
     weights: str = ""
+    ensemble: bool = False
 
     @property
     def name(self) -> str:
-        """The name in records and tables: with the variant, without the weights."""
-        return f"{self.card.name}:{self.variant}" if self.variant else self.card.name
+        """The name in records and tables: with the variant and the +, without the weights."""
+        name = f"{self.card.name}:{self.variant}" if self.variant else self.card.name
+        return f"{name}+" if self.ensemble else name
 
 
 # --- what is there ---------------------------------------------------------------------------------
@@ -110,6 +113,7 @@ def choose(asked: str) -> Choice:
     Raises RestorerError for an unknown name (with the nearest right one), variant, file or class.
     """
     base, _, weights = asked.partition("@")
+    ensemble, base = base.endswith("+"), base.removesuffix("+")
     in_file = re.fullmatch(r"(.+\.py):(\w+)(?::(\w+))?", base)
     if in_file:
         card = _card_of_file(Path(in_file[1]), in_file[2])
@@ -123,7 +127,7 @@ def choose(asked: str) -> Choice:
     if variant and variant not in card.variants:
         known = f"It has: {', '.join(card.variants)}." if card.variants else "It has none."
         raise RestorerError(f"{card.name} has no variant '{variant}'. {known}")
-    return Choice(card, variant, weights)
+    return Choice(card, variant, weights, ensemble)
 
 
 def load_class(target: str) -> type[Restorer]:
@@ -201,6 +205,9 @@ def _card(path: Path, class_name: str, target: str) -> Card:
             raise RestorerError(
                 f"{path}: class {class_name} must set `{wanted}` to a literal, e.g. {EXAMPLE[wanted]}."
             )
+    for name in (str(known["name"]), *known.get("variants", ())):
+        if name.endswith("+"):
+            raise RestorerError(f"{path}: class {class_name}: '{name}' ends in +, which asks for a self-ensemble.")
     return Card(
         name=str(known["name"]),
         summary=(ast.get_docstring(classes[class_name]) or "").partition("\n")[0],

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Station"]
 
-Held = tuple[str, str, str, int]
+Held = tuple[Load, int]
 """what a worker holds: the class's target, the variant, the device, the threads"""
 
 
@@ -83,7 +83,7 @@ class Station:
         self.close()
         self.prepared = None
         self.held = held
-        self.worker = Worker(Load(*held[:3]), held[3], self.limits, shares=self.shares)
+        self.worker = Worker(*held, self.limits, shares=self.shares)
         load_libraries()  # those for scoring, while the worker loads its own
 
     def _ready(self, held: Held, cell: Cell) -> Failure | Unable | None:
@@ -132,7 +132,8 @@ class Station:
 
 
 def _held_for(cell: Cell) -> Held:
-    return cell.choice.card.target, cell.choice.variant, cell.device, cell.threads
+    choice = cell.choice
+    return Load(choice.card.target, choice.variant, choice.ensemble, cell.device), cell.threads
 
 
 def degrade(cell: Cell) -> tuple[Image, Observation]:

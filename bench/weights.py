@@ -14,6 +14,7 @@ A declaration is one table, named `restorer.tag`:
     trained_on = ["bsd400"]
     reproduces = "dncnn-2017, Table II"
     loader     = "matconvnet"              # how the restorer reads it
+    variants   = ["", "sparse-"]           # of the restorer that it is for ("": the plain one); left out: all
 """
 
 from __future__ import annotations
@@ -75,6 +76,7 @@ class Declaration:
     trained_on: tuple[str, ...]
     reproduces: str
     loader: str
+    variants: tuple[str, ...] | None
 
     @property
     def label(self) -> str:
@@ -138,6 +140,7 @@ def _declaration(name: str, entry: dict[str, Any], manifest: Path) -> Declaratio
             trained_on=tuple(entry["trained_on"]),
             reproduces=entry.get("reproduces", ""),
             loader=entry.get("loader", ""),
+            variants=tuple(entry["variants"]) if "variants" in entry else None,
         )
     except KeyError as error:
         raise WeightsError(f"{manifest}: weights '{name}' lack {error.args[0]}.") from None
@@ -164,14 +167,15 @@ def candidates(choice: Choice, setting: Setting) -> list[Declaration]:
 
 
 def _asked_for(choice: Choice, declaration: Declaration) -> bool:
-    return choice.weights in ("", ORIGIN[declaration.trained_by])
+    is_for = declaration.variants is None or choice.variant in declaration.variants
+    return is_for and choice.weights in ("", ORIGIN[declaration.trained_by])
 
 
 def check_origin(choice: Choice) -> None:
     """Raise WeightsError if what stands behind the @ is neither an origin nor a file, or serves no setting."""
     if choice.weights in ("", *ORIGIN.values()):
         if choice.weights and not any(_asked_for(choice, d) for d in _declared_for(choice.card)):
-            raise WeightsError(f"{choice.card.name} has no '{choice.weights}' weights.")
+            raise WeightsError(f"{choice.name} has no '{choice.weights}' weights.")
     elif not Path(choice.weights).is_file():
         raise WeightsError(
             f"{choice.card.name}@{choice.weights}: after the @ stands 'published', 'ours' or a weights file;"
@@ -190,7 +194,7 @@ def out_of_reach(choice: Choice, setting: Setting) -> str | None:
     kind = "gray" if setting.channels == 1 else "colour"
     levels = _levels_in_words([d for d in declared if _asked_for(choice, d)], setting)
     origin = f"{choice.weights} " if choice.weights else ""
-    return f"{card.name} has no {origin}weights for {setting}; for {setting.task} {kind} it has {levels}"
+    return f"{choice.name} has no {origin}weights for {setting}; for {setting.task} {kind} it has {levels}"
 
 
 def _levels_in_words(declared: Iterable[Declaration], setting: Setting) -> str:

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.restorer import Observation, Setting, TorchRestorer, WeightsFile
+from bench.restorer import Level, Observation, Setting, TorchRestorer, WeightsFile
 from methods.sparse.patches import reflect
 from methods.sparse.prox import soft_threshold
 
@@ -47,7 +47,7 @@ class CSCNet(TorchRestorer):
     def forward(self, y: Tensor, seen: Observation) -> Tensor:
         return cscnet_denoise(self.net, y, COPIES[y.device.type])
 
-    def estimate(self, network: nn.Module, y: Tensor, seen: Observation) -> Tensor:
+    def estimate(self, network: nn.Module, y: Tensor, seen: Observation, level: Level) -> Tensor:
         return cscnet_denoise(network, y, network.stride**2)
 
     def macs_per_pixel(self, seen: Observation) -> float:

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.restorer import Observation, Setting, TorchRestorer, WeightsFile
+from bench.restorer import Level, Observation, Setting, TorchRestorer, WeightsFile
 from methods._fused import BandedConvolutions
 from methods.dncnn import convolutions, read_matconvnet
 
@@ -50,7 +50,7 @@ class FFDNet(TorchRestorer):
         x_hat: Tensor = self.net(y, seen.sigma / 255)
         return x_hat
 
-    def estimate(self, network: nn.Module, y: Tensor, seen: Observation) -> Tensor:
+    def estimate(self, network: nn.Module, y: Tensor, seen: Observation, level: Level) -> Tensor:
         x_hat: Tensor = network(y, seen.sigma / 255)
         return x_hat
 

@@ -27,6 +27,7 @@ def _restorers() -> str:
     for card in cards().values():
         variants = "".join(f" :{variant}" for variant in card.variants)
         lines += _entry(card.name + variants, f"{card.summary} [{', '.join(sorted(card.tasks))}]", _remarks(card))
+    lines += _entry("NAME+", "any of them, averaged over the 8 flips and rotations of an image")
     return "\n".join(lines)
 
 

@@ -75,6 +75,8 @@ def _table(task: str, protocol: str, records: pd.DataFrame, skipped: pd.DataFram
     for restorer, origin in groups:
         these = records[(records["restorer"] == restorer) & (_origin(records["weights"]) == origin)]
         rows.append([restorer, *(_quality(these, *column) for column in columns), *_figures(these), origin or "–"])
+        if restorer.endswith("+"):
+            footnotes.append(f"{restorer} averages {restorer[:-1]} over 8 flips and rotations, at 8 times its cost")
         footnotes += _failures(restorer, these)
     footnotes += _skips(skipped)
     headers = ["restorer", *(_heading(task, *column) for column in columns), *FIGURES, "weights"]

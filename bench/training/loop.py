@@ -100,7 +100,7 @@ class Training:
     def _identity(self) -> dict[str, Any]:
         """What must not change between the sessions of one training."""
         return {
-            "restorer": self.restorer.name,
+            "restorer": ":".join(filter(None, (self.restorer.name, self.restorer.variant))),
             "setting": str(self.setting),
             "recipe": self.recipe.as_dict(),
             "data_sha256": self.crops.data_sha256,
@@ -196,20 +196,23 @@ class Training:
         return loss.detach()
 
     def _average(self) -> None:
-        """mean <- ema * mean + (1 - ema) * network; a shorter memory in the first steps."""
+        """mean <- ema * mean + (1 - ema) * network for the parameters; a shorter memory in the first steps."""
         if self.mean is self.network:
             return
         ema = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             for mean, new in zip(self.mean.parameters(), self.network.parameters(), strict=True):
                 mean.lerp_(new, 1 - ema)
+            for seen, now in zip(self.mean.buffers(), self.network.buffers(), strict=True):
+                seen.copy_(now)  # what batch normalisation has seen is a running mean already
 
     def _lr(self) -> float:
         progress = self.step / self.total
         if self.recipe.schedule == "cosine":
             factor = (1 + math.cos(math.pi * progress)) / 2
         else:
-            factor = self.recipe.decay ** int(progress / self.recipe.decay_every)
+            passed = sum(progress >= at for at in self.recipe.decay_at)
+            factor = self.recipe.decay ** (passed or int(progress / self.recipe.decay_every))
         return self.recipe.lr * self.lr_factor * factor
 
     def _tensor(self, crops: np.ndarray) -> torch.Tensor:

@@ -18,6 +18,7 @@ A table is a recipe. The file says it in full, so that a reader sees all that a 
     schedule = "cosine"           to zero; or "steps": times `decay` after every `decay_every` of the training
     decay = 0.35
     decay_every = 0.2667
+    decay_at = []                 or at these fractions of the training, if any are given
     clip = 0.0                    largest norm of the gradient; 0: not clipped
     ema = 0.0                     decay of the running mean of the weights that is validated and exported; 0: none
     bf16 = false                  products in bfloat16 (autocast); the weights and their updates stay in float32
@@ -36,7 +37,7 @@ A table is a recipe. The file says it in full, so that a reader sees all that a 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,7 @@ class Recipe:
     seed: int
     decay: float = 1.0
     decay_every: float = 1.0
+    decay_at: Sequence[float] = ()
     backtrack_factor: float = 0.5
     levels: tuple[Level, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -95,6 +97,8 @@ class Recipe:
         for name in ("held_out", "crop", "batch", "steps", "validate_every", "lr", "eps", "decay", "decay_every"):
             if not getattr(self, name) > 0:
                 raise TrainingError(f"recipe '{self.name}': {name} is {getattr(self, name)}, expected more than 0.")
+        if not all(0 < at < 1 for at in self.decay_at):
+            raise TrainingError(f"recipe '{self.name}': decay_at is {self.decay_at}, expected fractions of 1.")
         if self.schedule not in ("cosine", "steps"):
             raise TrainingError(f"recipe '{self.name}': {unknown('schedule', self.schedule, ('cosine', 'steps'))}")
 

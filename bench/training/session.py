@@ -38,6 +38,8 @@ def train(
     if minutes is not None and steps is not None:
         raise RequestError("--minutes and --steps both say how long: choose one.")
     choice = choose(name)
+    if choice.ensemble:
+        raise TrainingError(f"{choice.name} is {choice.name[:-1]} run eight times: train {choice.name[:-1]}.")
     chosen = find_recipe(choice.card, recipe)
     setting = Setting(chosen.task, _level(chosen, levels), chosen.channels)
     # Training takes hours, in which other work runs beside it: OpenMP's threads are to sleep while they wait
@@ -54,7 +56,7 @@ def train(
     if not issubclass(restorer_class, TorchRestorer):
         raise TrainingError(f"{choice.card.name} is not a network: there is nothing to train.")
     at = "-".join(map(format_level, chosen.levels or [setting.level]))
-    folder = folder or Path("training") / f"{choice.card.name}-{_kind(chosen)}-{at}"
+    folder = folder or Path("training") / f"{choice.name.replace(':', '-')}-{_kind(chosen)}-{at}"
     _say(f"reading {chosen.data}")
     training = Training(
         restorer_class(choice.variant),

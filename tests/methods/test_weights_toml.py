@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import methods
+from bench.registry import cards
 from bench.task import TASKS
 
 if sys.version_info >= (3, 11):
@@ -20,7 +21,7 @@ else:
 MANIFEST = Path(methods.__file__).with_name("weights.toml")
 ENTRIES = tomllib.loads(MANIFEST.read_text(encoding="utf-8"))
 REQUIRED = {"settings", "licence", "trained_by", "trained_on"}
-OPTIONAL = {"file", "url", "path", "sha256", "git_blob", "bytes", "reproduces", "loader"}
+OPTIONAL = {"file", "url", "path", "sha256", "git_blob", "bytes", "reproduces", "loader", "variants"}
 
 every_entry = pytest.mark.parametrize("name", ENTRIES)
 
@@ -41,6 +42,12 @@ def test_belongs_to_a_restorer_that_is_installed(name):
     restorer, tag = name.split(".")
     assert restorer in {point.name for point in entry_points(group="bench.methods")}
     assert re.fullmatch(r"[a-z0-9-]+", tag)
+
+
+@every_entry
+def test_is_for_variants_that_can_be_asked_for(name):
+    card = cards()[name.split(".")[0]]
+    assert {*ENTRIES[name].get("variants", [""])} <= {"", *card.variants}
 
 
 @every_entry

@@ -1,4 +1,4 @@
-"""A network small enough to be trained in a test: it scales each pixel and shifts it."""
+"""Networks small enough to be trained in a test: they scale each pixel and shift it."""
 
 import torch
 
@@ -10,3 +10,10 @@ class Affine(TorchRestorer):
 
     def network(self, setting):
         return torch.nn.Conv2d(setting.channels, setting.channels, self.options.get("size", 1), padding="same")
+
+
+class Normalised(Affine):
+    variants = ("biased",)
+
+    def network(self, setting):
+        return torch.nn.Sequential(super().network(setting), torch.nn.BatchNorm2d(setting.channels))

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -138,6 +139,40 @@ def test_a_drop_of_the_validation_goes_back_to_the_last_accepted_state(tmp_path,
     assert [factor for _, _, factor in states] == [1, 1, 0.5, 0.5, 0.5]
 
 
+def trained_steps(tmp_path, change, **options):
+    """The steps of a training by the recipe with `change` in place of its line, or with one line more."""
+    key = change.partition(" =")[0]
+    lines = [line for line in RECIPE.read_text().splitlines() if not line.startswith(f"{key} =")]
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "affine.toml").write_text("\n".join([*lines, change]))
+    shutil.copy(PLUGINS / "net.py", tmp_path)
+    run(tmp_path / "t", name=f"{tmp_path}/net.py:{options.pop('net', 'Affine')}", **options)
+    return tmp_path / "t"
+
+
+def test_the_learning_rate_falls_at_the_fractions_that_a_recipe_names(tmp_path):
+    folder = trained_steps(tmp_path, "schedule = 'steps'\ndecay = 0.1\ndecay_at = [0.25, 0.75]")
+    lrs = dict(zip(log(folder, "step"), log(folder, "lr"), strict=True))
+    assert lrs == pytest.approx({0: 1e-2, 5: 1e-3, 10: 1e-3, 15: 1e-4, 20: 1e-4})
+
+
+def test_the_running_mean_of_the_weights_keeps_what_batch_normalisation_has_seen(tmp_path):
+    state = files.read_checkpoint(trained_steps(tmp_path, "ema = 0.9", net="Normalised"))["state"]
+    assert state["network"]["1.num_batches_tracked"] == 20
+    for name in ("1.running_mean", "1.running_var"):
+        assert torch.equal(state["mean"][name], state["network"][name])
+    assert not torch.equal(state["mean"]["0.weight"], state["network"]["0.weight"])
+
+
+def test_variants_of_a_restorer_are_trained_apart(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert train(NET, {"sigma": "25"}, steps=5) == Path("training/affine-gray-25")
+    variant = f"{PLUGINS}/net.py:Normalised:biased"
+    assert train(variant, {"sigma": "25"}, steps=5) == Path("training/affine-biased-gray-25")
+    with pytest.raises(TrainingError, match=r"holds another training \(other restorer\)"):
+        train(variant, {"sigma": "25"}, folder=Path("training/affine-gray-25"))
+
+
 def test_the_images_held_out_are_not_trained_on():
     recipe = find_recipe(choose(NET).card, None)
     crops = Crops(recipe, Setting("denoise", 25.0, 1))
@@ -159,6 +194,7 @@ def test_crops_are_a_function_of_the_step_alone():
         ("batch_size = 4", "No key named 'batch_size'. Did you mean 'batch'"),
         ("schedule = 'linear'", "No schedule named 'linear'"),
         ("lr = 0", "lr is 0, expected more than 0"),
+        ("decay_at = [0.5, 1.5]", r"decay_at is \[0.5, 1.5\], expected fractions of 1"),
         ("crop = 10_000", "no gray image of at least 10000x10000"),
         ("held_out = 4", "4 images, and 4 are held out"),
         ("data = 'bsd40'", "No data set named 'bsd40'. Did you mean 'bsd400'"),
@@ -166,13 +202,8 @@ def test_crops_are_a_function_of_the_step_alone():
     ],
 )
 def test_a_recipe_that_will_not_do_is_named(tmp_path, change, says):
-    key = change.partition(" =")[0]
-    lines = [line for line in RECIPE.read_text().splitlines() if not line.startswith(f"{key} =")]
-    (tmp_path / "recipes").mkdir()
-    (tmp_path / "recipes" / "affine.toml").write_text("\n".join([*lines, change]))
-    shutil.copy(PLUGINS / "net.py", tmp_path)
     with pytest.raises(BenchError, match=says):
-        run(tmp_path / "t", name=f"{tmp_path}/net.py:Affine")
+        trained_steps(tmp_path, change)
 
 
 def test_a_recipe_takes_over_what_it_does_not_say(tmp_path):

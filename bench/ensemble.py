@@ -1,0 +1,83 @@
+"""`NAME+`: a restorer run on the eight flips and rotations of an image, its answers turned back and averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from bench.restorer import Image, Observation, Restorer, Setting
+
+__all__ = ["VIEWS", "SelfEnsemble"]
+
+Turn = Callable[[Any], Any]
+
+
+def _there(x: Any, flip: bool, quarters: int) -> Any:
+    return np.rot90(x[:, ::-1] if flip else x, quarters)
+
+
+def _back(x: Any, flip: bool, quarters: int) -> Any:
+    x = np.rot90(x, -quarters)
+    return x[:, ::-1] if flip else x
+
+
+VIEWS: tuple[tuple[Turn, Turn], ...] = tuple(
+    (partial(_there, flip=flip, quarters=quarters), partial(_back, flip=flip, quarters=quarters))
+    for flip in (False, True)
+    for quarters in range(4)
+)
+"""Eight ways to turn an array (H, W, ...), each with its way back."""
+
+
+class SelfEnsemble(Restorer):
+    """What `NAME+` runs: eight calls of NAME, so eight times its time and its multiply-accumulates.
+
+    Source: NLRN's paper, Sec. 5.2 ("multi-view testing"); before it, Wang et al., ICCV 2015.
+    """
+
+    def __init__(self, restorer: Restorer) -> None:
+        super().__init__(restorer.variant, restorer.weights)
+        self.restorer = restorer
+
+    def why_not(self, setting: Setting) -> str | None:
+        return self.restorer.why_not(setting)
+
+    def prepare(self, setting: Setting, device: str) -> None:
+        self.restorer.prepare(setting, device)
+
+    def restore(self, seen: Observation) -> Image:
+        answers, levels = [], []
+        for turn, back in VIEWS:
+            answers.append(back(self.restorer.restore(turned(seen, turn))))
+            if self.restorer.estimated_level is not None:
+                levels.append(self.restorer.estimated_level)
+        self.estimated_level = float(np.mean(levels)) if levels else None
+        mean: Image = np.mean(answers, axis=0, dtype=np.float32)
+        return mean
+
+    def n_params(self) -> int:
+        return self.restorer.n_params()
+
+    def macs_per_pixel(self, seen: Observation) -> float | None:
+        upright, lying = (self.restorer.macs_per_pixel(turned(seen, VIEWS[quarters][0])) for quarters in (0, 1))
+        return None if upright is None or lying is None else 4 * (upright + lying)
+
+
+def turned(seen: Observation, turn: Turn) -> Observation:
+    """The observation of the turned scene, as another camera would have made it."""
+    return replace(
+        seen,
+        image=turn(seen.image).copy(),
+        mask=None if seen.mask is None else turn(seen.mask).copy(),
+        pattern=None if seen.pattern is None else _turned_pattern(seen.pattern, seen.image.shape, turn),
+    )
+
+
+def _turned_pattern(pattern: str, shape: tuple[int, ...], turn: Turn) -> str:
+    H, W = shape[0] + 2, shape[1] + 2  # of the same parity, and never less than the pattern
+    colours = np.tile(np.array([*pattern]).reshape(2, 2), ((H + 1) // 2, (W + 1) // 2))[:H, :W]
+    return "".join(turn(colours)[:2, :2].ravel())

@@ -1,0 +1,280 @@
+"""NLRN: its size, Eq. 6 evaluated naively, its variants, how it trains."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import methods
+from bench.measure.complexity import count_macs
+from bench.papers import load
+from bench.task import Observation, Setting
+from bench.training.recipe import read_recipes
+from methods._sliding import Sliding, Tiling, neighbours
+from methods.nlrn import METRICS, NLRN, NonLocal, NonLocalRecurrent, averaged_patches, enlarged, starts
+
+GRAY = Setting("denoise", 25, 1)
+RECIPES = Path(methods.__file__).parent / "recipes" / "nlrn.toml"
+
+
+def randomised(module):
+    """With values that differ from those that training starts from: g and the last convolution are zero there."""
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for p in module.parameters():
+            p.add_(0.05 * torch.randn_like(p))
+    for m in module.modules():
+        if isinstance(m, nn.BatchNorm2d):
+            m.running_mean.normal_(0, 0.1)
+            m.running_var.uniform_(0.5, 1.5)
+    return module.eval().requires_grad_(False)
+
+
+def n_params(module):
+    return sum(p.numel() for p in module.parameters())
+
+
+def test_it_has_the_330k_parameters_of_the_paper_which_counts_convolutions():
+    restorer = NLRN()
+    restorer.prepare(GRAY, "cpu")
+    convolutions = sum(n_params(m) for m in restorer.plain.modules() if isinstance(m, nn.Conv2d))
+    assert convolutions == 330_625
+    assert restorer.n_params() == convolutions + 2 + 37 * 2 * 128
+
+
+# --- Eq. 6, pixel by pixel, in NumPy and float64 ---
+
+
+PHI = {  # Table 1, for the vectors X_i and X_j and what theta and psi make of them
+    "embedded-gaussian": lambda X_i, X_j, theta, psi: np.exp(theta(X_i) @ psi(X_j)),
+    "symmetric-gaussian": lambda X_i, X_j, theta, psi: np.exp(theta(X_i) @ theta(X_j)),
+    "gaussian": lambda X_i, X_j, theta, psi: np.exp(X_i @ X_j),
+    "embedded-dot": lambda X_i, X_j, theta, psi: theta(X_i) @ psi(X_j),
+    "dot": lambda X_i, X_j, theta, psi: X_i @ X_j,
+    "euclidean": lambda X_i, X_j, theta, psi: np.exp(-np.sum((X_i - X_j) ** 2) / len(X_i)),
+}
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_the_non_local_module_is_eq_6_with_a_skip_connection(metric):
+    width, length, H, W = 6, 4, 3, 4
+    module = randomised(NonLocal(width, length, metric).double())
+    features = torch.rand(1, width, H, W, dtype=torch.float64)
+    Z, _ = module(features)
+
+    conv = module.theta_psi_g
+    kernels, biases = conv.weight[:, :, 0, 0].numpy(), conv.bias.numpy()
+    theta, psi, g = (
+        lambda x, rows=rows: kernels[rows] @ x + biases[rows]
+        for rows in (slice(length), slice(length, 2 * length), slice(-width, None))
+    )
+    X = features[0].flatten(1).T.numpy()
+    for i, Z_i in enumerate(Z[0].flatten(1).T.numpy()):
+        weights = np.array([PHI[metric](X[i], X_j, theta, psi) for X_j in X])
+        delta = len(X) if metric.endswith("dot") else weights.sum()  # a sum of products may be zero
+        expected = X[i] + sum(phi_ij * g(X_j) for phi_ij, X_j in zip(weights, X, strict=True)) / delta
+        np.testing.assert_allclose(Z_i, expected, rtol=1e-10)
+
+
+def test_the_correlations_of_the_previous_state_are_added_before_they_are_normalised():
+    module = randomised(NonLocal(6, 4, "embedded-gaussian").double())
+    X, X_before = torch.rand(2, 1, 6, 3, 4, dtype=torch.float64)
+    _, S = module(X_before)
+    Z, S_both = module(X, S)
+    theta, psi, g = (x.flatten(1, 2) for x in module.embed(X))
+    assert torch.allclose(S_both, S + theta @ psi.transpose(1, 2))
+    assert torch.allclose(Z, X + (torch.softmax(S_both, -1) @ g).transpose(1, 2).reshape(X.shape))
+
+
+# --- two ways to run it ---
+
+
+def small(**options):
+    return randomised(NonLocalRecurrent(**{"n_steps": 3, "width": 16, "embedding": 8, **options}))
+
+
+def test_neighbourhoods_are_centred_and_moved_inwards_at_the_border():
+    H, W, q = 7, 6, 5
+    S = neighbours(H, W, q).view(H, W, H, W)
+    assert (S.sum((2, 3)) == q * q).all()
+    for i, j in [(3, 2), (3, 3), (2, 2)]:
+        assert S[i, j, i - 2 : i + 3, j - 2 : j + 3].all()
+    assert S[0, 5, :5, 1:].all()
+
+
+def test_an_image_smaller_than_the_neighbourhood_is_seen_whole():
+    assert neighbours(3, 4, 5).all()
+
+
+VARIANTS = [{}, {"propagate": False}, {"every": 2}, {"every": 0}, {"tied": False}]
+
+
+@pytest.mark.parametrize("options", [*VARIANTS, *({"metric": metric} for metric in METRICS)], ids=str)
+@pytest.mark.parametrize(("H", "W", "q"), [(1, 1, 5), (5, 40, 13), (30, 41, 9), (20, 31, 45)])
+def test_sliding_is_the_network_with_neighbourhoods(options, H, W, q):
+    net, y = small(**options), torch.rand(1, 1, H, W)
+    expected = net(y, neighbours(H, W, q))
+    assert (expected - y).abs().max() > 0.01
+    with torch.inference_mode():
+        torch.testing.assert_close(Sliding(net, q, torch.float32)(y), expected, rtol=0, atol=1e-5)
+
+
+def test_sliding_in_bfloat16_stays_close():
+    net, y = small(), torch.rand(1, 1, 30, 41)
+    with torch.inference_mode():
+        exact, fast = (Sliding(net, 9, dtype)(y) for dtype in (torch.float32, torch.bfloat16))
+    assert 0 < (exact - fast).abs().max() < 0.02 * (exact - y).abs().max()
+
+
+def test_patches_and_sliding_agree_where_every_neighbourhood_is_a_patch():
+    net = small()
+    for H, W in [(45, 45), (45, 20), (30, 7)]:
+        y = torch.rand(1, 1, H, W)
+        with torch.inference_mode():
+            sliding = Sliding(net, 45, torch.float32)(y)
+            torch.testing.assert_close(averaged_patches(net, y), sliding, rtol=0, atol=1e-5)
+
+
+def test_they_agree_inside_a_patch_too_where_neighbourhoods_are_smaller():
+    """One state with 5x5 neighbourhoods sees 6 pixels far: 1 for the first convolution, 2, and 3 for the others."""
+    net, y = small(n_steps=1), torch.rand(1, 1, 33, 30)
+    with torch.inference_mode():
+        whole = Sliding(net, 5, torch.float32)(y)
+        patch = Sliding(net, 5, torch.float32)(y[:, :, 5:25, 4:24])
+    assert torch.allclose(whole[:, :, 11:19, 10:18], patch[:, :, 6:14, 6:14], atol=1e-5)
+    assert not torch.allclose(whole[:, :, 5:25, 4:24], patch, atol=1e-3)
+
+
+def test_patches_are_averaged_with_the_last_flush_with_the_border():
+    assert starts(61) == [0, 7, 14, 16]
+    assert starts(45) == starts(9) == [0]
+    net, y = small(n_steps=1), torch.rand(1, 1, 48, 45)
+    with torch.inference_mode():
+        upper, lower = net(y[:, :, :45]), net(y[:, :, 3:])
+        got = averaged_patches(net, y)
+    torch.testing.assert_close(got[:, :, :3], upper[:, :, :3])
+    torch.testing.assert_close(got[:, :, 3:45], (upper[:, :, 3:] + lower[:, :, :42]) / 2)
+    torch.testing.assert_close(got[:, :, 45:], lower[:, :, 42:])
+
+
+def test_the_tiles_hold_every_pixel_once_and_all_its_neighbours():
+    H, W, q = 40, 29, 9
+    tiling, seen = Tiling(H, W, q), torch.zeros(H, W, 1)
+    every = slice(None)
+    tiling.add(seen, torch.ones(len(tiling.tiles), tiling.h * tiling.w, 1), every)
+    assert (seen == 1).all()
+    pixel = torch.arange(H * W).view(H, W, 1)
+    S = neighbours(H, W, q)
+    for k in range(len(tiling.tiles)):
+        own, near = tiling.inside(pixel, slice(k, k + 1)).flatten(), tiling.around(pixel, slice(k, k + 1)).flatten()
+        assert torch.equal(tiling.penalty(k) == 0, S[own][:, near])
+        assert (S[own][:, near].sum(1) == q * q).all()
+
+
+def test_multiply_accumulates_are_those_counted_while_it_runs():
+    restorer = NLRN("patches")
+    restorer.options = {"n_steps": 2, "width": 8, "embedding": 4}
+    restorer.prepare(GRAY, "cpu")
+    seen = Observation(np.zeros((50, 12, 1), np.float32), "denoise", sigma=25)
+    y = restorer.to_tensor(seen.image)
+    counted = count_macs(lambda: restorer.forward(y, seen))
+    assert restorer.macs_per_pixel(seen) == counted / (50 * 12)
+
+
+def test_multiply_accumulates_of_sliding_are_a_few_times_fewer_per_pixel():
+    image = np.zeros((256, 256, 1), np.float32)
+    macs = {}
+    for variant in ("", "patches"):
+        restorer = NLRN(variant)
+        restorer.plain = NonLocalRecurrent()
+        macs[variant] = restorer.macs_per_pixel(Observation(image, "denoise", sigma=25))
+    assert macs["patches"] > 20 * macs[""]
+
+
+# --- super-resolution ---
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_crops_are_enlarged_as_images_are(scale):
+    images = np.random.default_rng(0).random((2, 5, 7, 1), dtype=np.float32)
+    expected = np.stack([Observation(image, "superres", scale=scale).upscaled() for image in images])
+    with torch.autocast("cpu", torch.bfloat16):
+        got = enlarged(torch.from_numpy(images).permute(0, 3, 1, 2), scale)
+    np.testing.assert_allclose(got.permute(0, 2, 3, 1), expected, atol=1e-6)
+
+
+def test_super_resolution_starts_from_the_enlarged_image():
+    restorer = NLRN()
+    restorer.options = {"n_steps": 2, "width": 16, "embedding": 8, "levels": [2, 3]}
+    restorer.prepare(Setting("superres", 3, 1), "cpu")
+    seen = Observation(np.random.default_rng(0).random((5, 7, 1), dtype=np.float32), "superres", scale=3)
+    np.testing.assert_allclose(restorer.restore(seen), seen.upscaled(), atol=1e-6)  # untrained: the identity
+    y = torch.from_numpy(seen.image).permute(2, 0, 1)[None]
+    np.testing.assert_allclose(
+        restorer.estimate(restorer.plain, y, seen, 3)[0, 0], seen.upscaled()[..., 0], atol=1e-6
+    )
+
+
+# --- training ---
+
+
+def test_training_begins_with_the_identity():
+    y = torch.rand(2, 1, 12, 12)
+    assert torch.equal(NonLocalRecurrent(n_steps=3)(y), y)
+
+
+@pytest.mark.parametrize("options", [*VARIANTS, {"metric": "dot"}], ids=str)
+def test_training_steps_under_autocast_lower_the_loss_and_reach_every_parameter(options):
+    torch.manual_seed(0)
+    restorer = NLRN()
+    restorer.options = {"n_steps": 4, "width": 16, "embedding": 8, **options}
+    net = restorer.network(GRAY).train()
+    x = torch.rand(2, 1, 12, 12).round()
+    y = x + 0.1 * torch.randn_like(x)
+    optimiser = torch.optim.Adam(net.parameters(), 3e-3)
+    losses = []
+    for _ in range(30):
+        with torch.autocast("cpu", torch.bfloat16):
+            x_hat = restorer.estimate(net, y, Observation(y[0].numpy(), "denoise", sigma=25), 25)
+        loss = restorer.loss(x_hat.float(), x)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.8 * losses[0]
+    assert not [name for name, p in net.named_parameters() if p.grad is None or not p.grad.any()]
+
+
+def test_an_unknown_metric_is_named():
+    with pytest.raises(ValueError, match="metric is 'cosine', expected one of embedded-gaussian"):
+        NonLocalRecurrent(metric="cosine")
+
+
+@pytest.mark.parametrize("name", read_recipes(RECIPES))
+def test_every_recipe_makes_a_network_of_the_size_that_its_table_compares(name):
+    restorer = NLRN()
+    restorer.options = read_recipes(RECIPES)[name].options
+    convolutions = sum(n_params(m) for m in restorer.network(GRAY).modules() if isinstance(m, nn.Conv2d))
+    kernels_and_biases = {
+        "euclidean": 330_625 - 2 * 129 * 64,  # without theta and psi
+        "dot": 330_625 - 2 * 129 * 64,
+        "gaussian": 330_625 - 2 * 129 * 64,
+        "symmetric": 330_625 - 129 * 64,  # without psi
+        "untied": 330_625 + 11 * (2 * 9 * 128 * 128 + 128 * 256 + 512),
+        "local": 330_886,
+    }
+    assert convolutions == kernels_and_biases.get(name, 330_625)
+
+
+def test_the_ablations_differ_from_the_papers_recipe_in_their_options_only():
+    recipes = read_recipes(RECIPES)
+    names = [entry.id.removeprefix("nlrn-") for entry in load("nlrn-2018").entries if entry.table in ("1", "2")]
+    ablations = {name: recipe for name, recipe in recipes.items() if recipe.options}
+    assert ablations.keys() == {*names} - {"nlrn"}
+    for recipe in ablations.values():
+        assert replace(recipe, name="paper", source=recipes["paper"].source, options={}) == recipes["paper"]

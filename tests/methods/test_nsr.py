@@ -1,0 +1,198 @@
+"""NSR: its size, Eq. 10 evaluated naively, how it trains."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from bench.measure.complexity import count_macs
+from bench.task import Observation, Setting
+from methods._mixed import Kernels, Mixed, cut
+from methods.nsr import NSR, SparseConv2d, SparseResidual
+
+GRAY = Setting("denoise", 25, 1)
+
+
+def n_params(module):
+    return sum(p.numel() for p in module.parameters())
+
+
+@pytest.mark.parametrize(
+    ("scale", "groups", "expected"),
+    [
+        (1, 1, 1_187_334),
+        (1, 4, 4_871_686),
+        (2, 1, 1_193_460),
+        (2, 4, 4_877_812),
+        (3, 1, 1_203_285),
+        (3, 4, 4_887_637),
+        (4, 1, 1_217_040),
+        (4, 4, 4_901_392),
+    ],
+)
+def test_it_has_the_size_of_the_authors_colour_networks(scale, groups, expected):
+    assert n_params(SparseResidual(3, scale=scale, n_features=64, width=1, groups=groups)) == expected
+
+
+@pytest.mark.parametrize(("variant", "kernels"), [("", 2 * 589_824), ("sparse-", 589_824), ("dense", 589_824)])
+def test_sparse_minus_is_as_large_as_the_dense_network_and_sparse_plus_twice_that(variant, kernels):
+    restorer = NSR(variant)
+    restorer.prepare(GRAY, "cpu")
+    assert sum(conv.v.numel() for pair in restorer.plain.body for conv in pair) == kernels
+    assert kernels < restorer.n_params() < 1.07 * kernels
+
+
+# --- Eq. 10, kernel by kernel ---
+
+
+def test_a_sparse_convolution_mixes_kernels_by_eq_10():
+    torch.manual_seed(0)
+    n_in, n_out, k, d, tau = 5, 8, 3, 4, 0.5
+    conv = SparseConv2d(n_in, n_out, groups=k, cardinality=d, temperature=tau).double().requires_grad_(False)
+    for p in conv.parameters():
+        p.normal_()
+    X = torch.rand(2, n_in, 6, 7, dtype=torch.float64)
+    got = conv(X)
+    for n in range(2):
+        logits = (conv.mlp.weight @ X[n].mean((1, 2)) + conv.mlp.bias).view(k, d)
+        gamma = np.exp(logits.numpy() / tau)
+        gamma /= gamma.sum(0)
+        mixed_kernels, mixed_biases = [], []
+        for j in range(d):
+            kernel, bias = 0, 0
+            for i in range(k):
+                rows = slice(i * n_out + j * n_out // d, i * n_out + (j + 1) * n_out // d)
+                v = conv.v[rows]
+                W_ji = conv.g[rows] * v / v.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+                kernel, bias = kernel + gamma[i, j] * W_ji, bias + gamma[i, j] * conv.bias[rows]
+            mixed_kernels.append(kernel)
+            mixed_biases.append(bias)
+        expected = nn.functional.conv2d(X[n : n + 1], torch.cat(mixed_kernels), torch.cat(mixed_biases), padding=1)
+        torch.testing.assert_close(got[n : n + 1], expected)
+
+
+def test_a_cardinality_that_does_not_divide_the_channels_is_named():
+    with pytest.raises(ValueError, match="cardinality is 16, expected a divisor of the 24 output channels"):
+        SparseConv2d(8, 24, groups=2, cardinality=16)
+
+
+# --- on a whole image ---
+
+
+def small(**options):
+    """With gates that choose: they start near 1/k."""
+    torch.manual_seed(0)
+    net = SparseResidual(**{"n_blocks": 2, "n_features": 8, "cardinality": 4, **options}).requires_grad_(False)
+    for conv in net.modules():
+        if isinstance(conv, SparseConv2d):
+            conv.bias.normal_(0, 0.1)
+            if conv.mlp is not None:
+                conv.mlp.weight.normal_(0, 20)
+    return net.eval()
+
+
+@pytest.mark.parametrize("options", [{}, {"groups": 1}, {"groups": 3, "width": 1}], ids=str)
+@pytest.mark.parametrize("size", [(1, 1), (9, 50), (48, 48)])
+def test_an_image_of_one_patch_is_restored_as_in_training(options, size):
+    net, y = small(**options), torch.rand(1, 1, *size)
+    with torch.inference_mode():
+        torch.testing.assert_close(Mixed(net)(y), net(y), rtol=0, atol=1e-5)
+
+
+def test_a_dense_network_does_not_depend_on_the_patches():
+    net, y = small(groups=1), torch.rand(1, 1, 110, 75)
+    with torch.inference_mode():
+        torch.testing.assert_close(Mixed(net)(y), net(y), rtol=0, atol=1e-5)
+
+
+def test_every_patch_of_a_layer_has_the_kernels_that_its_own_features_choose():
+    net, y = small(), torch.rand(1, 1, 100, 60) * torch.linspace(0, 1, 60)
+    got = Mixed(net)(y)
+
+    def by_patches(conv, x):
+        """Eq. 10 for each patch, the kernels convolved with the whole image, the patch taken from it."""
+        out = torch.zeros(1, len(conv.bias) // conv.k, *x.shape[2:])
+        for rows in (slice(0, 50), slice(50, 100)):
+            gamma = conv.gamma(x[:, :, rows].mean((2, 3)))[0, ..., None]
+            W = (gamma[..., None, None] * conv.kernels().unflatten(0, (conv.k, -1))).sum(0)
+            b = (gamma[..., 0] * conv.bias.view(conv.k, -1)).sum(0)
+            out[:, :, rows] = nn.functional.conv2d(x, W, b, padding=1)[:, :, rows]
+        return out
+
+    x = net.begin(y)
+    for conv_1, conv_2 in net.body:
+        x = x + by_patches(conv_2, torch.relu(by_patches(conv_1, x)))
+    torch.testing.assert_close(got, net.end(x, y), rtol=0, atol=1e-5)
+    assert (got - net(y)).abs().max() > 1e-3  # one set of kernels for the whole image
+
+
+@pytest.mark.parametrize(
+    ("n", "lengths"), [(1, [1]), (71, [71]), (72, [36, 36]), (130, [43, 44, 43]), (512, [47] * 6)]
+)
+def test_patches_are_about_as_large_as_the_crops_in_training(n, lengths):
+    parts = cut(n)
+    assert [part.start for part in parts] == [0, *(part.stop for part in parts[:-1])]
+    assert parts[-1].stop == n
+    assert [part.stop - part.start for part in parts][: len(lengths)] == lengths or n == 512
+    assert all(abs(part.stop - part.start - 48) <= 24 for part in parts) or n < 24
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+def test_super_resolution_of_one_patch_is_that_of_training(scale):
+    net, y = small(scale=scale), torch.rand(1, 1, 20, 31)
+    with torch.inference_mode():
+        got = Mixed(net)(y)
+        torch.testing.assert_close(got, net(y), rtol=0, atol=1e-5)
+    assert got.shape == (1, 1, 20 * scale, 31 * scale)
+
+
+@pytest.mark.parametrize(("variant", "paper"), [("", 0.60e6), ("sparse-", 0.30e6), ("dense", 0.59e6)])
+def test_multiply_accumulates_per_pixel_are_the_papers(variant, paper):
+    restorer = NSR(variant)
+    restorer.prepare(GRAY, "cpu")
+    seen = Observation(np.zeros((512, 512, 1), np.float32), "denoise", sigma=25)
+    assert restorer.macs_per_pixel(seen) == pytest.approx(paper, rel=0.02)
+
+
+def test_they_are_those_of_the_dense_network_and_of_mixing_kernels():
+    sizes = {"n_blocks": 2, "n_features": 8, "cardinality": 4}
+    restorer = NSR()
+    restorer.options = {**sizes, "groups": 3}
+    restorer.prepare(GRAY, "cpu")
+    H, W, n_patches = 80, 40, 2
+    convolving = count_macs(lambda: SparseResidual(**sizes, groups=1)(torch.zeros(1, 1, H, W)))
+    mixing = sum(
+        count_macs(lambda conv=conv: Kernels(conv).mixed(torch.zeros(n_patches, conv.v.shape[1])))
+        for pair in restorer.plain.body
+        for conv in pair
+    )
+    assert mixing > 0
+    seen = Observation(np.zeros((H, W, 1), np.float32), "denoise", sigma=25)
+    assert restorer.macs_per_pixel(seen) == (convolving + mixing) / (H * W)
+
+
+# --- training ---
+
+
+@pytest.mark.parametrize("variant", ["", "sparse-", "dense"])
+def test_training_steps_under_autocast_lower_the_loss_and_reach_every_parameter(variant):
+    torch.manual_seed(0)
+    restorer = NSR(variant)
+    restorer.options = {"n_blocks": 2, "n_features": 16}
+    net = restorer.network(GRAY).train()
+    x = torch.rand(2, 1, 12, 12).round()
+    y = x + 0.1 * torch.randn_like(x)
+    optimiser = torch.optim.Adam(net.parameters(), 3e-3)
+    losses = []
+    for _ in range(30):
+        with torch.autocast("cpu", torch.bfloat16):
+            x_hat = restorer.estimate(net, y, None, 25)
+        loss = restorer.loss(x_hat.float(), x)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.8 * losses[0]
+    assert not [name for name, p in net.named_parameters() if p.grad is None or not p.grad.any()]

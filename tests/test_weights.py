@@ -1,0 +1,45 @@
+"""Which of the declared weights a restorer gets."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from bench.registry import choose
+from bench.task import Setting
+from bench.weights import candidates, out_of_reach
+from tests.conftest import PLUGINS
+
+GRAY = Setting("denoise", 25.0, 1)
+
+
+@pytest.fixture
+def net(tmp_path):
+    """A restorer with weights for its plain variant, for `biased`, and for both."""
+    shutil.copy(PLUGINS / "net.py", tmp_path)
+    entry = """
+        ["affine.{tag}"]
+        settings = [{{ task = "denoise", channels = 1, levels = [{sigma}] }}]
+        path = "{tag}.safetensors"
+        sha256 = "00"
+        licence = "MIT"
+        trained_by = "us"
+        trained_on = ["sample"]
+        """
+    (tmp_path / "weights.toml").write_text(
+        entry.format(tag="plain", sigma=25)
+        + 'variants = [""]'
+        + entry.format(tag="biased", sigma=25)
+        + 'variants = ["biased"]'
+        + entry.format(tag="both", sigma=50)
+    )
+    return f"{tmp_path}/net.py:Normalised"
+
+
+@pytest.mark.parametrize(("variant", "tag"), [("", "plain"), (":biased", "biased")])
+def test_a_variant_gets_its_own_weights_or_those_of_all_variants(net, variant, tag):
+    choice = choose(net + variant)
+    assert [d.tag for d in candidates(choice, GRAY)] == [tag]
+    assert [d.tag for d in candidates(choice, Setting("denoise", 50.0, 1))] == ["both"]
+    assert "it has sigma 25, 50" in out_of_reach(choice, Setting("denoise", 15.0, 1))
