@@ -1,4 +1,4 @@
-"""Greedy sparse coding of many signals on all cores: OMP, and OMP of groups whose members share their atoms.
+"""Sparse coding of many signals on all cores: OMP, OMP of groups whose members share their atoms, and LARS.
 
 Pati, Rezaiifar, Krishnaprasad, Asilomar 1993 (OMP). Rubinstein, Zibulevsky, Elad, "Efficient implementation of the
 K-SVD algorithm using batch orthogonal matching pursuit", Technion CS-2008-08: all that a step needs of the residual r
@@ -12,6 +12,9 @@ residual, the norms that the atoms keep outside the span of the chosen ones, and
 There are two rules for the next atom: "correlation", the textbook's, takes the atom of the largest correlation with
 the residual; "decrease" the one that lowers the squared residual most after all coefficients are refitted (SPAMS calls
 its implementation `omp`; elsewhere ORMP or OLS). Their supports differ.
+
+`lasso_path` replaces the count of atoms by the l1 norm and follows the path of its minimisers (Efron, Hastie, Johnstone,
+Tibshirani, "Least angle regression", Annals of Statistics 32(2), 2004, with the lasso modification).
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-__all__ = ["Codes", "in_parallel", "omp", "simultaneous_omp"]
+__all__ = ["Codes", "in_parallel", "kernel", "lasso_path", "omp", "product", "simultaneous_omp"]
 
 RULES = ("correlation", "decrease")
 CHUNK = 512  # signals that a thread codes before it asks for more
@@ -116,6 +119,23 @@ def simultaneous_omp(
     return estimates, counts
 
 
+def lasso_path(Y: np.ndarray, D: np.ndarray, *, error: float | np.ndarray) -> Codes:
+    """For every row y of Y: argmin_a ||a||_1 subject to ||y - D a||^2 <= error.
+
+    A signal with ||y||^2 <= error gets no atom; one that D cannot bring to `error` gets the end of its path.
+
+    Y      (n, m), float32 or float64
+    D      (m, p)
+    error  squared, in the units of Y squared: one for all or (n,)
+    """
+    D, L = _checked(Y, D, None, "decrease")
+    error = np.broadcast_to(np.asarray(error, Y.dtype), len(Y))
+    codes = Codes(np.full((len(Y), L), -1, np.int32), np.zeros((len(Y), L), Y.dtype), np.zeros(len(Y), np.int32))
+    G = D.T @ D
+    in_parallel(lambda a, b: _lars(Y[a:b], D, G, error[a:b], *(x[a:b] for x in codes)), len(Y))
+    return codes
+
+
 def in_parallel(do: Callable[[int, int], None], n: int, chunk: int = CHUNK) -> None:
     """do(a, b) for consecutive a:b that make up 0:n, on as many threads as OMP_NUM_THREADS says, or all cores.
 
@@ -161,7 +181,7 @@ def _omp(Y, D, D_T, G, error, by_decrease, atoms, values, counts):
         energy = _energy(y)
         if energy <= error[i]:
             continue
-        _product(y, D, A[0])
+        product(y, D, A[0])
         k = _pursue(A, G, energy, error[i], by_decrease, atoms[i], *space)
         _solve(y, D_T, atoms[i], k, space[1], values[i])
         counts[i] = k
@@ -181,7 +201,7 @@ def _somp(Y, starts, D, D_T, G, error, L, by_decrease, estimates, counts):
         # The rules and the residual see the members Y only through Y' Y, so that m signals can stand for any number
         few = members if len(members) <= m else _square_root(members)
         for i in range(len(few)):
-            _product(few[i], D, A[i])
+            product(few[i], D, A[i])
         k = _pursue(A[: len(few)], G, energy, error[g], by_decrease, atoms, *space)
         counts[g] = k
         for i in range(starts[g], starts[g + 1]):
@@ -211,7 +231,7 @@ def _energy(y):
 
 
 @kernel
-def _product(w, B, out):
+def product(w, B, out):
     """out (p,) = w' B, for w (m,) and B (m, p)."""
     m, p = len(w), len(out)
     for j in range(p):
@@ -259,7 +279,7 @@ def _pursue(A, G, energy, error, by_decrease, atoms, U, R, norm2, full, weight, 
         u = U[k]
         for q in range(k):
             R[k, q] = U[q, best]
-        _product(R[k, :k], U, u)
+        product(R[k, :k], U, u)
         r = np.sqrt(G[best, best] - u[best])
         R[k, k] = r
         for j in range(p):
@@ -353,3 +373,133 @@ def _square_root(Y):
             for t in range(r, m):
                 S[r, t] -= S[s, r] * S[s, t]
     return S.astype(Y.dtype)
+
+
+@kernel
+def _lars(Y, D, G, error, atoms, values, counts):
+    """A chunk of `lasso_path`."""
+    p, L = D.shape[1], atoms.shape[1]
+    c, a, gain = np.empty(p, Y.dtype), np.empty(p, Y.dtype), np.empty(p, Y.dtype)
+    inverse, s, w, g = np.empty((L, L), Y.dtype), np.empty(L, Y.dtype), np.empty(L, Y.dtype), np.empty(L, Y.dtype)
+    free = np.empty(p, Y.dtype)
+    for i in range(len(Y)):
+        energy = _energy(Y[i])
+        if energy <= error[i]:
+            continue
+        product(Y[i], D, c)
+        k = _follow(c, G, energy, error[i], atoms[i], values[i], inverse, s, w, g, a, free, gain)
+        counts[i] = k
+        atoms[i, k:] = -1
+        values[i, k:] = 0
+
+
+@kernel
+def _follow(c, G, energy, error, atoms, x, inverse, s, w, g, a, free, gain):
+    """The path of one signal from a = 0 to where its squared residual is `error`; how many atoms its end has.
+
+    c        (p,), correlations D' y, of the residual when it is done
+    energy   ||y||^2
+    atoms    (L,), the active atoms, filled; x (L,) their coefficients, s (L,) the signs of their correlations
+    inverse  (L, L), of the active atoms' Gram matrix
+    free     (p,), 1 for an atom that may become active, else 0
+    w, g (L,) and a, gain (p,)  scratch
+    """
+    p, L = len(c), len(atoms)
+    zero, one = c.dtype.type(0), c.dtype.type(1)
+    spanned, tiny = c.dtype.type(SPANNED), c.dtype.type(1e-20)
+    joining, lam = 0, zero
+    for j in range(p):
+        free[j] = one
+        if abs(c[j]) > lam:
+            joining, lam = j, abs(c[j])
+    if lam == 0:
+        return 0
+    k = 0
+    for _ in range(8 * L):  # a path has about as many steps as atoms; this ends one that rounding sends in circles
+        if joining >= 0:  # inverse of the Gram matrix with one more row and column
+            free[joining] = zero
+            rest = G[joining, joining]
+            for q in range(k):
+                g[q] = G[joining, atoms[q]]
+            product(g[:k], inverse, w[:k])
+            for q in range(k):
+                rest -= w[q] * g[q]
+            if rest > spanned * G[joining, joining]:
+                for q in range(k):
+                    for r in range(k):
+                        inverse[q, r] += w[q] * w[r] / rest
+                    inverse[q, k] = inverse[k, q] = -w[q] / rest
+                inverse[k, k] = one / rest
+                atoms[k], x[k] = joining, zero
+                s[k] = one if c[joining] > 0 else -one
+                k += 1
+        # all correlations of active atoms shrink at the same rate along w
+        product(s[:k], inverse, w[:k])
+        _gathered_product(w[:k], atoms, G, a)
+        rate = zero
+        for q in range(k):
+            rate += s[q] * w[q]
+        step, joining, leaving = lam, -1, -1
+        gap = lam * lam - (energy - error) / rate
+        last = gap >= 0
+        if last:
+            step = lam - np.sqrt(gap)
+        if k < L:
+            for j in range(p):  # the reciprocal of the step at which an atom's correlation catches up
+                gain[j] = free[j] * max((one - a[j]) / max(lam - c[j], tiny), (one + a[j]) / max(lam + c[j], tiny))
+            best = 0
+            for j in range(p):
+                if gain[j] > gain[best]:
+                    best = j
+            if gain[best] * step > one:
+                step, joining, last = one / gain[best], best, False
+        for q in range(k):
+            if x[q] * w[q] < 0 and -x[q] / w[q] < step:
+                step, joining, leaving, last = -x[q] / w[q], -1, q, False
+        for q in range(k):
+            x[q] += step * w[q]
+        for j in range(p):
+            c[j] -= step * a[j]
+        energy -= step * rate * (lam + lam - step)
+        lam -= step
+        if last or (joining < 0 and leaving < 0):
+            break
+        if leaving >= 0:
+            k = _drop(leaving, k, atoms, x, s, inverse, free)
+    return k
+
+
+@kernel
+def _drop(leaving, k, atoms, x, s, inverse, free):
+    """Take one of k active atoms out; the last one takes its place. k - 1."""
+    last = k - 1
+    free[atoms[leaving]] = 1
+    for q in range(k):
+        inverse[q, leaving], inverse[q, last] = inverse[q, last], inverse[q, leaving]
+    for q in range(k):
+        inverse[leaving, q], inverse[last, q] = inverse[last, q], inverse[leaving, q]
+    atoms[leaving], x[leaving], s[leaving] = atoms[last], x[last], s[last]
+    for q in range(last):
+        for r in range(last):
+            inverse[q, r] -= inverse[q, last] * inverse[last, r] / inverse[last, last]
+    return last
+
+
+@kernel
+def _gathered_product(w, rows, B, out):
+    """out (p,) = the sum over k of w[k] B[rows[k]]."""
+    m, p = len(w), len(out)
+    for j in range(p):
+        out[j] = 0
+    t = 0
+    while t + 4 <= m:
+        a, b, c, d = w[t], w[t + 1], w[t + 2], w[t + 3]
+        A, B1, C, D = B[rows[t]], B[rows[t + 1]], B[rows[t + 2]], B[rows[t + 3]]
+        for j in range(p):
+            out[j] += a * A[j] + b * B1[j] + c * C[j] + d * D[j]
+        t += 4
+    while t < m:
+        a, A = w[t], B[rows[t]]
+        for j in range(p):
+            out[j] += a * A[j]
+        t += 1
