@@ -20,18 +20,23 @@ Tibshirani, "Least angle regression", Annals of Statistics 32(2), 2004, with the
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numba import njit
 
 __all__ = ["Codes", "in_parallel", "kernel", "lasso_path", "omp", "product", "simultaneous_omp"]
 
+T = TypeVar("T")
+
 RULES = ("correlation", "decrease")
 CHUNK = 512  # signals that a thread codes before it asks for more
 SPANNED = 1e-6  # of an atom's squared norm: what is left of it outside the span of the others is rounding
+
+_thread = threading.local()
 
 kernel = njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "arcp", "nsz", "nnan"})
 
@@ -52,7 +57,7 @@ class Codes(NamedTuple):
         """The signals (n, m) that these codes stand for, with the dictionary D (m, p)."""
         Y = np.zeros((len(self.counts), len(D)), self.values.dtype)
         D_T = np.ascontiguousarray(D.T, Y.dtype)
-        in_parallel(lambda a, b: _combine(self.atoms[a:b], self.values[a:b], self.counts[a:b], D_T, Y[a:b]), len(Y))
+        _do_in_parallel(lambda a, b: _combine(self.atoms[a:b], self.values[a:b], self.counts[a:b], D_T, Y[a:b]), len(Y))
         return Y
 
 
@@ -78,7 +83,7 @@ def omp(
     error = np.broadcast_to(np.asarray(error, Y.dtype), len(Y))
     codes = Codes(np.full((len(Y), L), -1, np.int32), np.zeros((len(Y), L), Y.dtype), np.zeros(len(Y), np.int32))
     D_T, G = np.ascontiguousarray(D.T), D.T @ D
-    in_parallel(
+    _do_in_parallel(
         lambda a, b: _omp(Y[a:b], D, D_T, G, error[a:b], rule == "decrease", *(x[a:b] for x in codes)), len(Y)
     )
     return codes
@@ -109,7 +114,7 @@ def simultaneous_omp(
     error = np.broadcast_to(np.asarray(error, Y.dtype), len(starts) - 1)
     estimates, counts = np.empty_like(Y), np.zeros(len(starts) - 1, np.int32)
     D_T, G = np.ascontiguousarray(D.T), D.T @ D
-    in_parallel(
+    _do_in_parallel(
         lambda a, b: _somp(
             Y, starts[a : b + 1], D, D_T, G, error[a:b], L, rule == "decrease", estimates, counts[a:b]
         ),
@@ -132,24 +137,28 @@ def lasso_path(Y: np.ndarray, D: np.ndarray, *, error: float | np.ndarray) -> Co
     error = np.broadcast_to(np.asarray(error, Y.dtype), len(Y))
     codes = Codes(np.full((len(Y), L), -1, np.int32), np.zeros((len(Y), L), Y.dtype), np.zeros(len(Y), np.int32))
     G = D.T @ D
-    in_parallel(lambda a, b: _lars(Y[a:b], D, G, error[a:b], *(x[a:b] for x in codes)), len(Y))
+    _do_in_parallel(lambda a, b: _lars(Y[a:b], D, G, error[a:b], *(x[a:b] for x in codes)), len(Y))
     return codes
 
 
-def in_parallel(do: Callable[[int, int], None], n: int, chunk: int = CHUNK) -> None:
+def in_parallel(do: Callable[[int, int], T], n: int, chunk: int = CHUNK) -> Iterator[T]:
     """do(a, b) for consecutive a:b that make up 0:n, on as many threads as OMP_NUM_THREADS says, or all cores.
 
-    What the calls write must not overlap; then the result does not depend on the number of threads.
+    The results come in this order, so that what is made of them does not depend on the number of threads. Where a
+    call works in parallel itself, it does so on its own thread.
     """
-    n_threads = int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
     spans = [(a, min(a + chunk, n)) for a in range(0, n, chunk)]
-    if min(n_threads, len(spans)) < 2:
-        for span in spans:
-            do(*span)
+    n_threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
+    if min(n_threads, len(spans)) < 2 or getattr(_thread, "is_ours", False):
+        yield from (do(*span) for span in spans)
         return
-    with ThreadPoolExecutor(n_threads) as pool:
-        for _ in pool.map(lambda span: do(*span), spans):  # errors come out here
-            pass
+    with ThreadPoolExecutor(n_threads, initializer=setattr, initargs=(_thread, "is_ours", True)) as pool:
+        yield from pool.map(lambda span: do(*span), spans)
+
+
+def _do_in_parallel(do: Callable[[int, int], None], n: int, chunk: int = CHUNK) -> None:
+    for _ in in_parallel(do, n, chunk):  # errors come out here
+        pass
 
 
 def _checked(Y: np.ndarray, D: np.ndarray, max_atoms: int | None, rule: str) -> tuple[np.ndarray, int]:
