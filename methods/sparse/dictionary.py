@@ -1,7 +1,7 @@
 """Dictionaries: the over-complete DCT, K-SVD, and online learning.
 
-Aharon, Elad, Bruckstein, "K-SVD: an algorithm for designing overcomplete dictionaries for sparse representation", IEEE
-TSP 54(11), 2006: `ksvd`.
+Aharon, Elad, Bruckstein, "K-SVD: an algorithm for designing overcomplete dictionaries for sparse representation",
+IEEE TSP 54(11), 2006: `ksvd`.
 Mairal, Bach, Ponce, Sapiro, "Online learning for matrix factorization and sparse coding", JMLR 11, 2010: ODL below.
 `adapt_online` bounds the error, as LSSC does; `learn_dictionary` weighs it against the l1 norm, for where SC and
 GroupSC start from (the paper uses SPAMS, Sec. 3.6).
@@ -38,7 +38,7 @@ RARE = 3  # signals: K-SVD keeps no atom that so few or fewer use
 def overcomplete_dct(size: int, n: int) -> np.ndarray:
     """n * n separable atoms for patches of size x size pixels: (size^2, n^2), columns of norm 1, float64.
 
-    Along an axis cos(k pi t / n) for k = 0..n-1 at the pixels t, without its mean unless k = 0 (Elad & Aharon's code).
+    Along an axis cos(k pi t / n), k = 0..n-1, at the pixels t, without its mean unless k = 0: Elad & Aharon's code.
     """
     t, k = np.arange(size)[:, None], np.arange(n)
     D = np.cos(k * np.pi * t / n)

@@ -10,11 +10,11 @@ What is computed here is exact; one kernel does it all. The chosen atoms are ort
 residual, the norms that the atoms keep outside the span of the chosen ones, and the next u_k.
 
 There are two rules for the next atom: "correlation", the textbook's, takes the atom of the largest correlation with
-the residual; "decrease" the one that lowers the squared residual most after all coefficients are refitted (SPAMS calls
-its implementation `omp`; elsewhere ORMP or OLS). Their supports differ.
+the residual; "decrease" the one that lowers the squared residual most after all coefficients are refitted (this is
+what `omp` of SPAMS does; elsewhere ORMP or OLS). Their supports differ.
 
-`lasso_path` replaces the count of atoms by the l1 norm and follows the path of its minimisers (Efron, Hastie, Johnstone,
-Tibshirani, "Least angle regression", Annals of Statistics 32(2), 2004, with the lasso modification).
+`lasso_path` replaces the count of atoms by the l1 norm and follows the path of its minimisers (Efron, Hastie,
+Johnstone, Tibshirani, "Least angle regression", Annals of Statistics 32(2), 2004, with the lasso modification).
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ class Codes(NamedTuple):
         """The signals (n, m) that these codes stand for, with the dictionary D (m, p)."""
         Y = np.zeros((len(self.counts), len(D)), self.values.dtype)
         D_T = np.ascontiguousarray(D.T, Y.dtype)
-        _do_in_parallel(lambda a, b: _combine(self.atoms[a:b], self.values[a:b], self.counts[a:b], D_T, Y[a:b]), len(Y))
+        _do_in_parallel(
+            lambda a, b: _combine(self.atoms[a:b], self.values[a:b], self.counts[a:b], D_T, Y[a:b]), len(Y)
+        )
         return Y
 
 
@@ -181,8 +183,7 @@ def _checked(Y: np.ndarray, D: np.ndarray, max_atoms: int | None, rule: str) -> 
 @kernel
 def _omp(Y, D, D_T, G, error, by_decrease, atoms, values, counts):
     """A chunk of `omp`."""
-    m, p = D.shape
-    L = atoms.shape[1]
+    p, L = D.shape[1], atoms.shape[1]
     A = np.empty((1, p), Y.dtype)
     space = _space(L, p, Y.dtype)
     for i in range(len(Y)):
