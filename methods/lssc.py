@@ -22,6 +22,7 @@ __all__ = ["LSSC"]
 TAU = 0.8  # quantile of the noise's energy to which patches and groups are coded
 WINDOW = 32  # pixels along each axis: how far from its seed a group reaches
 N_PASSES = 5  # over the noisy patches, for the dictionary
+TRUSTED = 8  # batches of patches that do not change the dictionary yet
 MOST_TRAINING = 2**17  # patches it adapts to, drawn at random where there are more
 AREA = 32  # side of the square of seeds whose groups a thread forms and codes
 ROWS = 2**14  # members of groups that a thread codes at a time
@@ -80,7 +81,7 @@ class LSSC(Restorer):
     def adapted(self, y: Tensor, size: int, s: float) -> np.ndarray:
         """D after learning from the patches of y (1, 1, H, W)."""
         Y = centre(random_patches(y, size, MOST_TRAINING))[0].numpy()
-        return adapt_online(Y, self.D, error=noise_energy(len(self.D), s), n_passes=N_PASSES)
+        return adapt_online(Y, self.D, error=noise_energy(len(self.D), s), n_passes=N_PASSES, n_trusted=TRUSTED)
 
 
 def patch_size(sigma: float) -> int:

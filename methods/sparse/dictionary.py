@@ -200,7 +200,8 @@ def adapt_online(
     error: float,
     n_passes: float,
     batch_size: int = 1024,
-    rho: float = 2.0,
+    rho: float = 1.0,
+    n_trusted: int = 0,
     seed: int = 0,
 ) -> np.ndarray:
     """D that lowers the mean over the rows y of Y of min ||a||_1 subject to ||y - D a||^2 <= error, ||d_j|| <= 1.
@@ -208,12 +209,14 @@ def adapt_online(
     ODL, Algorithm 1 with mini-batches (Sec. 3.4.2) and with the past forgotten slowly (Sec. 3.4.1), every pass in an
     order of its own.
 
-    Y         (n, m), float32 or float64
-    D         where to start, (m, p), columns of norm 1 at most
-    error     squared, as for `lasso_path`
-    n_passes  over Y; need not be whole
-    rho       of the forgetting: batch t leaves (1 - 1/t)^rho of what came before
-    returns   (m, p)
+    Y          (n, m), float32 or float64
+    D          where to start, (m, p), columns of norm 1 at most
+    error      squared, as for `lasso_path`
+    n_passes   over Y; need not be whole
+    rho        of the forgetting: batch t leaves (1 - 1/t)^rho of what came before
+    n_trusted  first batches that change no atom: they are remembered as if D were the best for them, so that an atom
+               does not turn into the noise of the first few signals that use it
+    returns    (m, p)
     """
     random = np.random.default_rng(seed)
     D_T = np.array(D.T, Y.dtype, order="C")
@@ -228,7 +231,10 @@ def adapt_online(
         A *= beta
         B *= beta
         _remember(batch, *codes, A, B)
-        _sweep(D_T, A, B)
+        if t <= n_trusted:
+            B[:] = A @ D_T
+        else:
+            _sweep(D_T, A, B)
     return np.ascontiguousarray(D_T.T)
 
 
