@@ -168,7 +168,7 @@ def _covariance(E, S):
 
 @kernel
 def _leading_eigenvector(S, start, d):
-    """d: by power iteration from `start`, until it moves by less than 1e-4 (a start orthogonal to it stays so)."""
+    """d: by power iteration from `start`, until it moves by less than 1e-5 (a start orthogonal to it stays so)."""
     m = len(d)
     previous = start.copy()
     for _ in range(1000):
@@ -178,7 +178,7 @@ def _leading_eigenvector(S, start, d):
         for t in range(m):
             moved += (d[t] - previous[t]) ** 2
             previous[t] = d[t]
-        if moved < 1e-8:
+        if moved < 1e-10:
             return
 
 

@@ -14,14 +14,14 @@ from methods.sparse.patches import extract
 
 def image(C: int = 1, H: int = 15, W: int = 18) -> np.ndarray:
     """Stripes with a little noise, so that many patches are similar and many are not."""
-    noise = np.random.default_rng(0).normal(0, 0.05, (C, H, W))
+    noise = np.random.default_rng(0).normal(0, 0.2, (C, H, W))
     return np.round(np.sin(np.arange(W) / 2) + noise, 3).astype(np.float32)
 
 
 @pytest.mark.parametrize("C", [1, 3])
 @pytest.mark.parametrize("area", [((0, 12), (0, 15)), ((3, 9), (5, 15))], ids=str)
 def test_groups_are_those_of_comparing_each_patch_with_each(C, area):
-    x, size, window, threshold = image(C), 4, 3, np.float32(1.5 * C)
+    x, size, window, threshold = image(C), 4, 3, np.float32(2.5 * C)
     (top, bottom), (left, right) = area
     Y = extract(torch.from_numpy(x)[None], size)[0].numpy().astype(np.float64)
     gh, gw, _ = Y.shape
@@ -42,7 +42,7 @@ def test_groups_are_those_of_comparing_each_patch_with_each(C, area):
 
     assert [list(members[a:b]) for a, b in pairwise(starts)] == expected
     sizes = np.diff(starts)
-    assert sizes.min() < 5
+    assert len({*sizes}) > 2
     assert sizes.max() > 10
 
 
