@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from bench.restorer import Observation, Setting, TorchRestorer
+from methods.sparse.dictionary import overcomplete_dct
 from methods.sparse.patches import extract, reflect
 
-__all__ = ["DeepKSVD", "Unrolled", "overcomplete_dct"]
+__all__ = ["DeepKSVD", "Unrolled"]
 
 BAND = {"cpu": 2048, "cuda": 2**17}  # patches coded together: their codes should stay in the caches
 
@@ -83,7 +84,7 @@ class Unrolled(nn.Module):
     ) -> None:
         super().__init__()
         self.patch_size, self.n_steps = patch_size, n_steps
-        D = overcomplete_dct(patch_size, atoms_side)
+        D = torch.from_numpy(overcomplete_dct(patch_size, atoms_side)).float()
         self.D = nn.Parameter(D)
         self.c = nn.Parameter(torch.linalg.matrix_norm(D, 2).square().reshape(1))
         self.stages = nn.ModuleList(Stage(patch_size**2, lmbda_init) for _ in range(n_stages))
@@ -184,19 +185,6 @@ class SoftThreshold(torch.autograd.Function):
         sign = z.sign()
         slope = g * sign
         return sign.mul_(slope), -slope.sum(1, keepdim=True)
-
-
-def overcomplete_dct(size: int, atoms_side: int) -> Tensor:
-    """The dictionary (size^2, atoms_side^2) that K-SVD denoising starts from: products of cosines, of norm 1.
-
-    Along one axis atom k is cos(pi i k / atoms_side), i = 0 ... size - 1, without its mean where k > 0.
-    Source: Elad, Aharon, IEEE TIP 15(12), 2006, Sec. IV.
-    """
-    i, k = torch.arange(size, dtype=torch.float64), torch.arange(atoms_side, dtype=torch.float64)
-    atoms = torch.cos(torch.pi * torch.outer(i, k) / atoms_side)
-    atoms[:, 1:] -= atoms[:, 1:].mean(0)
-    atoms /= atoms.norm(dim=0)
-    return torch.kron(atoms, atoms).float()
 
 
 def covers(n: int, size: int, like: Tensor) -> Tensor:

