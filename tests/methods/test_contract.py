@@ -7,7 +7,8 @@ from bench.registry import cards, choose
 from tests.conftest import BAD
 
 VARIANTS = [f"{card.name}:{variant}" for card in cards().values() for variant in card.variants]
-MINUTES = {"groupsc:blocks", "groupsc:blocks48"}  # tests/methods/test_groupsc.py tries them with a small network
+# what takes minutes is tried with a small network: tests/methods/test_groupsc.py, test_nlrn.py
+MINUTES = {"groupsc:blocks", "groupsc:blocks48", "nlrn", "nlrn:patches"}
 
 
 @pytest.mark.parametrize("name", [name for name in (*cards(), *VARIANTS) if name not in MINUTES])
