@@ -86,12 +86,14 @@ class Residual(nn.Module):
         return y.float() - self.body(y).float()
 
 
-def convolutions(channels: int, depth: int, width: int = 64) -> nn.Sequential:
+def convolutions(channels: int, depth: int, width: int = 64, *, n_in: int | None = None) -> nn.Sequential:
     """`depth` 3x3 convolutions with bias, ReLU between them; zero padding keeps the size (paper, Sec. III-A).
 
     Initialised as He et al. (ICCV 2015), like the authors' (Sec. IV-A).
+
+    channels  out of the last and, unless `n_in` says otherwise, into the first
     """
-    widths = [channels, *[width] * (depth - 1), channels]
+    widths = [n_in or channels, *[width] * (depth - 1), channels]
     layers: list[nn.Module] = []
     for n_in, n_out in pairwise(widths):
         convolution = nn.Conv2d(n_in, n_out, 3, padding=1)
@@ -101,8 +103,10 @@ def convolutions(channels: int, depth: int, width: int = 64) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-def read_matconvnet(path: Path) -> dict[str, Tensor]:
+def read_matconvnet(path: Path, before: int = 0) -> dict[str, Tensor]:
     """The state dict of `Residual(convolutions(...))` from a MatConvNet network saved by MATLAB (v7.3, HDF5).
+
+    before  layers of the file that precede the first convolution and have no weights
 
     HDF5 shows MATLAB's arrays with their axes reversed: a kernel of (H, W, in, out) arrives as (out, in, W, H),
     and as (in, W, H) where MATLAB dropped a last axis of size 1. MatConvNet correlates, as torch does: no flip.
@@ -117,8 +121,8 @@ def read_matconvnet(path: Path) -> dict[str, Tensor]:
                 continue
             kernel, bias = (file[reference][()] for reference in layer["weights"][:, 0])
             kernel = kernel.reshape(-1, *kernel.shape[-3:]).swapaxes(2, 3)
-            state[f"body.{index}.weight"] = torch.from_numpy(kernel.copy())
-            state[f"body.{index}.bias"] = torch.from_numpy(bias.ravel())
+            state[f"body.{index - before}.weight"] = torch.from_numpy(kernel.copy())
+            state[f"body.{index - before}.bias"] = torch.from_numpy(bias.ravel())
     return state
 
 

@@ -6,6 +6,10 @@ Sec. 3.2 and 3.3. 68,434 parameters for gray images (9x9 patches, 256 atoms, 24 
 The network (methods.sparse.network) sees one crop. There are two ways to run it on an image, with one set of
 parameters: blocks, as the authors do (`merged_blocks`), and sliding, with the window centred on each patch
 (methods.sparse.sliding).
+
+The paper's appendix relaxes another penalty too, "CSR" after Dong et al.'s centralised sparse representations; its
+text does not define it well enough to be built from, so it is left out. Blind denoising and JPEG (Sec. 3.4) exist in
+the paper alone, not in the authors' code.
 """
 
 from __future__ import annotations

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["average", "centre", "coverage", "extract", "reflect"]
+__all__ = ["average", "centre", "coverage", "extract", "from_image", "random_patches", "reflect", "sum_of_estimates"]
+
+AT_ONCE = 2**15  # patches that `sum_of_estimates` holds
+
+
+def from_image(image: np.ndarray, size: int) -> Tensor:
+    """A float32 image (H, W, C) as (1, C, H, W), a copy; reflected, below and to the right, to the size of a patch.
+
+    Raises ValueError if not all of its values are finite.
+    """
+    wrong = image.size - np.count_nonzero(np.isfinite(image))
+    if wrong:
+        raise ValueError(f"{wrong} of the image's {image.size} values are NaN or infinite; expected finite ones.")
+    H, W, _ = image.shape
+    return reflect(torch.tensor(image).permute(2, 0, 1)[None], 0, max(0, size - H), max(0, size - W)).contiguous()
 
 
 def extract(x: Tensor, size: int) -> Tensor:
@@ -39,6 +56,33 @@ def average(patches: Tensor, size: int) -> Tensor:
     height, width = gh + size - 1, gw + size - 1
     total = F.fold(patches.reshape(B, gh * gw, m).transpose(1, 2), (height, width), size)
     return total / coverage(height, width, size, like=total)
+
+
+def random_patches(x: Tensor, size: int, most: int, seed: int = 0) -> Tensor:
+    """All patches (n, m) of the image x (1, C, h, w), or `most` different ones at random where there are more."""
+    views = x[0].unfold(1, size, 1).unfold(2, size, 1).movedim(0, 2)  # (gh, gw, C, size, size), no copy
+    gh, gw = views.shape[:2]
+    if gh * gw <= most:
+        return views.reshape(gh * gw, -1)
+    chosen = torch.from_numpy(np.random.default_rng(seed).choice(gh * gw, most, replace=False))
+    return views[chosen // gw, chosen % gw].flatten(1)
+
+
+def sum_of_estimates(x: Tensor, size: int, estimate: Callable[[Tensor], Tensor]) -> Tensor:
+    """The sum over all patches of their estimates, each in its place; a few rows of patches at a time.
+
+    x         image (1, C, h, w)
+    estimate  from patches (n, m) to their estimates
+    returns   (1, C, h, w); divided by `coverage` it is the average
+    """
+    total = torch.zeros_like(x)
+    gh, gw = x.shape[2] - size + 1, x.shape[3] - size + 1
+    rows = max(1, AT_ONCE // gw)
+    for top in range(0, gh, rows):
+        band = slice(top, min(top + rows, gh) + size - 1)
+        estimates = estimate(extract(x[:, :, band], size).flatten(0, 2))
+        total[:, :, band] += F.fold(estimates.T[None], x[:, :, band].shape[2:], size)
+    return total
 
 
 def coverage(height: int, width: int, size: int, like: Tensor) -> Tensor:

@@ -30,11 +30,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from methods.sparse.arithmetic import fast_dtype
 from methods.sparse.network import SparseCoding
 from methods.sparse.patches import average, centre, extract, reflect
 from methods.sparse.prox import MASS_EPS, NORM_EPS
 
-__all__ = ["Tiling", "fast_dtype", "sliding_restore"]
+__all__ = ["Tiling", "sliding_restore"]
 
 TILE = 12  # side of a tile, in patches
 MARGIN = 2  # patches around a tile that are all kept
@@ -79,14 +80,6 @@ def sliding_restore(
             state.step(lmbda[k])
     x_hat = average(state.patches() + mu, s)
     return x_hat[:, :, s - 1 : s - 1 + H, s - 1 : s - 1 + W]
-
-
-def fast_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where its products are faster than float32's, else float32."""
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    asked = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # not documented; older versions lack it
-    return torch.bfloat16 if asked is not None and asked() else torch.float32
 
 
 @contextmanager

@@ -7,8 +7,14 @@ from bench.registry import cards, choose
 from tests.conftest import BAD
 
 VARIANTS = [f"{card.name}:{variant}" for card in cards().values() for variant in card.variants]
-# what takes minutes is tried with a small network: tests/methods/test_groupsc.py, test_nlrn.py
-MINUTES = {"groupsc:blocks", "groupsc:blocks48", "nlrn", "nlrn:patches"}
+MINUTES = {  # test_groupsc.py, test_lidia.py and test_nlrn.py try them, with a small network or a small picture
+    "groupsc:blocks",
+    "groupsc:blocks48",
+    "lidia:authors",
+    "lidia:stored",
+    "nlrn",
+    "nlrn:patches",
+}
 
 
 @pytest.mark.parametrize("name", [name for name in (*cards(), *VARIANTS) if name not in MINUTES])

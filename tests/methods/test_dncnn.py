@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import h5py
@@ -12,10 +11,11 @@ import torch
 from scipy.signal import correlate2d
 
 from bench.protocol import get_protocol
-from bench.restorer import Observation, Setting, WeightsFile
+from bench.restorer import Observation, Setting
 from bench.task import get_task
 from data.datasets import get, read
 from methods.dncnn import DnCNN, Residual, convolutions, read_matconvnet
+from tests.methods.published import mean_psnr_db, pictures, weights
 
 GRAY_25 = Setting("denoise", 25.0, channels=1)
 
@@ -142,20 +142,12 @@ def test_super_resolution_starts_from_the_bicubic_enlargement():
 @pytest.mark.slow
 @pytest.mark.parametrize(("variant", "psnr_db"), [("", 30.45), ("bf16", 30.44)])
 def test_reaches_the_figures_of_table_iii_on_set12(variant, psnr_db):
-    from PIL import Image
-
-    mirror = mirror_folder()
-    dncnn = DnCNN(variant, WeightsFile(mirror / "weights/dncnn/sigma_25.mat", "published", "", "matconvnet"))
+    dncnn = DnCNN(variant, weights("dncnn", "sigma_25.mat", loader="matconvnet"))
     dncnn.prepare(GRAY_25, "cpu")
-    errors = []
-    for file in sorted((mirror / "datasets/set12").glob("*.png")):
-        clean = np.asarray(Image.open(file), np.float32)[..., None] / 255
-        noise = np.random.default_rng(0).normal(0, 25 / 255, clean.shape)
-        x_hat = dncnn.restore(Observation((clean + noise).astype(np.float32), "denoise", sigma=25))
-        errors.append(np.mean((np.rint(255 * np.clip(x_hat, 0, 1)) - 255 * clean) ** 2))
-    assert len(errors) == 12
+    files = pictures("set12")
+    assert len(files) == 12
     # the paper prints 30.44; the noise differs, which moves the mean of twelve images by about 0.01 dB
-    assert np.mean(10 * np.log10(255**2 / np.array(errors))) == pytest.approx(psnr_db, abs=0.015)
+    assert mean_psnr_db(dncnn, files, sigma=25) == pytest.approx(psnr_db, abs=0.015)
 
 
 @pytest.mark.slow
@@ -163,7 +155,7 @@ def test_reaches_the_figures_of_table_iii_on_set12(variant, psnr_db):
 def test_reaches_the_figures_of_table_v_on_set5_which_are_of_answers_not_rounded(scale, psnr_db):
     """Rounding to 8 bits adds 1/12 to the mean squared error, which at a factor of 2 is 11: 0.04 dB."""
     setting, task, dataset = Setting("superres", float(scale), 1), get_task("superres"), get("set5")
-    dncnn = DnCNN("", WeightsFile(mirror_folder() / "weights/dncnn/DnCNN3.mat", "published", "", "matconvnet"))
+    dncnn = DnCNN("", weights("dncnn", "DnCNN3.mat", loader="matconvnet"))
     dncnn.prepare(setting, "cpu")
     means = {"standard-v1": 0.0, "groupsc-v1": 0.0}
     for entry in dataset.entries:
@@ -173,12 +165,6 @@ def test_reaches_the_figures_of_table_v_on_set5_which_are_of_answers_not_rounded
             means[name] += get_protocol(name).score(x_hat, clean, setting).psnr_db / len(dataset)
     assert means["groupsc-v1"] == pytest.approx(psnr_db, abs=0.006)
     assert means["groupsc-v1"] > means["standard-v1"] > psnr_db - 0.05
-
-
-def mirror_folder() -> Path:
-    if not os.environ.get("BENCH_MIRROR"):
-        pytest.skip("needs published weights: set BENCH_MIRROR to a mirror's folder")
-    return Path(os.environ["BENCH_MIRROR"])
 
 
 def plain_answer(dncnn: DnCNN, seen: Observation) -> np.ndarray:

@@ -192,3 +192,14 @@ def test_a_checkpoint_of_another_model_is_refused_with_what_differs(tmp_path, ch
     torch.save(state, tmp_path / "ckpt")
     with pytest.raises(ValueError, match=says):
         read_authors(tmp_path / "ckpt")
+
+
+@pytest.mark.slow
+def test_with_weights_of_ours_similar_patches_help_at_every_sigma(tmp_path):
+    import bench
+
+    store = tmp_path / "s.sqlite"
+    frame = bench.run("sc@ours,groupsc@ours", "denoise", "sample", sigma=[15, 25, 50], jobs=2, store=store).frame()
+    mean = frame.groupby(["level", "weights"])["psnr_db"].mean().groupby("level").agg(list)
+    for sigma, (groupsc_db, sc_db) in mean.items():
+        assert groupsc_db > sc_db + 0.03, sigma

@@ -8,7 +8,7 @@ import torch
 
 from bench.task import Observation, Setting
 from methods.groupsc import merged_blocks
-from methods.sc import BAND, SC, sc_restore
+from methods.sc import BAND, SC, observed, sc_restore
 from methods.sparse.network import SparseCoding
 from methods.sparse.patches import coverage
 
@@ -26,24 +26,55 @@ def test_one_pass_over_the_padded_image_equals_the_authors_blocks():
     torch.manual_seed(0)
     net, y = SparseCoding(1, n_atoms=32, n_steps=4), torch.rand(1, 1, 70, 60)
     with torch.no_grad():
-        torch.testing.assert_close(sc_restore(net, y), merged_blocks(net, y, stride=48), rtol=0, atol=1e-5)
+        x_hat = sc_restore(net, y, dtype=torch.float32)
+        torch.testing.assert_close(x_hat, merged_blocks(net, y, stride=48), rtol=0, atol=1e-5)
 
 
 def test_bands_of_rows_do_not_change_the_answer(monkeypatch):
     net, y = SparseCoding(3, patch_size=5, n_atoms=16, n_steps=3), torch.rand(1, 3, 33, 20)
-    whole = sc_restore(net, y)
+    whole = sc_restore(net, y, dtype=torch.float32)
     monkeypatch.setitem(BAND, "cpu", 100)
-    torch.testing.assert_close(sc_restore(net, y), whole)
+    torch.testing.assert_close(sc_restore(net, y, dtype=torch.float32), whole)
 
 
 def test_bfloat16_products_stay_close():
-    image = np.random.default_rng(0).random((20, 24, 1), dtype=np.float32)
-    answers = []
-    for variant in ("", "bf16"):
-        restorer = SC(variant)
-        restorer.prepare(GRAY, "cpu")
-        answers.append(restorer.restore(Observation(image, "denoise", sigma=25)))
-    assert 0 < np.abs(answers[0] - answers[1]).max() < 0.01
+    torch.manual_seed(0)
+    net, y = SparseCoding(1).requires_grad_(False), torch.rand(1, 1, 20, 24)
+    long, short = (sc_restore(net, y, dtype=dtype) for dtype in (torch.float32, torch.bfloat16))
+    assert 0 < (long - short).abs().max() < 0.01
+
+
+@pytest.mark.parametrize("pattern", ["RGGB", "GRBG"])
+def test_a_mosaic_is_restored_from_its_measured_values_alone(pattern):
+    """As the network's own forward pass does it, block by block."""
+    from data.degrade import bayer
+
+    torch.manual_seed(0)
+    net = SparseCoding(3, patch_size=5, n_atoms=16, n_steps=3).requires_grad_(False)
+    mosaic, mask = bayer(np.random.default_rng(0).random((17, 20, 3), dtype=np.float32), pattern)
+    seen = Observation(mosaic, "demosaick", pattern=pattern, mask=mask)
+    y, M = observed(torch.from_numpy(mosaic).permute(2, 0, 1)[None], seen)
+    assert torch.equal(y.sum(1), torch.from_numpy(mosaic[None, ..., 0]))
+    assert M.sum() == 17 * 20
+    x_hat = sc_restore(net, y, M, dtype=torch.float32)
+    torch.testing.assert_close(x_hat, merged_blocks(net, y, 13, 17, mask=M), rtol=0, atol=1e-5)
+
+
+def test_thresholds_are_those_of_the_nearest_level():
+    net = SparseCoding(1, n_atoms=4, n_steps=2, levels=[5, 15, 25]).requires_grad_(False)
+    net.lmbda.copy_(torch.arange(3.0)[:, None, None].expand_as(net.lmbda))
+    assert [net.thresholds(level)[0, 0].item() for level in (0.0, 9.0, 11.0, 24.0, 60.0)] == [0, 0, 1, 2, 2]
+    with pytest.raises(ValueError, match="must be told one"):
+        net(torch.rand(1, 1, 12, 12))
+
+
+def test_blind_the_noise_level_is_measured_and_told():
+    restorer = SC()
+    restorer.options = {"levels": [5, 50], "n_atoms": 8, "n_steps": 2, "patch_size": 4}
+    restorer.prepare(Setting("denoise-blind", 50.0, 1), "cpu")
+    noisy = np.random.default_rng(0).normal(0.5, 50 / 255, (256, 256, 1)).astype(np.float32)
+    restorer.restore(Observation(noisy, "denoise-blind"))
+    assert restorer.estimated_level == pytest.approx(50, rel=0.06)
 
 
 def test_training_begins_with_a_learned_dictionary_of_spectral_norm_1():

@@ -1,11 +1,24 @@
-"""Online dictionary learning."""
+"""Dictionaries: online learning, the over-complete DCT, K-SVD."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
-from methods.sparse.dictionary import lasso, learn_dictionary, objective, sample_patches, unit_norm
+from methods.sparse.dictionary import (
+    _sweep,
+    _update_atoms,
+    adapt_online,
+    ksvd,
+    lasso,
+    learn_dictionary,
+    objective,
+    overcomplete_dct,
+    sample_patches,
+    unit_norm,
+)
+from methods.sparse.pursuit import lasso_path
 
 
 @pytest.fixture(scope="module")
@@ -53,3 +66,95 @@ def test_sampled_patches_are_centred_patches_of_the_images():
     assert patches.shape == (50, 16)
     torch.testing.assert_close(patches.mean(1), torch.zeros(50), rtol=0, atol=1e-6)
     assert torch.equal(patches, sample_patches(x, 4, 50))
+
+
+# --- on NumPy arrays ---
+
+
+@pytest.fixture(scope="module")
+def sparse_signals():
+    """800 signals (float64) of 2 out of 24 atoms each, the atoms (16, 24), and a start for learning them."""
+    rng = np.random.default_rng(0)
+    D = rng.normal(size=(16, 24))
+    D /= np.linalg.norm(D, axis=0)
+    A = rng.normal(size=(800, 24)) * (rng.random((800, 24)).argsort(1) < 2)
+    start = rng.normal(size=(16, 24))
+    return A @ D.T, D, start / np.linalg.norm(start, axis=0)
+
+
+def test_the_over_complete_dct_is_what_its_formula_says():
+    D = overcomplete_dct(8, 16)
+    assert D.shape == (64, 256)
+    np.testing.assert_allclose(np.linalg.norm(D, axis=0), 1)
+    np.testing.assert_allclose(D[:, 0], 1 / 8)
+    np.testing.assert_allclose(D[:, 1:].sum(0), 0, atol=1e-12)  # all but the first are free of a mean
+    wave = np.cos(3 * np.pi * np.arange(8) / 16)
+    wave -= wave.mean()
+    np.testing.assert_allclose(D[:, 3], np.tile(wave / np.linalg.norm(wave), 8) / 8**0.5)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_ksvd_finds_the_atoms_that_made_the_signals(sparse_signals, exact):
+    Y, D, start = sparse_signals
+    found = ksvd(Y, start, error=0.0, max_atoms=2, n_iters=40, exact=exact)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=0), 1)
+    nearest = np.abs(D.T @ found).max(1)
+    assert (nearest > 0.99).sum() >= 22  # the paper's criterion of an atom found
+
+
+def test_the_exact_update_of_an_atom_is_the_best_of_rank_1():
+    rng = np.random.default_rng(0)
+    E = rng.normal(size=(30, 8))  # what the atom has to explain: D_T[0] explains none of it yet
+    D_T = np.eye(2, 8)
+    values = np.zeros((30, 1))
+    R = E.copy()
+    unused = _update_atoms(D_T, values, R, np.arange(30), np.array([0, 30, 30]), np.arange(2), True)
+    U, S, V = np.linalg.svd(E)
+    assert list(unused) == [False, True]
+    assert abs(D_T[0] @ V[0]) == pytest.approx(1, abs=1e-7)
+    np.testing.assert_allclose(np.abs(values[:, 0]), np.abs(U[:, 0] * S[0]), atol=1e-3)
+    np.testing.assert_allclose(R, E - np.outer(values, D_T[0]), atol=1e-12)
+
+
+def test_ksvd_replaces_atoms_that_nobody_uses_or_that_are_alike(sparse_signals):
+    Y, _, start = sparse_signals
+    start = start.copy()
+    start[:, 1] = start[:, 0]
+    D = ksvd(Y, start, error=0.0, max_atoms=2, n_iters=1)
+    G = np.abs(D.T @ D) - np.eye(24)
+    assert G.max() <= 0.99
+    alone = ksvd(Y[:1], start, error=0.0, max_atoms=1, n_iters=1)  # one signal: the rest of the atoms has no users
+    assert np.isfinite(alone).all()
+
+
+def test_ksvd_of_signals_that_need_no_atom_leaves_the_dictionary():
+    start = overcomplete_dct(4, 5)
+    assert np.array_equal(ksvd(np.zeros((50, 16)), start, error=1.0, n_iters=3), start)
+
+
+def test_adapting_online_lowers_the_l1_norm_that_the_error_costs(sparse_signals):
+    Y, D, start = sparse_signals
+
+    def l1_norm(D):
+        return np.abs(lasso_path(Y, D, error=0.1).values).sum(1).mean()
+
+    adapted = [adapt_online(Y, start, error=0.1, n_passes=n, batch_size=100) for n in (0, 1, 20)]
+    assert np.array_equal(adapted[0], start)
+    norms = [l1_norm(D) for D in adapted]
+    assert norms[0] > 1.1 * norms[1]
+    assert norms[1] > 1.1 * norms[2]
+    assert norms[2] > l1_norm(D)  # of the atoms that made the signals
+    assert (np.linalg.norm(adapted[2], axis=0) <= 1 + 1e-9).all()
+
+
+def test_a_sweep_minimises_over_each_atom_in_turn():
+    rng = np.random.default_rng(0)
+    A, D = rng.normal(size=(200, 6)), rng.normal(size=(4, 6)) / 9
+    Y = rng.normal(size=(200, 4)) / 9
+    expected = D.copy()
+    for j in range(6):  # least squares for one atom, the others fixed; small signals keep it inside the unit ball
+        rest = Y - A @ expected.T + np.outer(A[:, j], expected[:, j])
+        expected[:, j] = A[:, j] @ rest / (A[:, j] @ A[:, j])
+    D_T = np.ascontiguousarray(D.T)
+    _sweep(D_T, A.T @ A, A.T @ Y)
+    np.testing.assert_allclose(D_T.T, expected, atol=1e-12)

@@ -1,0 +1,155 @@
+"""CSCNet: convolutional sparse coding with a stride, averaged over all shifts of the image.
+
+Simon, Elad, "Rethinking the CSC Model for Natural Images", NeurIPS 2019. 63,700 parameters: 175 filters of 11x11,
+stride 8, 12 steps of LISTA. The authors' weights are those of github.com/drorsimon/CSCNet, commit 699d085.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.restorer import Level, Observation, Setting, TorchRestorer, WeightsFile
+from methods.sparse.patches import reflect
+from methods.sparse.prox import soft_threshold
+
+__all__ = ["CSCNet", "StridedCoding", "cscnet_denoise", "read_authors", "shifts"]
+
+COPIES = {"cpu": 4, "cuda": 64}  # shifted copies of the image coded together: their codes should stay in the caches
+
+
+class CSCNet(TorchRestorer):
+    """CSCNet with the authors' weights, for gray images. Options of its network: see `StridedCoding`."""
+
+    name = "cscnet"
+    tasks = {"denoise"}
+
+    def why_not(self, setting: Setting) -> str | None:
+        return super().why_not(setting) or ("cscnet is for gray images" if setting.channels != 1 else None)
+
+    def network(self, setting: Setting) -> StridedCoding:
+        return StridedCoding(**self.options)
+
+    def load(self, network: nn.Module, weights: WeightsFile) -> None:
+        if weights.loader == "cscnet-authors":
+            network.load_state_dict(read_authors(weights.path))
+        else:
+            super().load(network, weights)
+
+    def compile(self, network: nn.Module, setting: Setting) -> nn.Module:
+        return network
+
+    def forward(self, y: Tensor, seen: Observation) -> Tensor:
+        return cscnet_denoise(self.net, y, COPIES[y.device.type])
+
+    def estimate(self, network: nn.Module, y: Tensor, seen: Observation, level: Level) -> Tensor:
+        return cscnet_denoise(network, y, network.stride**2)
+
+    def macs_per_pixel(self, seen: Observation) -> float:
+        """Computed from the sizes: 2 K products of every code with a filter, for the codes of all copies."""
+        net, (H, W, _) = self.plain, seen.restored_shape
+        rows, columns = ((padded(n, net) - net.kernel_size) // net.stride + 1 for n in (H, W))
+        return net.stride**2 * rows * columns * 2 * net.n_steps * net.A.numel() / (H * W)
+
+
+class StridedCoding(nn.Module):
+    """K steps of LISTA for a convolutional dictionary whose filters sit on every q-th row and column (Sec. 4).
+
+        Gamma <- S(Gamma + B (x - A Gamma)), starting from S(B x); the answer is C Gamma
+
+    Parameters, in the paper's letters:
+    A, C       (n^2, m)  m filters of n x n pixels, apart to the image (apply_A, apply_C)
+    B          (m, n^2)  from the image to codes (apply_B)
+    threshold  (m, 1)    one for each filter, the same in all steps
+
+    A threshold below 0 (2, 4, 10 and 18 of the authors' 175 at sigma 15, 25, 50 and 75 are) does not shrink:
+    methods.sparse.prox.soft_threshold says what it does, and the authors' formula does the same.
+
+    Options:
+    kernel_size  n
+    stride       q
+    n_filters    m
+    n_steps      K
+    """
+
+    def __init__(
+        self,
+        *,
+        kernel_size: int = 11,
+        stride: int = 8,
+        n_filters: int = 175,
+        n_steps: int = 12,
+        threshold: float = 0.01,
+    ) -> None:
+        super().__init__()
+        self.kernel_size, self.stride, self.n_steps = kernel_size, stride, n_steps
+        A = torch.randn(kernel_size**2, n_filters)
+        overlap = -(
+            -kernel_size // stride
+        )  # filters that share a pixel, along an axis: with all of them the spectral
+        A /= overlap * torch.linalg.matrix_norm(A, 2)  # norm of the convolution is at most 1, and ISTA's step may be
+        self.A, self.B, self.C = nn.Parameter(A.clone()), nn.Parameter(A.T.clone()), nn.Parameter(A.clone())
+        self.threshold = nn.Parameter(torch.full((n_filters, 1), threshold))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (N, 1, h, w) to estimates of the same shape; h - n and w - n are multiples of q."""
+        X = self.patches(x)
+        Gamma = soft_threshold(self.B @ X, self.threshold)
+        for _ in range(self.n_steps - 1):
+            residual = X - self.patches(self.image(self.A @ Gamma, like=x))
+            Gamma = soft_threshold(torch.baddbmm(Gamma, self.B.expand(len(x), -1, -1), residual), self.threshold)
+        return self.image(self.C @ Gamma, like=x)
+
+    def patches(self, x: Tensor) -> Tensor:
+        """(N, 1, h, w) to (N, n^2, places): what lies under each place of the filters."""
+        return F.unfold(x, self.kernel_size, stride=self.stride)
+
+    def image(self, patches: Tensor, like: Tensor) -> Tensor:
+        """Its transpose: patches (N, n^2, places) summed into images."""
+        return F.fold(patches, like.shape[2:], self.kernel_size, stride=self.stride)
+
+
+def cscnet_denoise(network: StridedCoding, y: Tensor, n_copies: int) -> Tensor:
+    """The mean of the estimates of all q^2 shifted copies of y (N, 1, H, W), `n_copies` of them at a time (Sec. 4.1).
+
+    Shifting the image by r rows and c columns moves the filters' places; the q^2 copies have them everywhere. Around
+    it the image is reflected.
+    """
+    q, (H, W) = network.stride, y.shape[2:]
+    h, w = padded(H, network), padded(W, network)
+    x = reflect(y, q, h - H - 1, w - W - 1)
+    total = torch.zeros_like(y)
+    places = list(shifts(q))
+    for first in range(0, q * q, n_copies):
+        some = places[first : first + n_copies]
+        estimates = network(torch.cat([x[:, :, r : r + h, c : c + w] for r, c in some])).split(len(y))
+        for (r, c), x_hat in zip(some, estimates, strict=True):
+            total += x_hat[:, :, q - r : q - r + H, q - c : q - c + W]
+    return total / q**2
+
+
+def shifts(stride: int) -> Iterator[tuple[int, int]]:
+    return product(range(stride), repeat=2)
+
+
+def padded(n: int, network: StridedCoding) -> int:
+    """Pixels along an axis of a copy of n pixels: q more on both sides, and what fills the last place of a filter."""
+    return n + 2 * network.stride + (network.kernel_size - network.stride - n) % network.stride
+
+
+def read_authors(path: Path) -> dict[str, Tensor]:
+    """`StridedCoding`'s state dict from a file of the authors.
+
+    theirs                     shape          ours
+    apply_A.weight, apply_C.*  (m, 1, n, n)   A, C (n^2, m)
+    apply_B.weight             (m, 1, n, n)   B (m, n^2)
+    soft_threshold.threshold   (1, m, 1, 1)   threshold (m, 1)
+    """
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    A, B, C = (state[f"apply_{letter}.weight"].flatten(1) for letter in "ABC")
+    return {"A": A.T, "B": B, "C": C.T, "threshold": state["soft_threshold.threshold"][0, :, :, 0]}

@@ -1,0 +1,143 @@
+"""LSSC: a dictionary adapted to the noisy image, and similar patches coded by the same atoms.
+
+Mairal, Bach, Ponce, Sapiro, Zisserman, "Non-local sparse models for image restoration", ICCV 2009. What the paper
+leaves open is as in the authors' program, as far as its published excerpts tell.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy.special import chdtri
+from torch import Tensor
+
+from bench.restorer import Image, Observation, Restorer, Setting
+from methods.sparse import groups
+from methods.sparse.dictionary import adapt_online, overcomplete_dct
+from methods.sparse.patches import centre, coverage, from_image, random_patches, sum_of_estimates
+from methods.sparse.pursuit import in_parallel, omp, simultaneous_omp
+
+__all__ = ["LSSC"]
+
+TAU = 0.8  # quantile of the noise's energy to which patches and groups are coded
+WINDOW = 32  # pixels along each axis: how far from its seed a group reaches
+N_PASSES = 5  # over the noisy patches, for the dictionary
+TRUSTED = 8  # batches of patches that do not change the dictionary yet
+MOST_TRAINING = 2**17  # patches it adapts to, drawn at random where there are more
+AREA = 32  # side of the square of seeds whose groups a thread forms and codes
+ROWS = 2**14  # members of groups that a thread codes at a time
+
+
+class LSSC(Restorer):
+    """LSSC, gray: 512 atoms for 9x9 patches, 12x12 above sigma 25 and 16x16 above sigma 50.
+
+    1. The dictionary, learned offline on clean patches, adapts to the noisy ones (l1 norm, bounded error).
+    2. Each patch alone is coded by OMP; the average of the overlapping estimates is the pilot.
+    3. Patches similar in the pilot form groups; the noisy members of each are coded by simultaneous OMP.
+
+    Without weights it starts from the over-complete DCT.
+
+    Where it departs from the authors' program: the dictionary is not learned again from the groups (little gain for
+    much time, they say); it adapts in N_PASSES passes over MOST_TRAINING patches at most, they make 20 over all; and
+    the seeds of groups are taken square by square of AREA x AREA patches, so that squares can be coded side by side.
+
+    sigma 0: the image as it is. An image smaller than a patch is extended by reflection; one that is constant stays
+    so. Values that are not finite: ValueError.
+    """
+
+    name = "lssc"
+    tasks = {"denoise"}
+    version = "1, seed 0"
+    needs_weights = True
+
+    def why_not(self, setting: Setting) -> str | None:
+        if setting.task == "denoise" and setting.channels != 1:
+            return "lssc denoises gray images only"
+        return super().why_not(setting)
+
+    def prepare(self, setting: Setting, device: str) -> None:
+        if self.weights is None:
+            self.D = overcomplete_dct(patch_size(float(setting.level)), 23).astype(np.float32)
+        else:
+            from safetensors.numpy import load_file
+
+            self.D = load_file(self.weights.path)["D"]
+        self.restore(Observation(np.eye(24, dtype=np.float32)[..., None], "denoise", sigma=25.0))  # compiles
+
+    def n_params(self) -> int:
+        return int(self.D.size)
+
+    def restore(self, seen: Observation) -> Image:
+        size = round(len(self.D) ** 0.5)
+        y = from_image(seen.image, size)
+        if seen.sigma == 0:
+            return seen.image.copy()
+        s = seen.sigma / 255  # to the [0, 1] range of the image
+        D = self.adapted(y, size, s)
+        x_hat = code_groups(y, code_patches(y, D, size, s), D, size, s)
+        H, W, _ = seen.image.shape
+        return np.ascontiguousarray(x_hat[0, :, :H, :W].permute(1, 2, 0).numpy())
+
+    def adapted(self, y: Tensor, size: int, s: float) -> np.ndarray:
+        """D after learning from the patches of y (1, 1, H, W)."""
+        Y = centre(random_patches(y, size, MOST_TRAINING))[0].numpy()
+        return adapt_online(Y, self.D, error=noise_energy(len(self.D), s), n_passes=N_PASSES, n_trusted=TRUSTED)
+
+
+def patch_size(sigma: float) -> int:
+    return 9 if sigma <= 25 else 12 if sigma <= 50 else 16
+
+
+def noise_energy(n: int | np.ndarray, s: float) -> float | np.ndarray:
+    """What the sum of squares of n values of noise of standard deviation s stays below with probability TAU."""
+    return s**2 * chdtri(n, 1 - TAU)
+
+
+def code_patches(y: Tensor, D: np.ndarray, size: int, s: float) -> Tensor:
+    """The pilot: each patch alone to its share of the noise, estimates averaged and clipped. (1, 1, H, W)."""
+
+    def estimate(patches: Tensor) -> Tensor:
+        patches, mu = centre(patches)
+        codes = omp(patches.numpy(), D, error=noise_energy(len(D), s), rule="decrease")
+        return torch.from_numpy(codes.estimates(D)) + mu
+
+    return (sum_of_estimates(y, size, estimate) / coverage(*y.shape[2:], size, like=y)).clamp(0, 1)
+
+
+def code_groups(y: Tensor, pilot: Tensor, D: np.ndarray, size: int, s: float) -> Tensor:
+    """Groups of patches similar in the pilot, the noisy members coded together, averaged and clipped. (1, C, H, W).
+
+    Patches are similar whose squared distance is below (32 s)^2 / m.
+    """
+    noisy, guide, m = y[0].numpy(), pilot[0].numpy(), len(D)
+    C, H, W = noisy.shape
+    gh, gw = H - size + 1, W - size + 1
+    threshold = np.float32((32 * s) ** 2 / m)
+    most = (2 * WINDOW + 1) ** 2
+    error = np.append(0, noise_energy(m * np.arange(1, most + 1), s)).astype(np.float32)  # by the group's members
+    across = -(-gw // AREA)
+
+    def code_area(k: int, _: int) -> tuple[tuple[slice, slice], np.ndarray, np.ndarray]:
+        """The pixels that the groups of the k-th area reach, the sum of estimates there, and their number."""
+        rows, columns = ((AREA * n, min(AREA * (n + 1), g)) for n, g in ((k // across, gh), (k % across, gw)))
+        members, starts = groups.similar_patches(guide, size, rows, columns, WINDOW, threshold)
+        reach = tuple(
+            slice(max(first - WINDOW, 0), min(end + WINDOW, g) + size - 1)
+            for (first, end), g in ((rows, gh), (columns, gw))
+        )
+        corner = reach[0].start, reach[1].start
+        total, count = np.zeros_like(noisy[(slice(None), *reach)]), np.zeros_like(noisy[0][reach])
+        for some in np.split(np.arange(len(starts) - 1), np.flatnonzero(np.diff(starts[:-1] // ROWS)) + 1):
+            places = members[starts[some[0]] : starts[some[-1] + 1]]
+            begin = starts[some[0] : some[-1] + 2] - starts[some[0]]
+            Y = groups.gather(noisy, size, places)
+            mu = groups.centre(Y, begin, C)
+            estimates, _ = simultaneous_omp(Y, begin, D, error=error[np.diff(begin)])
+            groups.add(estimates, mu, begin, places, size, gw, corner, total, count)
+        return reach, total, count
+
+    total, count = np.zeros_like(noisy), np.zeros_like(noisy[0])
+    for reach, part, n in in_parallel(code_area, -(-gh // AREA) * across, chunk=1):
+        total[(slice(None), *reach)] += part
+        count[reach] += n
+    return torch.from_numpy((total / count).clip(0, 1))[None]

@@ -1,0 +1,24 @@
+"""What the slow tests of denoisers share."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bench.restorer import Observation, Restorer
+from data import datasets
+
+
+@pytest.fixture
+def psnr_on_set12():
+    """(restorer, file, sigma) -> its PSNR in dB on a picture of set12, clipped and rounded, noise of seed 0."""
+
+    def psnr_db(restorer: Restorer, file: str, sigma: float) -> float:
+        set12 = datasets.get("set12")
+        clean = datasets.read(set12, next(entry for entry in set12.entries if entry.name == file)).pixels
+        noise = np.random.default_rng(0).normal(0, sigma / 255, clean.shape)
+        x_hat = restorer.restore(Observation((clean + noise).astype(np.float32), "denoise", sigma=sigma))
+        error = np.rint(255 * np.clip(x_hat, 0, 1)) - 255 * clean
+        return float(10 * np.log10(255**2 / np.mean(error**2)))
+
+    return psnr_db

@@ -1,0 +1,171 @@
+"""LIDIA: its layers and its image against a direct transcription, its statistics, the authors' files and figures."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.restorer import Setting
+from methods import lidia
+from methods.lidia import LIDIA, PatchNetwork, Separable, lidia_denoise, read_authors, split
+from tests.methods.published import mean_psnr_db, pictures, weights
+
+CPU = torch.device("cpu")
+
+
+def randomised(channels: int) -> PatchNetwork:
+    """A network in which every tensor matters: no zeros, no ones, statistics of its own."""
+    torch.manual_seed(0)
+    net = PatchNetwork(channels).requires_grad_(False).eval()
+    for tensor in net.state_dict().values():
+        if tensor.is_floating_point():
+            tensor.mul_(0.8).add_(0.1 * torch.rand_like(tensor))
+    net.out.hor.mul_(0.01)  # estimates of the size of an image, or the weights of all patches of a pixel may be 0
+    return net
+
+
+def surrounded(x: Tensor, n: int) -> Tensor:
+    """x with n pixels of noise around it, always the same.
+
+    Stands for the reflection: in that, patches on the border are their own mirror images, exactly as far from any
+    patch as from its mirror image, and which of the two is the nearer is left to the rounding.
+    """
+    noise = torch.Generator().manual_seed(n)
+    answer = torch.rand(*x.shape[:2], x.shape[2] + 2 * n, x.shape[3] + 2 * n, generator=noise) - 0.5
+    answer[:, :, n:-n, n:-n] = x
+    return answer
+
+
+def direct(net: PatchNetwork, y: Tensor, training: bool) -> Tensor:
+    """All groups at once, distances to all candidates, layers on (n, hor, ver) with torch's batch normalisation."""
+    s, (C, H, W) = net.size, y.shape[1:]
+    norm = lambda bn, x: F.batch_norm(  # noqa: E731
+        x, *(None, None) if training else (bn.running_mean, bn.running_var), bn.weight, bn.bias, training
+    )
+
+    def layer(unit: Separable, x: Tensor) -> Tensor:
+        x = unit.hor @ (x @ unit.ver.T) + unit.b
+        x = x if unit.bn is None else norm(unit.bn, x)
+        return F.relu(x) if unit.relu else x
+
+    def part(p: nn.Module, x: Tensor) -> Tensor:
+        x = layer(p.first, x)
+        return p.a * x + (1 - p.a) * layer(p.second, x)
+
+    def blur(x: Tensor) -> Tensor:
+        kernel = torch.tensor([1.0, 2.0, 1.0]) / 4
+        return F.conv2d(x.transpose(0, 1), torch.outer(kernel, kernel)[None, None]).transpose(0, 1)
+
+    y = 2 * y - 1
+    mean = y.mean((2, 3), keepdim=True)
+    y = y - mean
+    images = surrounded(y, s - 1), blur(surrounded(y, (s - 1) // 2 + 1 + s - 1))
+    own, back = [], []
+    for d, (image, scale) in enumerate(zip(images, net.scales, strict=True), start=1):
+        image = F.pad(image, [14 * d] * 4, value=-1.0)
+        patches = F.unfold(image, s, dilation=d)[0].T
+        gray = (torch.tensor([0.2989, 0.5870, 0.1140]).view(1, 3, 1, 1) * image).sum(1, True) if C == 3 else image
+        gray = F.unfold(gray, s, dilation=d)[0].T
+        columns = image.shape[3] - (s - 1) * d
+        i, j = torch.meshgrid(torch.arange(H + s - 1), torch.arange(W + s - 1), indexing="ij")
+        corner = (i * columns + j).flatten()
+        shift = d * torch.arange(29)
+        places = corner[:, None] + (shift[:, None] * columns + shift).flatten()
+        itself = places[:, 14 * 29 + 14]
+        found = (gray[places] - gray[itself][:, None]).square().sum(2).topk(14, largest=False)
+        groups = patches[places.gather(1, found.indices)]
+        distances = torch.cat([found.values[:, 1:], groups[:, 0].std(1, keepdim=True) ** 2 * groups.shape[2]], 1)
+        w = torch.exp(-scale.weights.alpha.abs() * distances)
+        for m in scale.weights.layers:
+            w = norm(m, w) if isinstance(m, nn.BatchNorm1d) else m(w)
+        x = part(scale.part1, w[:, :, None] * groups)
+        own.append(x)
+        z = layer(scale.to_patch, x)[:, 0]
+        shape = [n + (s - 1) * d for n in (H + s - 1, W + s - 1)]
+        z = z / w[:, :1] if d == 2 else z
+        z = F.fold(z.T[None], shape, s, dilation=d) / F.fold(torch.ones_like(z.T[None]), shape, s, dilation=d)
+        z = blur(surrounded(z, 1)) if d == 2 else z
+        z = F.unfold(z, s, dilation=d)[0].T
+        back.append(layer(scale.from_patch, (w[:, :1] * z if d == 2 else z)[:, None]))
+        first = groups[:, 0] if d == 1 else first  # noqa: F821
+    x_hat = first - layer(net.out, part(net.part2, torch.cat(own + back, 1)))[:, 0]
+    weight = torch.exp(-net.beta.abs() * (x_hat - x_hat.mean(1, keepdim=True)).square().mean(1, keepdim=True))
+    shape = (H + 2 * s - 2, W + 2 * s - 2)
+    total = F.fold((weight * x_hat).T[None], shape, s)
+    total /= F.fold(weight.expand(-1, x_hat.shape[1]).T[None], shape, s)
+    return ((total[:, :, s - 1 : -s + 1, s - 1 : -s + 1] + mean).clamp(-1, 1) + 1) / 2
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("statistics", ["sample", "authors", "stored"])
+def test_it_answers_as_the_transcription(channels, statistics, monkeypatch):
+    monkeypatch.setattr(lidia, "reflect", surrounded)
+    net, y = randomised(channels), torch.rand(1, channels, 15, 18)
+    answer = lidia_denoise(net, y, statistics)  # fewer patches than a sample or a chunk: both have them all
+    torch.testing.assert_close(answer, direct(net, y, statistics != "stored"), rtol=0, atol=2e-5)
+
+
+def test_patches_worked_on_at_a_time_do_not_change_the_answer(monkeypatch):
+    net, y = randomised(1), torch.rand(1, 1, 13, 16)
+    whole = lidia_denoise(net, y, "sample")
+    monkeypatch.setitem(lidia.CHUNK, "cpu", 50)
+    torch.testing.assert_close(lidia_denoise(net, y, "sample"), whole, rtol=0, atol=1e-5)
+
+
+def test_the_authors_statistics_change_from_chunk_to_chunk(monkeypatch):
+    net, y = randomised(1), torch.rand(1, 1, 13, 16)
+    one = lidia_denoise(net, y, "authors")
+    monkeypatch.setattr(lidia, "AUTHORS_CHUNK", 200)
+    assert (lidia_denoise(net, y, "authors") - one).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("grid", [(7, 7), (80, 64), (262, 262), (128, 1024)])
+def test_the_sample_is_spread_over_all_columns(grid):
+    (piece,) = split(grid, "sample", CPU)
+    assert len(piece.groups) == grid[0] * grid[1]
+    assert min(len(piece.groups), lidia.SAMPLE) / 2 < len(piece.sample) <= max(lidia.SAMPLE * 2, len(piece.groups))
+    assert len((piece.sample % grid[1]).unique()) == min(grid[1], len(piece.sample))
+
+
+@pytest.mark.parametrize(("hor_in", "hor_out"), [(14, 1), (1, 14), (5, 5)])
+def test_either_order_of_a_separable_layer_is_the_same_and_costs_what_it_says(hor_in, hor_out):
+    unit = Separable(9, 6, hor_in, hor_out, relu=False).requires_grad_(False)
+    unit.b.normal_()
+    X = torch.rand(hor_in, 8, 9)
+    expected = torch.einsum("oh,hnv,wv->onw", unit.hor, X, unit.ver) + unit.b[:, None]
+    torch.testing.assert_close(unit(X), expected)
+    from bench.measure.complexity import count_macs
+
+    assert count_macs(lambda: unit(X)) == 8 * unit.macs()
+
+
+@pytest.mark.parametrize(("channels", "n_params"), [(1, 61_589), (3, 94_067)])
+def test_has_as_many_parameters_as_the_authors_train(channels, n_params):
+    restorer = LIDIA()
+    restorer.prepare(Setting("denoise", 25, channels), "cpu")
+    assert restorer.n_params() == n_params
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sigma", ["15", "25", "50", "blind"])
+@pytest.mark.parametrize(("channels", "kind"), [(1, "bw"), (3, "c")])
+def test_every_tensor_of_the_published_files_has_its_place(sigma, channels, kind):
+    if (sigma, channels) == ("blind", 3):
+        pytest.skip("not published")
+    file = weights("lidia", f"model_state_sigma_{sigma}_{kind}.pt", loader="lidia-authors")
+    PatchNetwork(channels).load_state_dict(read_authors(file.path))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("variant", "psnr_db"),
+    [("authors", (29.95, 33.11)), ("", (29.95, 33.11)), ("stored", (29.92, 33.00))],
+)
+def test_reaches_the_figures_of_the_authors_code(variant, psnr_db):
+    # what their code gives for the first two pictures of Set12, on other noise; as it is, and after eval()
+    restorer = LIDIA(variant, weights("lidia", "model_state_sigma_25_bw.pt", loader="lidia-authors"))
+    restorer.prepare(Setting("denoise", 25, 1), "cpu")
+    for file, expected in zip(pictures("set12"), psnr_db, strict=False):
+        assert mean_psnr_db(restorer, [file], sigma=25) == pytest.approx(expected, abs=0.05)
