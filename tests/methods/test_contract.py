@@ -7,11 +7,13 @@ from bench.registry import cards, choose
 from tests.conftest import BAD
 
 VARIANTS = [f"{card.name}:{variant}" for card in cards().values() for variant in card.variants]
-MINUTES = {  # test_groupsc.py and test_lidia.py try them, with a small network or a small picture
+MINUTES = {  # test_groupsc.py, test_lidia.py and test_nlrn.py try them, with a small network or a small picture
     "groupsc:blocks",
     "groupsc:blocks48",
     "lidia:authors",
     "lidia:stored",
+    "nlrn",
+    "nlrn:patches",
 }
 
 

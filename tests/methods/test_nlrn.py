@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 import methods
+from bench.contract import observe_disc
 from bench.measure.complexity import count_macs
 from bench.papers import load
 from bench.task import Observation, Setting
@@ -194,6 +195,25 @@ def test_multiply_accumulates_of_sliding_are_a_few_times_fewer_per_pixel():
         restorer.plain = NonLocalRecurrent()
         macs[variant] = restorer.macs_per_pixel(Observation(image, "denoise", sigma=25))
     assert macs["patches"] > 20 * macs[""]
+
+
+@pytest.mark.parametrize("variant", ["", "patches"])
+@pytest.mark.parametrize("setting", [GRAY, Setting("denoise", 25, 3), Setting("superres", 2, 1)], ids=str)
+def test_a_small_one_keeps_to_the_contract(variant, setting):
+    restorer = NLRN(variant)
+    restorer.options = {"n_steps": 2, "width": 8, "embedding": 4}
+    restorer.prepare(setting, "cpu")
+    randomised(restorer.plain)
+    restorer.net = restorer.compile(restorer.plain, setting)
+    for size in ((1, 1), (7, 9), (24, 30)):
+        seen = observe_disc(setting, size)
+        image = seen.image.copy()
+        first, second = restorer.restore(seen), restorer.restore(seen)
+        assert first.shape == seen.restored_shape
+        assert first.dtype == np.float32
+        assert np.isfinite(first).all()
+        assert np.array_equal(first, second)
+        assert np.array_equal(image, seen.image)
 
 
 # --- super-resolution ---

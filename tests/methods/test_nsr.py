@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+import methods
 from bench.measure.complexity import count_macs
-from bench.task import Observation, Setting
+from bench.task import Observation, Setting, get_task
+from bench.training.recipe import read_recipes
 from methods._mixed import Kernels, Mixed, cut
 from methods.nsr import NSR, SparseConv2d, SparseResidual
 
 GRAY = Setting("denoise", 25, 1)
+RECIPES = Path(methods.__file__).parent / "recipes" / "nsr.toml"
 
 
 def n_params(module):
@@ -174,6 +179,18 @@ def test_they_are_those_of_the_dense_network_and_of_mixing_kernels():
 
 
 # --- training ---
+
+
+@pytest.mark.parametrize("recipe", read_recipes(RECIPES).values(), ids=lambda recipe: recipe.name)
+@pytest.mark.parametrize("variant", ["", "dense"])
+def test_every_recipe_fits_the_network(recipe, variant):
+    level = recipe.levels[0] if recipe.levels else get_task(recipe.task).levels[0]
+    restorer = NSR(variant)
+    restorer.options = recipe.network_options
+    network = restorer.network(Setting(recipe.task, level, recipe.channels))
+    scale = int(level) if recipe.task == "superres" else 1
+    y = torch.rand(1, recipe.channels, recipe.crop // scale // 4, recipe.crop // scale // 4)
+    assert network(y).shape[2:] == (y.shape[2] * scale, y.shape[3] * scale)
 
 
 @pytest.mark.parametrize("variant", ["", "sparse-", "dense"])
