@@ -84,7 +84,7 @@ def omp(
     D, L = _checked(Y, D, max_atoms, rule)
     error = np.broadcast_to(np.asarray(error, Y.dtype), len(Y))
     codes = Codes(np.full((len(Y), L), -1, np.int32), np.zeros((len(Y), L), Y.dtype), np.zeros(len(Y), np.int32))
-    D_T, G = np.ascontiguousarray(D.T), D.T @ D
+    D_T, G = np.ascontiguousarray(D.T), _gram(D)
     _do_in_parallel(
         lambda a, b: _omp(Y[a:b], D, D_T, G, error[a:b], rule == "decrease", *(x[a:b] for x in codes)), len(Y)
     )
@@ -115,7 +115,7 @@ def simultaneous_omp(
     D, L = _checked(Y, D, max_atoms, rule)
     error = np.broadcast_to(np.asarray(error, Y.dtype), len(starts) - 1)
     estimates, counts = np.empty_like(Y), np.zeros(len(starts) - 1, np.int32)
-    D_T, G = np.ascontiguousarray(D.T), D.T @ D
+    D_T, G = np.ascontiguousarray(D.T), _gram(D)
     _do_in_parallel(
         lambda a, b: _somp(
             Y, starts[a : b + 1], D, D_T, G, error[a:b], L, rule == "decrease", estimates, counts[a:b]
@@ -138,7 +138,7 @@ def lasso_path(Y: np.ndarray, D: np.ndarray, *, error: float | np.ndarray) -> Co
     D, L = _checked(Y, D, None, "decrease")
     error = np.broadcast_to(np.asarray(error, Y.dtype), len(Y))
     codes = Codes(np.full((len(Y), L), -1, np.int32), np.zeros((len(Y), L), Y.dtype), np.zeros(len(Y), np.int32))
-    G = D.T @ D
+    G = _gram(D)
     _do_in_parallel(lambda a, b: _lars(Y[a:b], D, G, error[a:b], *(x[a:b] for x in codes)), len(Y))
     return codes
 
@@ -257,6 +257,16 @@ def product(w, B, out):
         for j in range(p):
             out[j] += a * B[t, j]
         t += 1
+
+
+@kernel
+def _gram(D):
+    """D' D, (p, p). BLAS sums in an order that depends on how many threads it finds free."""
+    D_T = D.T.copy()
+    G = np.empty((len(D_T), len(D_T)), D.dtype)
+    for j in range(len(D_T)):
+        product(D_T[j], D, G[j])
+    return G
 
 
 @kernel

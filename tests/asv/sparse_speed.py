@@ -3,8 +3,8 @@
     python tests/asv/sparse_speed.py [--images] [--memory]
 
 Neither is a requirement of the project: `pip install --target DIR spams-bin scikit-learn` and PYTHONPATH=DIR.
-Threads: OMP_NUM_THREADS, or all cores. Wall time and CPU time are printed, since the two tell a busy machine from a
-slow program.
+Threads: OMP_NUM_THREADS, or all cores. Wall time and CPU time are printed, since the two together tell a busy machine
+from a slow program.
 """
 
 from __future__ import annotations
