@@ -146,11 +146,12 @@ def _update_atoms(D_T, values, R, users, starts, order, exact):
         for i in range(len(mine)):
             x = d[0] * 0
             for t in range(m):
-                old[t] = d[t]
                 x += E[i, t] * d[t]
             values[mine[i] // L, mine[i] % L] = x
             for t in range(m):
                 R[mine[i] // L, t] = E[i, t] - x * d[t]
+        for t in range(m):
+            old[t] = d[t]
     return unused
 
 
@@ -177,6 +178,7 @@ def _leading_eigenvector(S, start, d):
         moved = d[0] * 0
         for t in range(m):
             moved += (d[t] - previous[t]) ** 2
+        for t in range(m):
             previous[t] = d[t]
         if moved < 1e-10:
             return
@@ -261,6 +263,7 @@ def _sweep(D_T, A, B):
             norm2 = A[j, j] * 0
             for t in range(m):
                 D_T[j, t] += (B[j, t] - mean[t]) / A[j, j]
+            for t in range(m):
                 norm2 += D_T[j, t] * D_T[j, t]
             if norm2 > 1:
                 norm = np.sqrt(norm2)

@@ -114,10 +114,11 @@ def centre(Y, starts, C):
     for g in range(len(mu)):
         a, b = starts[g], starts[g + 1]
         for c in range(C):
+            total = Y.dtype.type(0)
             for i in range(a, b):
                 for t in range(c * n, (c + 1) * n):
-                    mu[g, c] += Y[i, t]
-            mu[g, c] /= n * (b - a)
+                    total += Y[i, t]
+            mu[g, c] = total / (n * (b - a))
             for i in range(a, b):
                 for t in range(c * n, (c + 1) * n):
                     Y[i, t] -= mu[g, c]

@@ -38,6 +38,8 @@ SPANNED = 1e-6  # of an atom's squared norm: what is left of it outside the span
 
 _thread = threading.local()
 
+# A loop that sums must not also store: whether it is then vectorised depends on where its arrays lie in memory, and
+# with it the order of the sum, so that the same call could answer differently in the last bit.
 kernel = njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "arcp", "nsz", "nnan"})
 
 
