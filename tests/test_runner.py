@@ -150,10 +150,18 @@ def test_a_sigma_without_weights_is_skipped_with_those_that_there_are(photos):
 
 
 def test_weights_that_cannot_be_had_cost_only_their_own_restorer(photos):
-    frame = run(photos, "noisy,dncnn").frame()
+    frame = run(photos, "noisy,dncnn@published").frame()
     assert (frame[frame["restorer"] == "noisy"]["status"] == "ok").all()
     reason = frame[frame["restorer"] == "dncnn"]["reason"].item()
     assert reason.startswith("dncnn: weights/dncnn/sigma_25.mat is not in the cache")
+
+
+def test_weights_of_ours_stand_in_for_published_ones_and_a_note_says_so(photos):
+    outcome = run(photos, "dncnn")
+    frame = outcome.frame()
+    assert (frame["status"] == "ok").all()
+    assert set(frame["weights"]) == {"ours:dncnn-gray-25.safetensors"}
+    assert any("weights/dncnn/sigma_25.mat is not in the cache" in note for note in outcome.plan.notes)
 
 
 SLOW = """
