@@ -103,7 +103,20 @@ def test_another_programs_database_is_refused_and_left_alone(tmp_path):
     assert path.read_bytes() == before
 
 
-def test_a_store_of_another_layout_is_refused(tmp_path):
+def test_a_store_of_the_first_layout_keeps_its_records_and_gets_the_columns_that_came_later(tmp_path):
+    path = tmp_path / "s.sqlite"
+    with Store(path) as store:
+        store.add(record(key="old"))
+    with sqlite3.connect(path) as db:
+        db.execute("ALTER TABLE records DROP COLUMN estimated_level")
+        db.execute("PRAGMA user_version = 1")
+    db.close()
+    with Store(path) as store:
+        store.add(record(key="new", estimated_level=24.5))
+        assert {r.key: r.estimated_level for r in store.records()} == {"old": None, "new": 24.5}
+
+
+def test_a_store_of_a_later_layout_is_refused(tmp_path):
     path = tmp_path / "s.sqlite"
     Store(path).__exit__(None, None, None)
     with sqlite3.connect(path) as db:

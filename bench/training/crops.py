@@ -19,6 +19,10 @@ from data.datasets import get, read
 __all__ = ["Batch", "Crops"]
 
 
+VALIDATED = 72
+"""Side of the centre crops that validate, whatever the recipe trains on: validation figures compare across recipes."""
+
+
 class Batch(NamedTuple):
     """Crops degraded at one level.
 
@@ -58,10 +62,15 @@ class Crops:
         return self._observe(clean, [random] * len(clean), level)
 
     def validation(self) -> list[Batch]:
-        """One centre crop of each image held out, at the levels in turn, with the same noise every time."""
+        """One centre crop of each image held out, at the levels in turn, with the same noise every time.
+
+        Of VALIDATED pixels a side, or of the recipe's crop where an image is smaller than that.
+        """
         n_levels, size = len(self.levels), self.recipe.batch
+        large = all(min(image.shape[:2]) >= VALIDATED for image in self.held_out)
+        side = VALIDATED if large else self.recipe.crop
         crops = [
-            (_centre(image, self.recipe.crop), np.random.RandomState(_seed(0, "validation", index)))
+            (_centre(image, side), np.random.RandomState(_seed(0, "validation", index)))
             for index, image in enumerate(self.held_out)
         ]
         batches = []
