@@ -37,7 +37,8 @@ THIN = 2  # see sliding_restore
 class GroupSC(SC):
     """GroupSC. `groupsc:blocks` runs the authors' overlapping 56x56 blocks, `groupsc:blocks48` with fewer of them.
 
-    Options of its network: see methods.sparse.network.SparseCoding; `window` is 48 unless said otherwise.
+    Options of its network: see methods.sparse.network.SparseCoding; unless said otherwise `window` is 48, and `freq`
+    8 for mosaics and 6 for all else, as in the authors' code.
     """
 
     name = "groupsc"
@@ -45,7 +46,8 @@ class GroupSC(SC):
     variants = ("blocks", "blocks48")
 
     def network(self, setting: Setting) -> SparseCoding:
-        return SparseCoding(setting.channels, **{"window": 48, **self.options})
+        freq = 8 if setting.task == "demosaick" else 6
+        return SparseCoding(setting.channels, **{"window": 48, "freq": freq, **self.options})
 
     def load(self, network: nn.Module, weights: WeightsFile) -> None:
         if weights.loader == "groupsc-authors" or weights.path.suffix != ".safetensors":
