@@ -152,6 +152,7 @@ def make_plan(request: Request, *, fetch_weights: bool = True) -> Plan:
 
 def _pictures(dataset: Dataset, plan: Plan) -> Iterator[_Picture]:
     """The images of a set. Those of a declared set need not be read: their hashes are known."""
+    converted: dict[str, list[str]] = {}
     for entry in dataset.entries:
         if entry.pixels_sha256 and entry.channels:
             yield _Picture(dataset, entry, entry.pixels_sha256, entry.channels)
@@ -162,8 +163,11 @@ def _pictures(dataset: Dataset, plan: Plan) -> Iterator[_Picture]:
             plan.broken.append((dataset.name, entry.name, str(error)))
             continue
         if image.note:
-            plan.note(f"{dataset.name}/{entry.name}: {image.note}")
+            converted.setdefault(image.note, []).append(entry.name)
         yield _Picture(dataset, entry, image.sha256, image.pixels.shape[2])
+    for note, names in converted.items():
+        others = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        plan.note(f"{dataset.name}/{names[0]}{others}: {note}")
 
 
 def _add(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import warnings
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ from PIL import Image, UnidentifiedImageError
 
 from data.errors import DataError
 
-__all__ = ["decode", "header"]
+__all__ = ["decode", "header", "jpeg_quality"]
 
 _GRAY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N")
 _ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
@@ -61,6 +63,8 @@ def _to_8bit(image: Image.Image, path: Path) -> tuple[NDArray[np.uint8], str]:
         if image.format != "MPO":  # what cameras save as .jpg: the picture, then previews of it
             raise DataError(f"{path} holds several pictures. Save the one that is meant to a file of its own.")
         notes.append("first of several pictures")
+    if quality := jpeg_quality(image):
+        notes.append(f"a JPEG of quality {quality}, whose losses count as clean here")
     if reason := _unfit(image):
         raise DataError(f"{path} {reason}. Save it as 8-bit RGB or gray.")
     if _is_16bit(image):  # asked before the pixels are loaded, which forgets it
@@ -77,6 +81,30 @@ def _to_8bit(image: Image.Image, path: Path) -> tuple[NDArray[np.uint8], str]:
         notes.append("alpha channel dropped (opaque)")
     pixels = np.asarray(image.convert("L" if image.mode in _GRAY_MODES else "RGB"))
     return pixels.reshape(image.height, image.width, -1), "; ".join(notes)
+
+
+def jpeg_quality(image: Image.Image) -> str:
+    """The IJG quality whose luma quantisation table an opened JPEG has: "75", "about 90" if none is quite its own.
+
+    Empty for any other kind of file.
+    """
+    table = getattr(image, "quantization", {}).get(0)
+    if not table:
+        return ""
+    tables = _ijg_tables()
+    nearest = min(tables, key=lambda quality: float(np.abs(tables[quality] - table).sum()))
+    return f"{nearest}" if np.array_equal(tables[nearest], table) else f"about {nearest}"
+
+
+@cache
+def _ijg_tables() -> dict[int, NDArray[np.int64]]:
+    """libjpeg's luma table at each quality, as it writes them itself. Of equal ones the highest quality stays."""
+    tables = {}
+    for quality in range(1, 101):
+        coded = io.BytesIO()
+        Image.new("L", (8, 8)).save(coded, "JPEG", quality=quality)
+        tables[quality] = np.array(Image.open(coded).quantization[0])  # type: ignore[attr-defined]
+    return tables
 
 
 def _unfit(image: Image.Image) -> str | None:

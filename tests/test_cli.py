@@ -106,6 +106,13 @@ def test_pictures_that_had_to_be_converted_are_said(run, photos):
     assert "photos/layered.png: " in result.stderr
 
 
+def test_pictures_that_are_jpegs_already_are_said_once_for_all_of_a_kind(run, photos):
+    for name in ("a", "b", "c"):
+        Image.new("L", (32, 32), 100).save(photos / f"{name}.jpg", quality=60)
+    result = run("--sigma", "25")
+    assert "note: photos/a.jpg and 2 more: a JPEG of quality 60" in result.stderr
+
+
 def test_a_dry_run_counts_and_measures_nothing(run, tmp_path):
     result = run("--sigma", "15,25", "--dry-run")
     assert "6 of 6 cells to measure" in result.stdout

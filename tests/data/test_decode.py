@@ -99,7 +99,19 @@ class TestConvertedAndSaid:
         first.save(tmp_path / "camera.jpg", format="MPO", save_all=True, append_images=[preview])
         decoded, note = decode(tmp_path / "camera.jpg")
         assert decoded.shape == (10, 12, 3)
-        assert note == "first of several pictures"
+        assert note.startswith("first of several pictures; a JPEG of quality 75")
+
+
+@pytest.mark.parametrize("quality", [1, 10, 50, 75, 90, 100])
+def test_a_jpegs_quality_is_read_from_its_tables_and_said(tmp_path, quality):
+    Image.fromarray(COLOURS).save(tmp_path / "photo.jpg", quality=quality)
+    assert decode(tmp_path / "photo.jpg")[1].startswith(f"a JPEG of quality {quality},")
+
+
+def test_a_jpeg_of_no_ijg_quality_is_said_to_be_about_one(tmp_path):
+    tables = [[12] * 64, [20] * 64]
+    Image.fromarray(LEVELS).save(tmp_path / "camera.jpg", qtables=tables)
+    assert decode(tmp_path / "camera.jpg")[1].startswith("a JPEG of quality about ")
 
 
 class TestRefusedAndSaid:
