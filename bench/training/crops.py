@@ -20,7 +20,7 @@ __all__ = ["Batch", "Crops"]
 
 
 VALIDATED = 72
-"""Side of the centre crops that validate, whatever the recipe trains on: validation figures compare across recipes."""
+"""Side of the centre crops that validate, whatever the recipe trains on: so validation figures compare."""
 
 
 class Batch(NamedTuple):

@@ -1,6 +1,7 @@
 """How much faster GroupSC's sliding inference is than blocks, on this machine, in one run.
 
     python tests/asv/groupsc_speed.py [--weights FILE] [--window 24] [--image 04.png] [--full] [--memory]
+    python tests/asv/groupsc_speed.py --tasks
 
 Two ways to run the authors' blocks of 56x56 pixels: theirs (float32, all patches of a block against all, row sums at
 every thresholding) and ours (`groupsc:blocks`, tiles). 676 of them at stride 12 (729 with those of theirs that lie
@@ -8,6 +9,8 @@ beyond the image) take minutes: their time is that of the few timed here, in tur
 else the machine does weighs on all alike, multiplied by their number; a ratio is the median of the ratios turn by
 turn. --full runs all blocks of stride 12 and gives their PSNR too. --memory adds the peaks of processes that do
 nothing else. Without weights the dictionary is random: times do not depend on it, the PSNR means nothing then.
+
+--tasks times SC and GroupSC (sliding) on each of their tasks instead: one 512x512 image, in colour except for JPEG.
 """
 
 from __future__ import annotations
@@ -36,6 +39,15 @@ def main() -> None:
     options = _options()
     if options.peak_of:
         print(_peak_of(options))
+        return
+    if options.tasks:
+        for name, window in (("sc", 0), ("groupsc", options.window)):
+            for task in ("denoise", "denoise-blind", "deblock", "demosaick"):
+                took, peak = _fresh("--task-of", task, "--window", str(window))
+                print(f"{name:8} {task:14} {took:6.2f} s, peak {peak:5.0f} MiB", flush=True)
+        return
+    if options.task_of:
+        print(_task_of(options))
         return
     net = _network(options)
     x = _image(options.image, options.side)
@@ -144,10 +156,15 @@ def _image(name: str, side: int) -> Tensor:
 
 def _peak_mib(side: int, options: argparse.Namespace) -> tuple[float, float]:
     """Of a fresh process that denoises one image of that side, and its peak before the call."""
-    command = [sys.executable, __file__, "--peak-of", str(side), "--window", str(options.window)]
-    command += ["--weights", str(options.weights)] if options.weights else []
-    peak, before = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
-    return float(peak), float(before)
+    weights = ["--weights", str(options.weights)] if options.weights else []
+    return _fresh("--peak-of", str(side), "--window", str(options.window), *weights)
+
+
+def _fresh(*words: str) -> tuple[float, float]:
+    """The two figures that this script prints, given these words, in a process that does nothing else."""
+    command = [sys.executable, __file__, *words]
+    a, b = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
+    return float(a), float(b)
 
 
 def _peak_of(options: argparse.Namespace) -> str:
@@ -160,6 +177,31 @@ def _peak_of(options: argparse.Namespace) -> str:
     return f"{peak_mib('cpu')} {before}"
 
 
+def _task_of(options: argparse.Namespace) -> str:
+    """Seconds for a 512x512 image of that task, the median of three, and the peak in MiB."""
+    from bench.measure.memory import peak_mib
+    from bench.restorer import Setting
+    from bench.task import get_task
+    from methods.groupsc import GroupSC
+    from methods.sc import SC
+
+    task = get_task(options.task_of)
+    setting = Setting(task.name, task.levels[0], task.channels or 3)
+    clean = np.random.RandomState(0).rand(512, 512, setting.channels).astype(np.float32)
+    seen = task.observe(clean, setting.level, np.random.RandomState(1))
+    restorer = GroupSC() if options.window else SC()
+    restorer.options = {"window": options.window} if options.window else {}
+    restorer.net = restorer.network(setting).requires_grad_(False).eval()
+    y = torch.from_numpy(seen.image).permute(2, 0, 1)[None]
+    seconds = []
+    with torch.inference_mode():
+        for _ in range(4):
+            start = perf_counter()
+            restorer.forward(y, seen)
+            seconds.append(perf_counter() - start)
+    return f"{median(seconds[1:])} {peak_mib('cpu')}"
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, help="a safetensors file of the network (default: random)")
@@ -170,6 +212,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=5, help="turns (default: 5)")
     parser.add_argument("--full", action="store_true", help="run all blocks of stride 12: many minutes")
     parser.add_argument("--memory", action="store_true", help="measure peak memory at 256 and 1024")
+    parser.add_argument("--tasks", action="store_true", help="time every task of sc and groupsc instead")
+    parser.add_argument("--task-of", default="", help=argparse.SUPPRESS)
     parser.add_argument("--peak-of", type=int, default=0, help=argparse.SUPPRESS)
     return parser.parse_args()
 
