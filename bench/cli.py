@@ -29,7 +29,9 @@ app.add_typer(weights_app, name="weights")
 
 DEFAULT_STORE = Path("results/bench.sqlite")
 
-StoreOption = Annotated[Path, typer.Option("--store", help="File that holds the records.", metavar="FILE")]
+StoreOption = Annotated[
+    Path, typer.Option("--store", help="File that holds the records (to read: also a CSV file).", metavar="FILE")
+]
 FormatOption = Annotated[str, typer.Option("--format", help="text, markdown, latex, csv or html.")]
 
 
@@ -210,11 +212,14 @@ def table(
     select: Annotated[
         str | None, typer.Option(help="Only records where this holds, e.g. \"dataset == 'set12'\".")
     ] = None,
+    significance: Annotated[
+        bool, typer.Option("--significance", help="Letters behind the figures: who may be called equal.")
+    ] = False,
 ) -> None:
     """Print the records of a store as tables."""
     from bench.report.table import render
 
-    print(render(_frame(store, select), format))
+    print(render(_frame(store, select), format, significance=significance))
 
 
 @app.command()
@@ -238,8 +243,13 @@ def _frame(store: Path, select: str | None) -> Any:
 
     if not store.exists():
         raise StoreError(f"There is no store {store}. `bench run` makes one; --store FILE names another.")
-    with Store(store) as records:
-        frame = frame_of(records.records())
+    if store.suffix == ".csv":
+        from bench.reference import read_records
+
+        frame = read_records(store)
+    else:
+        with Store(store) as records:
+            frame = frame_of(records.records())
     if select is None:
         return frame
     try:
@@ -253,25 +263,83 @@ def _frame(store: Path, select: str | None) -> Any:
 
 @app.command()
 def compare(
-    paper: Annotated[str, typer.Option(help="A paper (see: bench papers).")],
+    paper: Annotated[str | None, typer.Option(help="A paper (see: bench papers), or all.")] = None,
+    reference: Annotated[
+        bool, typer.Option("--reference", help="Hold the records against the committed reference run.")
+    ] = False,
+    significance: Annotated[
+        bool, typer.Option("--significance", help="Hold the restorers against each other, paired by image.")
+    ] = False,
     store: StoreOption = DEFAULT_STORE,
-    protocol: Annotated[str, typer.Option(help="Which records to compare.")] = "standard-v1",
+    protocol: Annotated[str, typer.Option(help="Which records to hold against a paper.")] = "standard-v1",
     tolerance: Annotated[
         float | None, typer.Option(help="In dB, for every PSNR, instead of the papers' files'.")
     ] = None,
+    time_band: Annotated[
+        float | None, typer.Option(help="Slowness against the reference, beside the others, that counts as failure.")
+    ] = None,
+    at_least: Annotated[int, typer.Option(help="Fewer figures or cells compared than this count as failure.")] = 1,
     all: Annotated[bool, typer.Option("--all", help="Also list what was not measured, and why.")] = False,
 ) -> None:
-    """Set measured figures beside a paper's. Exit status: 1 if one is off, or if none could be compared."""
-    from bench.papers import load
-    from bench.store import current
-    from bench.verdict import compare as compare_with
+    """Hold records against a paper's figures, the reference run, or each other.
 
-    records = current(_frame(store, None))
-    comparison = compare_with(load(paper), records, tolerance=tolerance, protocol=protocol)
-    headers, rows = comparison.rows(everything=all)
-    _print_rows(headers, rows)
-    print(f"\n{comparison.summary()}")
-    raise typer.Exit(comparison.exit_status)
+    Exit status: 1 if a figure is off without a known cause, if something is not as in the reference, or if fewer than
+    --at-least could be compared.
+    """
+    from bench.report.comparing import against_each_other, against_papers, against_reference
+
+    if sum((paper is not None, reference, significance)) != 1:
+        raise RequestError("compare takes one of --paper NAME, --reference and --significance.")
+    records = _frame(store, None)
+    if significance:
+        print(against_each_other(records))
+        return
+    if reference:
+        text, ok = against_reference(records, time_band=time_band, at_least=at_least)
+    else:
+        assert paper is not None
+        text, ok = against_papers(
+            paper, records, protocol=protocol, tolerance=tolerance, at_least=at_least, everything=all
+        )
+    print(text)
+    raise typer.Exit(int(not ok))
+
+
+@app.command()
+def reference(
+    quick: Annotated[bool, typer.Option("--quick", help="Only what CI measures.")] = False,
+    store: StoreOption = Path("results/reference.sqlite"),
+    jobs: Annotated[int, typer.Option(help="Cells side by side; more than 1 takes no times.")] = 1,
+    plan: Annotated[Path | None, typer.Option(help="Another plan (default: results/reference/plan.toml).")] = None,
+    write: Annotated[
+        bool, typer.Option("--write", help="Make all that the store holds the new reference; measure nothing.")
+    ] = False,
+) -> None:
+    """Measure what the reference run consists of. `bench compare --reference` holds it against the committed one."""
+    from bench.plan import make_plan
+    from bench.reference import folder, read_plan
+    from bench.report.comparing import write_reference
+    from bench.request import make_request
+    from bench.runner import run as run_plan
+    from bench.store import Store
+
+    if write:
+        print(write_reference(_frame(store, None)))
+        return
+    failed = False
+    for words in read_plan(plan or folder() / "plan.toml", quick=quick):
+        made = make_plan(make_request(**words, timed=jobs == 1))
+        with Store(store) as records, _progress() as progress:
+            outcome = run_plan(made, records, jobs=jobs, progress=progress)
+        print(
+            f"{words['methods']} on {words['datasets']}: {len(outcome.records)} cells, {outcome.n_measured} measured"
+        )
+        for skip in made.skips:
+            print(f"skipped: {skip.choice.name} on {skip.dataset}: {skip.reason}", file=sys.stderr)
+        for record in outcome.failures:
+            print(f"failed: {record.restorer}, {record.dataset}/{record.image}: {record.reason}", file=sys.stderr)
+        failed = failed or bool(outcome.failures or made.broken)
+    raise typer.Exit(int(failed))
 
 
 @app.command()

@@ -16,6 +16,7 @@ A file holds `[paper]` (title, authors, venue, year, document) and
     [[tolerance]]    how far a measured figure may be off, per metric, `because`, and the words that pick; the last
                      that picks a figure counts
     [[incomparable]] figures that cannot be held against ours: `because`, and the words that pick
+    [[off]]          figures that are known to be off, and the cause: `because`, and the words that pick
 
 Words that pick are fields of Entry: a value, a list of values, or "*" for any but the empty one.
 """
@@ -70,6 +71,7 @@ class Entry:
     because       why that far
     note          what is odd about it, or ""
     incomparable  why it cannot be held against ours, or ""
+    cause         why ours is known to be off, or ""
     """
 
     paper: str
@@ -93,6 +95,7 @@ class Entry:
     because: str = ""
     note: str = ""
     incomparable: str = ""
+    cause: str = ""
 
     @property
     def place(self) -> str:
@@ -152,7 +155,7 @@ def read(file: Traversable) -> Paper:
         raw = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise PaperError(f"{file.name}: cannot be read: {error}") from None
-    _check(raw, {"paper": dict, "table": list}, {"tolerance": list, "incomparable": list}, file.name)
+    _check(raw, {"paper": dict, "table": list}, dict.fromkeys(("tolerance", "incomparable", "off"), list), file.name)
     head = raw["paper"]
     text = dict.fromkeys(("title", "authors", "venue", "document"), str)
     _check(head, {**text, "year": int}, {}, f"{file.name}, [paper]")
@@ -161,7 +164,9 @@ def read(file: Traversable) -> Paper:
     for rule in raw.get("tolerance", ()):
         entries = _set_tolerance(entries, rule, f"{file.name}, [[tolerance]]")
     for rule in raw.get("incomparable", ()):
-        entries = _set_incomparable(entries, rule, f"{file.name}, [[incomparable]]")
+        entries = _set_reason(entries, "incomparable", rule, f"{file.name}, [[incomparable]]")
+    for rule in raw.get("off", ()):
+        entries = _set_reason(entries, "cause", rule, f"{file.name}, [[off]]")
     _check_tolerances(entries, file.name)
     return Paper(name, **head, entries=tuple(entries))
 
@@ -296,10 +301,10 @@ def _add_note(entries: list[Entry], rule: Any, where: str) -> list[Entry]:
     return [new if pick else old for old, new, pick in zip(entries, noted, picked, strict=True)]
 
 
-def _set_incomparable(entries: list[Entry], rule: Any, where: str) -> list[Entry]:
+def _set_reason(entries: list[Entry], field: str, rule: Any, where: str) -> list[Entry]:
     _check(rule, {"because": str}, PICKERS, where)
     picked = _picked(entries, rule, where)
-    return [replace(e, incomparable=rule["because"]) if pick else e for e, pick in zip(entries, picked, strict=True)]
+    return [replace(e, **{field: rule["because"]}) if pick else e for e, pick in zip(entries, picked, strict=True)]
 
 
 def _set_tolerance(entries: list[Entry], rule: Any, where: str) -> list[Entry]:

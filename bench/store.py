@@ -20,7 +20,7 @@ from bench.errors import StoreError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["COLUMNS", "Record", "Store", "current", "frame_of", "quality_part"]
+__all__ = ["COLUMNS", "IDENTITY", "Record", "Store", "current", "frame_of", "quality_part"]
 
 APPLICATION_ID = 0x62_6E_63_68  # "bnch": tells our files from other SQLite files
 SCHEMA_VERSION = 2
@@ -205,6 +205,7 @@ def frame_of(records: Iterable[Record | Mapping[str, Any]]) -> pd.DataFrame:
 
 
 IDENTITY = ["restorer", "weights", "task", "level", "channels", "dataset", "image", "protocol", "repeat"]
+"""What a cell is."""
 
 
 def current(frame: pd.DataFrame) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from bench.task import Level
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Comparison", "Verdict", "compare"]
+__all__ = ["NOT_MEASURED", "OFF", "OURS", "REPRODUCED", "Comparison", "Verdict", "compare"]
 
 REPRODUCED, OFF, OURS, NOT_MEASURED = "reproduced", "off", "ours", "not measured"
 HEADERS = ("table", "method", "setting", "metric", "measured", "published", "difference", "verdict", "weights", "why")
@@ -78,14 +78,20 @@ class Comparison:
         return counts[REPRODUCED] + counts[OFF]
 
     @property
+    def explained(self) -> int:
+        """How many of the figures that are off have a known cause."""
+        return sum(v.verdict == OFF and bool(v.entry.cause) for v in self.verdicts)
+
+    @property
     def exit_status(self) -> int:
-        """0 when something was compared and nothing is off, else 1."""
-        return int(self.compared == 0 or self.counts()[OFF] > 0)
+        """0 when something was compared and nothing is off without a known cause, else 1."""
+        return int(self.compared == 0 or self.counts()[OFF] > self.explained)
 
     def summary(self) -> str:
-        """`dncnn-2017 under standard-v1: 12 compared, 12 reproduced, 0 off, 0 ours, 300 not measured`"""
+        """`dncnn-2017 under standard-v1: 12 compared, 11 reproduced, 1 off (1 explained), 0 ours, 9 not measured`"""
         counts = self.counts()
-        told = ", ".join(f"{counts[verdict]} {verdict}" for verdict in counts)
+        off = f" ({self.explained} explained)" if self.explained else ""
+        told = ", ".join(f"{counts[verdict]} {verdict}{off if verdict == OFF else ''}" for verdict in counts)
         failure = "" if self.compared else "; nothing was compared, which counts as failure"
         return f"{self.paper} under {self.protocol}: {self.compared} compared, {told}{failure}"
 
@@ -102,7 +108,8 @@ def _row(verdict: Verdict) -> list[str]:
     figures = ("", entry.printed, "")
     if measured is not None and difference is not None:
         figures = (f"{measured:.{digits}f}", entry.printed, f"{difference:+.{digits}f}")
-    why = verdict.why or (entry.because if verdict.verdict == REPRODUCED and difference else entry.note)
+    reason = {REPRODUCED: entry.because if difference else "", OFF: entry.cause}.get(verdict.verdict, "")
+    why = verdict.why or reason or entry.note
     return [table, entry.method, entry.setting, entry.metric, *figures, verdict.verdict, verdict.weights, why]
 
 

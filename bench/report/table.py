@@ -6,13 +6,13 @@ One table per task and protocol, so that figures taken under different rules nev
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import RequestError, unknown
 from bench.store import current
-from bench.task import format_level, get_task
+from bench.task import Level, format_level, get_task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +28,11 @@ FORMATS: dict[str, str] = {
 }
 """our name of a format, and tabulate's"""
 
+EQUAL = (
+    "restorers that share a letter are not told apart"
+    " (PSNR paired by image, Wilcoxon's signed-rank test at 5 %, Holm's correction)"
+)
+
 SYMBOL = {"sigma": "σ", "quality": "q", "scale": "×", "pattern": ""}
 
 
@@ -41,13 +46,15 @@ class Table:
     footnotes: list[str]
 
 
-def render(frame: pd.DataFrame, format: str = "text") -> str:
+def render(frame: pd.DataFrame, format: str = "text", *, significance: bool = False) -> str:
     """Records (columns of `bench.store.Record`) as text in the given format.
+
+    significance  put letters behind the figures: restorers that share one are not told apart by a paired test
 
     Raises RequestError for an unknown format, or when there is nothing to show.
     """
     check_format(format)
-    tables = list(make_tables(frame))
+    tables = list(make_tables(frame, significance=significance))
     if not tables:
         raise RequestError("There are no records to make a table of.")
     draw = _as_csv if format == "csv" else _draw
@@ -60,24 +67,41 @@ def check_format(format: str) -> None:
         raise RequestError(unknown("table format", format, FORMATS))
 
 
-def make_tables(frame: pd.DataFrame) -> Iterable[Table]:
+def make_tables(frame: pd.DataFrame, *, significance: bool = False) -> Iterable[Table]:
     """One table per task and protocol."""
+    letters = _letters(frame) if significance else {}
     measured = current(frame[frame["status"] != "skipped"])
     for (task, protocol), records in measured.groupby(["task", "protocol"], sort=False):
         skipped = frame[(frame["status"] == "skipped") & (frame["task"] == task)]
-        yield _table(str(task), str(protocol), records, skipped)
+        yield _table(str(task), str(protocol), records, skipped, letters)
 
 
-def _table(task: str, protocol: str, records: pd.DataFrame, skipped: pd.DataFrame) -> Table:
+Letters = Mapping[tuple[str, str, str, Level], Mapping[str, str]]
+"""(task, protocol, data set, level) -> label of a restorer -> its letters"""
+
+
+def _letters(frame: pd.DataFrame) -> Letters:
+    from bench.significance import contests
+
+    return {(c.task, c.protocol, c.dataset, c.level): c.letters() for c in contests(frame)}
+
+
+def _table(task: str, protocol: str, records: pd.DataFrame, skipped: pd.DataFrame, letters: Letters) -> Table:
     columns = list(dict.fromkeys(zip(records["dataset"], records["level"], strict=True)))
     groups = list(dict.fromkeys(zip(records["restorer"], _origin(records["weights"]), strict=True)))
     rows, footnotes = [], []
     for restorer, origin in groups:
         these = records[(records["restorer"] == restorer) & (_origin(records["weights"]) == origin)]
-        rows.append([restorer, *(_quality(these, *column) for column in columns), *_figures(these), origin or "–"])
+        cells = [_quality(these, *column) for column in columns]
+        for i, column in enumerate(columns):
+            of_column = letters.get((task, protocol, *column), {})
+            cells[i] += f" {of_column.get(restorer, of_column.get(f'{restorer}@{origin}', ''))}".rstrip()
+        rows.append([restorer, *cells, *_figures(these), origin or "–"])
         if restorer.endswith("+"):
             footnotes.append(f"{restorer} averages {restorer[:-1]} over 8 flips and rotations, at 8 times its cost")
         footnotes += _failures(restorer, these)
+    if letters:
+        footnotes.append(EQUAL)
     footnotes += _skips(skipped)
     headers = ["restorer", *(_heading(task, *column) for column in columns), *FIGURES, "weights"]
     kept = [i for i in range(len(headers)) if i == 0 or any(row[i] != "–" for row in rows)]

@@ -1,0 +1,292 @@
+"""The reference run: what this project's restorers gave, committed, so that every new run can be held against it.
+
+`results/reference/` holds
+
+    plan.toml          what is measured: [[run]] tables with the words of `bench run`; CI repeats the quick ones
+    records.csv        what it gave, one row per image; `environment` is a place in environments.json
+    environments.json  the machines
+    verdicts.csv       the figures of the papers that it could be held against, with the verdicts
+
+`bench reference` measures what the plan says, `bench compare --reference` holds any records against it, and
+`bench reference --write` makes what was measured the new reference.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import RequestError, StoreError, unknown
+from bench.store import IDENTITY, current
+from bench.task import TASKS, Level, format_level
+from bench.verdict import NOT_MEASURED, OFF, REPRODUCED, Comparison
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["PSNR_DB", "SSIM", "Holding", "hold", "lost", "read_plan", "read_records", "read_verdicts", "write"]
+
+PSNR_DB = {True: 0.005, False: 0.02}
+"""How far a PSNR may be from the reference's, on the same platform and on another."""
+SSIM = 0.0005
+PLATFORM = ("cpu", "system", "python", "torch", "numpy")
+"""What makes two environments one platform."""
+COLUMNS = (
+    *("restorer", "weights", "task", "level", "channels", "dataset", "image", "protocol", "repeat"),
+    *("status", "reason", "psnr_db", "ssim", "estimated_level", "seconds", "device", "threads"),
+    *("params", "macs_per_pixel", "peak_mib", "input_sha256", "restorer_version", "environment"),
+)
+DIGITS = {"psnr_db": 4, "ssim": 6, "estimated_level": 3, "seconds": 4, "macs_per_pixel": 1, "peak_mib": 0}
+
+
+def folder() -> Path:
+    """Where the committed reference is."""
+    return Path(str(resources.files("results"))) / "reference"
+
+
+# --- the plan --------------------------------------------------------------------------------------------
+
+
+def read_plan(path: Path, *, quick: bool = False) -> list[dict[str, Any]]:
+    """The arguments of `bench.request.make_request`, one dict a run.
+
+    quick  only the runs that say quick = true
+    Raises RequestError naming the file, the run and the key.
+    """
+    try:
+        runs = tomllib.loads(path.read_text(encoding="utf-8")).get("run", [])
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise RequestError(f"{path}: {error}.") from None
+    known = ("methods", "task", "datasets", "protocol", "quick", *dict.fromkeys(t.level.name for t in TASKS.values()))
+    for number, run in enumerate(runs, start=1):
+        for key in run:
+            if key not in known:
+                raise RequestError(f"{path}, run {number}: {unknown('key', key, known)}")
+    chosen = [run for run in runs if run.get("quick") or not quick]
+    if not chosen:
+        raise RequestError(f"{path} has no {'quick ' if quick else ''}run: nothing would be measured.")
+    words = ("methods", "task", "datasets", "protocol")
+    return [
+        {
+            **{key: value for key, value in run.items() if key in words},
+            "levels": {key: value for key, value in run.items() if key not in (*words, "quick")},
+        }
+        for run in chosen
+    ]
+
+
+# --- its records -----------------------------------------------------------------------------------------
+
+
+def read_records(path: Path) -> pd.DataFrame:
+    """Records from a CSV file, as `write` or `bench export` made it. Raises StoreError if it has other columns."""
+    import pandas as pd
+
+    try:
+        frame = pd.read_csv(path, dtype={"level": str, "weights": str, "reason": str}, keep_default_na=True)
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path}: {error}.") from None
+    missing = {*IDENTITY, "status", "psnr_db", "ssim"} - {*frame.columns}
+    if missing:
+        raise StoreError(f"{path} holds no records: it has no column '{min(missing)}'.")
+    frame["level"] = frame["level"].map(_level)
+    for column in ("weights", "reason"):
+        frame[column] = frame[column].fillna("") if column in frame else ""
+    if "key" not in frame:  # a file has one record a cell, of one version
+        frame["key"] = [f"{i}-" for i in range(len(frame))]
+    return frame
+
+
+def _level(text: str) -> Level:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def write(frame: pd.DataFrame, comparisons: Iterable[Comparison], to: Path) -> None:
+    """Make records, as from a store, and the verdicts on the papers the reference in the folder `to`."""
+    import pandas as pd
+
+    kept = current(frame).copy()
+    machines = {text: number for number, text in enumerate(sorted(set(kept["environment"])))}
+    kept["environment"] = kept["environment"].map(machines)
+    kept["level"] = kept["level"].map(format_level)
+    kept = kept.sort_values([*IDENTITY]).round(DIGITS)[list(COLUMNS)]
+    kept[["params", "threads", "peak_mib"]] = kept[["params", "threads", "peak_mib"]].astype("Int64")
+    to.mkdir(parents=True, exist_ok=True)
+    kept.to_csv(to / "records.csv", index=False)
+    environments = json.dumps([json.loads(text) for text in machines], indent=1)
+    (to / "environments.json").write_text(environments + "\n", encoding="utf-8")
+    verdicts = [row for comparison in comparisons for row in _told(comparison)]
+    pd.DataFrame(verdicts).to_csv(to / "verdicts.csv", index=False)
+
+
+def read_verdicts(path: Path) -> dict[str, str]:
+    """Place of a figure in a paper -> the verdict recorded for it. Empty if there is no such file."""
+    import pandas as pd
+
+    if not path.is_file():
+        return {}
+    frame = pd.read_csv(path)
+    return dict(zip(frame["figure"], frame["verdict"], strict=True))
+
+
+def _told(comparison: Comparison) -> Iterator[dict[str, str]]:
+    headers, rows = comparison.rows()
+    measured = [v for v in comparison.verdicts if v.verdict != NOT_MEASURED]
+    for verdict, row in zip(measured, rows, strict=True):
+        figures = dict(zip(headers, row, strict=True))
+        yield {"figure": _figure(verdict.entry), **{k: figures[k] for k in ("measured", "published", "verdict")}}
+
+
+def _figure(entry: Any) -> str:
+    return f"{entry.place}: {entry.metric} of {entry.setting}"
+
+
+def lost(comparison: Comparison, recorded: Mapping[str, str]) -> list[str]:
+    """What the reference run reproduced and `comparison` does not: figures that are off now, or gone from the file.
+
+    One that was not measured this time is not lost.
+    """
+    now = {_figure(v.entry): v for v in comparison.verdicts}
+    complaints = []
+    for figure, verdict in recorded.items():
+        if not figure.startswith(f"{comparison.paper}, "):
+            continue
+        if figure not in now:
+            complaints.append(f"{figure} was {verdict} in the reference run, and the paper's file no longer has it")
+        elif verdict == REPRODUCED and now[figure].verdict == OFF:
+            complaints.append(
+                f"{figure} was reproduced in the reference run and is off by {now[figure].difference:+g}"
+            )
+    return complaints
+
+
+# --- holding records against it ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Holding:
+    """What came of it.
+
+    n_compared  cells that both have
+    complaints  what is not as in the reference, one line for a restorer on a data set
+    rows        restorer, setting, cells, mean difference of PSNR and SSIM, how many times as long as the reference
+                it took, relative to the machine (1 is the typical restorer of this run)
+    n_new       cells that the reference does not have
+    """
+
+    n_compared: int
+    complaints: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    n_new: int
+
+    HEADERS = ("restorer", "weights", "setting", "cells", "PSNR", "SSIM", "time")
+
+    @property
+    def summary(self) -> str:
+        new = f"; {self.n_new} more are not in it" if self.n_new else ""
+        nothing = "; nothing was compared, which counts as failure" if not self.n_compared else ""
+        found = f"{len(self.complaints)} complaints" if self.complaints else "all as in it"
+        return f"reference: {self.n_compared} cells compared, {found}{new}{nothing}"
+
+
+def hold(records: pd.DataFrame, reference: pd.DataFrame, *, time_band: float | None = None) -> Holding:
+    """Compare records, as from a store, with the reference's, cell by cell.
+
+    time_band  also complain about restorers that take more than this many times as long as in the reference,
+               relative to the median restorer of this run; None: times are only told
+    """
+    mine = current(records[records["status"] != "skipped"])
+    mine, theirs = (frame.assign(level=frame["level"].map(format_level)) for frame in (mine, reference))
+    both = mine.merge(theirs, on=IDENTITY, suffixes=("", "_ref"))
+    both = both[both["status_ref"] == "ok"]
+    same_platform = _platforms(both)
+    complaints: list[str] = []
+    rows: list[list[str]] = []
+    groups = ["restorer", "weights", "task", "level", "dataset"]
+    factors: list[float] = []
+    for key, cells in both.groupby(groups, sort=False):
+        restorer, weights, task, level, dataset = map(str, key)
+        name = f"{restorer}{f' ({weights})' if weights else ''}, {task} {level} on {dataset}"
+        complaints += [f"{name}: {text}" for text in _differences(cells, same_platform)]
+        good = cells[cells["status"] == "ok"]
+        change = [(good[c] - good[f"{c}_ref"]).mean() for c in ("psnr_db", "ssim")]
+        factors.append(float((good["seconds"] / good["seconds_ref"]).median()))
+        rows.append(
+            [
+                restorer,
+                weights,
+                f"{task} {level} {dataset}",
+                str(len(cells)),
+                f"{change[0]:+.4f}",
+                f"{change[1]:+.5f}",
+            ]
+        )
+    for row, factor in zip(rows, _relative(factors), strict=True):
+        row.append("–" if factor != factor else f"{factor:.2f}")
+        if time_band is not None and factor > time_band:
+            complaints.append(
+                f"{row[0]}, {row[2]}: {factor:.2f} times as slow as in the reference, beside the others"
+            )
+    return Holding(len(both), tuple(complaints), tuple(map(tuple, rows)), len(mine) - len(both))
+
+
+def _platforms(both: pd.DataFrame) -> bool:
+    """Whether all platforms of this run are among the reference's."""
+    known = json.loads((folder() / "environments.json").read_text(encoding="utf-8"))
+
+    def platform(environment: Mapping[str, str]) -> tuple[str | None, ...]:
+        return tuple(environment.get(key) for key in PLATFORM)
+
+    here = {platform(json.loads(text)) for text in both["environment"].dropna().unique()}
+    return here <= {platform(environment) for environment in known}
+
+
+def _relative(factors: list[float]) -> list[float]:
+    """The factors over their median: what a slower machine does to all of them is not a restorer's doing."""
+    import numpy as np
+
+    known = [factor for factor in factors if factor == factor]
+    return [factor / float(np.median(known)) for factor in factors] if known else factors
+
+
+def _differences(cells: pd.DataFrame, same_platform: bool) -> Iterator[str]:
+    failed = cells[cells["status"] != "ok"]
+    if len(failed):
+        first = failed.iloc[0]
+        yield f"{len(failed)} of {len(cells)} images failed, {first['image']} among them: {first['reason']}"
+    good = cells[cells["status"] == "ok"]
+    other = good[good["input_sha256"] != good["input_sha256_ref"]]
+    if same_platform and len(other):
+        yield (
+            f"the degraded pixels are others on {len(other)} of {len(good)} images, {other.iloc[0]['image']} among"
+            " them: the noise, its seed, the degradation or the data changed"
+        )
+    for metric, limit, unit in (("psnr_db", PSNR_DB[same_platform], " dB"), ("ssim", SSIM, "")):
+        yield from _beyond(good, metric, limit, unit)
+    for _, row in good[good["params"].fillna(-1) != good["params_ref"].fillna(-1)].head(1).iterrows():
+        yield f"{row['params']:.0f} parameters, the reference has {row['params_ref']:.0f}"
+
+
+def _beyond(good: pd.DataFrame, metric: str, limit: float, unit: str) -> Iterator[str]:
+    change = good[metric] - good[f"{metric}_ref"]
+    beyond = change.abs() > limit
+    if beyond.any():
+        worst = int(change.abs().argmax())
+        row = good.iloc[worst]
+        yield (
+            f"{metric} differs on {beyond.sum()} of {len(good)} images by more than {limit:g}{unit}, most on"
+            f" {row['image']}: {row[metric]:.4f}, reference {row[f'{metric}_ref']:.4f} ({change.iloc[worst]:+.4f})"
+        )

@@ -1,0 +1,108 @@
+"""What `bench compare` and `bench reference` print."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from bench.errors import RequestError
+from bench.papers import load, names
+from bench.reference import folder, hold, lost, read_records, read_verdicts, write
+from bench.significance import contests
+from bench.store import current
+from bench.verdict import Comparison, compare
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["against_each_other", "against_papers", "against_reference", "summary_table", "write_reference"]
+
+
+def against_papers(
+    paper: str,
+    records: pd.DataFrame,
+    *,
+    protocol: str = "standard-v1",
+    tolerance: float | None = None,
+    at_least: int = 1,
+    everything: bool = False,
+) -> tuple[str, bool]:
+    """The verdicts on one paper, or on `all`, and whether they will do.
+
+    They will not if a figure is off without a known cause, if one that the reference run reproduced no longer is, or
+    if fewer than `at_least` figures were compared in all.
+    """
+    last = current(records)
+    comparisons = [
+        compare(load(name), last, tolerance=tolerance, protocol=protocol)
+        for name in (names() if paper == "all" else [paper])
+    ]
+    recorded = read_verdicts(folder() / "verdicts.csv")
+    complaints = [line for comparison in comparisons for line in lost(comparison, recorded)]
+    blocks = []
+    for comparison in comparisons:
+        headers, rows = comparison.rows(everything=everything)
+        drawn = f"{_draw(headers, rows)}\n\n" if rows else ""
+        why = "".join(f"\n  {n} not measured: {reason}" for reason, n in comparison.reasons().items())
+        blocks.append(f"{drawn}{comparison.summary()}{why if paper == 'all' else ''}")
+    if paper == "all":
+        blocks.append(summary_table(comparisons))
+    n_compared = sum(comparison.compared for comparison in comparisons)
+    if n_compared < at_least:
+        complaints.append(f"{n_compared} figures compared, expected at least {at_least}")
+    ok = not complaints and all(c.exit_status == 0 or (paper == "all" and not c.compared) for c in comparisons)
+    return "\n\n".join([*blocks, *(f"FAILED: {line}" for line in complaints)]), ok
+
+
+def against_reference(
+    records: pd.DataFrame, *, time_band: float | None = None, at_least: int = 1
+) -> tuple[str, bool]:
+    """What is not as in the committed reference run, and whether all is, in at least so many cells."""
+    holding = hold(records, read_records(folder() / "records.csv"), time_band=time_band)
+    complaints = list(holding.complaints)
+    if holding.n_compared < at_least:
+        complaints.append(f"{holding.n_compared} cells compared, expected at least {at_least}")
+    drawn = _draw(list(holding.HEADERS), list(map(list, holding.rows)))
+    return "\n".join([drawn, "", holding.summary, *(f"FAILED: {line}" for line in complaints)]), not complaints
+
+
+def against_each_other(records: pd.DataFrame) -> str:
+    """Every pair of restorers on every data set and level. Raises RequestError if there is no pair."""
+    blocks = []
+    for contest in contests(records):
+        headers, rows = contest.rows()
+        given = contest.letters()
+        equal = ", ".join(
+            f"{label} {psnr_db:.2f} {given[label]}".rstrip() for label, psnr_db in contest.psnr_db.items()
+        )
+        blocks.append(f"{contest.name}\n\n{_draw(headers, rows)}\n\nPSNR in dB, and groups of equals: {equal}")
+    if not blocks:
+        raise RequestError(
+            "No two restorers were measured on one data set at one level: there is nothing to compare."
+        )
+    return "\n\n".join(blocks)
+
+
+def write_reference(records: pd.DataFrame) -> str:
+    """Make the records the committed reference; says what it holds."""
+    comparisons = [compare(load(name), current(records)) for name in names()]
+    write(records, comparisons, folder())
+    return "\n".join([f"{folder()}: {len(current(records))} cells", *(c.summary() for c in comparisons)])
+
+
+def summary_table(comparisons: Sequence[Comparison]) -> str:
+    """Markdown for the README: a row a paper."""
+    rows = []
+    for comparison in comparisons:
+        counts = comparison.counts()
+        off = f"{counts['off']} ({comparison.explained} explained)" if comparison.explained else str(counts["off"])
+        rows.append(
+            [comparison.paper, str(counts["reproduced"]), off, str(counts["ours"]), str(counts["not measured"])]
+        )
+    return _draw(["paper", "reproduced", "off", "measured with our weights", "not measured"], rows, "github")
+
+
+def _draw(headers: list[str], rows: list[list[str]], format: str = "simple") -> str:
+    from tabulate import tabulate
+
+    return tabulate(rows, headers, tablefmt=format, disable_numparse=True)
