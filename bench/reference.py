@@ -46,6 +46,7 @@ COLUMNS = (
     *("status", "reason", "psnr_db", "ssim", "estimated_level", "seconds", "device", "threads"),
     *("params", "macs_per_pixel", "peak_mib", "input_sha256", "restorer_version", "environment"),
 )
+TEXT = ("level", "weights", "reason", "input_sha256", "restorer_version")
 DIGITS = {"psnr_db": 4, "ssim": 6, "estimated_level": 3, "seconds": 4, "macs_per_pixel": 1, "peak_mib": 0}
 
 
@@ -93,7 +94,7 @@ def read_records(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        frame = pd.read_csv(path, dtype={"level": str, "weights": str, "reason": str}, keep_default_na=True)
+        frame = pd.read_csv(path, dtype=dict.fromkeys(TEXT, str))
     except (OSError, ValueError) as error:
         raise StoreError(f"{path}: {error}.") from None
     missing = {*IDENTITY, "status", "psnr_db", "ssim"} - {*frame.columns}
@@ -222,7 +223,7 @@ def hold(records: pd.DataFrame, reference: pd.DataFrame, *, time_band: float | N
         name = f"{restorer}{f' ({weights})' if weights else ''}, {task} {level} on {dataset}"
         complaints += [f"{name}: {text}" for text in _differences(cells, same_platform)]
         good = cells[cells["status"] == "ok"]
-        change = [(good[c] - good[f"{c}_ref"]).mean() for c in ("psnr_db", "ssim")]
+        change = [round((good[c] - good[f"{c}_ref"]).mean(), 5) + 0.0 for c in ("psnr_db", "ssim")]  # no "-0.00"
         factors.append(float((good["seconds"] / good["seconds_ref"]).median()))
         rows.append(
             [

@@ -1,0 +1,213 @@
+"""The reference run: any record is held against it, and what changed is named."""
+
+import json
+
+import numpy as np
+import pytest
+
+from bench.errors import RequestError, StoreError
+from bench.papers import read
+from bench.reference import folder, hold, lost, read_plan, read_records, read_verdicts, write
+from bench.report import comparing
+from bench.request import make_request
+from bench.store import Record, frame_of
+from bench.verdict import compare
+
+HERE = json.dumps({"cpu": "x", "system": "Linux", "torch": "2", "numpy": "2", "python": "3"})
+ELSEWHERE = json.dumps({"cpu": "y", "system": "Darwin", "torch": "2", "numpy": "2", "python": "3"})
+
+
+def records(environment=HERE, **changes):
+    """Three restorers on four images; `changes` of fields, by restorer."""
+    return frame_of(
+        Record(
+            **{
+                "restorer": name,
+                "weights": "published:a.mat" if name == "dncnn" else "",
+                "task": "denoise",
+                "level": 25.0,
+                "channels": 1,
+                "dataset": "photos",
+                "image": f"{i}.png",
+                "protocol": "standard-v1",
+                "repeat": 0,
+                "status": "ok",
+                "psnr_db": 30.0 + i / 7,
+                "ssim": 0.8 + i / 70,
+                "seconds": 1.0,
+                "params": 1000 if name == "dncnn" else 0,
+                "input_sha256": f"{i:064d}",
+                "environment": environment,
+                "key": f"{name}{i}-t",
+                **changes.get(name, {}),
+            }
+        )
+        for name in ("noisy", "bm3d", "dncnn")
+        for i in range(4)
+    )
+
+
+@pytest.fixture
+def reference(tmp_path, monkeypatch):
+    """The records as read back from a committed reference."""
+    monkeypatch.setattr("bench.reference.folder", lambda: tmp_path)
+    monkeypatch.setattr(comparing, "folder", lambda: tmp_path)
+    write(records(), [], tmp_path)
+    return read_records(tmp_path / "records.csv")
+
+
+def test_a_run_agrees_with_itself(reference):
+    holding = hold(records(), reference)
+    assert (holding.n_compared, holding.complaints, holding.n_new) == (12, (), 0)
+    assert [row[-1] for row in holding.rows] == ["1.00"] * 3
+
+
+def test_levels_and_empty_weights_come_back_from_the_file(reference):
+    assert set(reference["level"]) == {25.0}
+    assert set(reference["weights"]) == {"", "published:a.mat"}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (
+            {"psnr_db": 30.01},
+            r"dncnn \(published:a.mat\), denoise 25 on photos: psnr_db differs on 4 of 4 images",
+        ),
+        ({"ssim": 0.8}, "ssim differs on 3 of 4 images by more than 0.0005, most on 3.png: 0.8000, reference 0.8429"),
+        ({"params": 1001}, "1001 parameters, the reference has 1000"),
+        ({"input_sha256": "f" * 64}, "the degraded pixels are others on 4 of 4 images, 0.png among them: the noise"),
+        ({"status": "failed", "reason": "it broke"}, "4 of 4 images failed, 0.png among them: it broke"),
+    ],
+)
+def test_what_changed_is_named(reference, change, says):
+    holding = hold(records(dncnn=change), reference)
+    assert holding.n_compared == 12
+    with pytest.raises(AssertionError, match=says):
+        assert not holding.complaints, "\n".join(holding.complaints)
+    assert all(line.startswith("dncnn") for line in holding.complaints)
+
+
+def test_on_another_platform_last_digits_may_differ(reference):
+    change = {"psnr_db": 30.0 + 0.015, "input_sha256": "f" * 64}
+    frame = records(dncnn=change)
+    frame.loc[frame["restorer"] == "dncnn", "psnr_db"] = reference["psnr_db"].iloc[:4].to_numpy() + 0.015
+    assert len(hold(frame, reference).complaints) == 2
+    frame["environment"] = ELSEWHERE
+    assert not hold(frame, reference).complaints
+
+
+def test_a_restorer_grown_slow_beside_the_others_is_told_and_on_request_complained_of(reference):
+    slow = records(**{name: {"seconds": 3.0} for name in ("noisy", "bm3d")}, dncnn={"seconds": 6.0})
+    assert not hold(slow, reference).complaints
+    assert hold(slow, reference).rows[-1][-1] == "2.00"
+    (complaint,) = hold(slow, reference, time_band=1.5).complaints
+    assert complaint == "dncnn, denoise 25 photos: 2.00 times as slow as in the reference, beside the others"
+
+
+def test_untimed_records_have_no_time(reference):
+    untimed = records().assign(seconds=np.nan)
+    assert {row[-1] for row in hold(untimed, reference, time_band=1.5).rows} == {"–"}
+
+
+def test_cells_that_the_reference_lacks_are_counted_and_those_of_others_ignored(reference):
+    holding = hold(records().assign(dataset="others"), reference)
+    assert (holding.n_compared, holding.n_new) == (0, 12)
+    assert "nothing was compared, which counts as failure" in holding.summary
+
+
+def test_fewer_cells_than_expected_are_a_failure(reference):
+    text, ok = comparing.against_reference(records(), at_least=13)
+    assert not ok
+    assert "FAILED: 12 cells compared, expected at least 13" in text
+    assert comparing.against_reference(records(), at_least=12)[1]
+
+
+def test_a_file_of_something_else_is_refused(tmp_path):
+    (tmp_path / "x.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(StoreError, match="it has no column 'channels'"):
+        read_records(tmp_path / "x.csv")
+
+
+# --- the plan ------------------------------------------------------------------------------------------
+
+
+def test_a_plan_of_nothing_quick_is_an_error(tmp_path):
+    (tmp_path / "plan.toml").write_text('[[run]]\nmethods = "noisy"\n')
+    assert read_plan(tmp_path / "plan.toml") == [{"methods": "noisy", "levels": {}}]
+    with pytest.raises(RequestError, match="has no quick run: nothing would be measured"):
+        read_plan(tmp_path / "plan.toml", quick=True)
+
+
+def test_a_key_that_nobody_knows_is_named(tmp_path):
+    (tmp_path / "plan.toml").write_text('[[run]]\nmethod = "noisy"\n')
+    with pytest.raises(RequestError, match=r"run 1: No key named 'method'. Did you mean 'methods'\?"):
+        read_plan(tmp_path / "plan.toml")
+
+
+def test_the_committed_plan_can_be_asked_for():
+    for quick in (True, False):
+        for words in read_plan(folder() / "plan.toml", quick=quick):
+            make_request(**words)
+
+
+# --- verdicts ------------------------------------------------------------------------------------------
+
+PAPER = """
+[paper]
+title = "T"
+authors = "A"
+venue = "V"
+year = 2000
+document = "D"
+
+[[tolerance]]
+psnr_db = 0.1
+because = "noise"
+
+[[table]]
+number = "I"
+caption = "C"
+protocol = "P"
+metric = "psnr_db"
+task = "denoise"
+channels = 1
+dataset = "photos"
+columns.level = [25]
+rows = [
+    { method = "BM3D", id = "bm3d", restorer = "bm3d", values = "30.21" },
+    { method = "DnCNN", id = "dncnn", restorer = "dncnn", values = "30.21" },
+]
+"""
+
+
+def verdicts(tmp_path, text, frame):
+    (tmp_path / "p.toml").write_text(text)
+    return compare(read(tmp_path / "p.toml"), frame, images_in=lambda dataset: 4)
+
+
+def test_a_reproduced_figure_that_is_off_now_or_gone_is_named(tmp_path):
+    before = verdicts(tmp_path, PAPER, records())
+    write(records(), [before], tmp_path)
+    recorded = read_verdicts(tmp_path / "verdicts.csv")
+    assert list(recorded.values()) == ["reproduced", "reproduced"]
+    assert not lost(before, recorded)
+
+    (complaint,) = lost(verdicts(tmp_path, PAPER, records(dncnn={"psnr_db": 29.0})), recorded)
+    assert complaint.startswith("p, Table I, DnCNN, 25: psnr_db of denoise 25 gray photos was reproduced")
+    assert complaint.endswith("is off by -1.21")
+
+    without = PAPER.replace('{ method = "BM3D", id = "bm3d", restorer = "bm3d", values = "30.21" },', "")
+    (complaint,) = lost(verdicts(tmp_path, without, records()), recorded)
+    assert "Table I, BM3D" in complaint
+    assert complaint.endswith("the paper's file no longer has it")
+
+
+def test_a_figure_off_with_a_known_cause_is_counted_and_fails_nothing(tmp_path):
+    known = PAPER + '\n[[off]]\nrestorer = "dncnn"\nbecause = "they rounded otherwise"\n'
+    frame = records(dncnn={"psnr_db": 29.0})
+    assert verdicts(tmp_path, PAPER, frame).exit_status == 1
+    comparison = verdicts(tmp_path, known, frame)
+    assert comparison.exit_status == 0
+    assert "1 off (1 explained)" in comparison.summary()
+    assert comparison.rows()[1][1][-1] == "they rounded otherwise"
