@@ -1,0 +1,1 @@
+"""What asv tracks from commit to commit: `tox -e asv`. Offline: restorers whose weights are not here are left out."""
