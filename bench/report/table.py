@@ -100,7 +100,7 @@ def _table(task: str, protocol: str, records: pd.DataFrame, skipped: pd.DataFram
         if restorer.endswith("+"):
             footnotes.append(f"{restorer} averages {restorer[:-1]} over 8 flips and rotations, at 8 times its cost")
         footnotes += _failures(restorer, these)
-    if letters:
+    if any(these for column in columns for these in letters.get((task, protocol, *column), {}).values()):
         footnotes.append(EQUAL)
     footnotes += _skips(skipped)
     headers = ["restorer", *(_heading(task, *column) for column in columns), *FIGURES, "weights"]
