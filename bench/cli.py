@@ -309,6 +309,7 @@ def compare(
 def reference(
     quick: Annotated[bool, typer.Option("--quick", help="Only what CI measures.")] = False,
     store: StoreOption = Path("results/reference.sqlite"),
+    force: Annotated[bool, typer.Option("--force", help="Measure again what the store holds.")] = False,
     jobs: Annotated[int, typer.Option(help="Cells side by side; more than 1 takes no times.")] = 1,
     plan: Annotated[Path | None, typer.Option(help="Another plan (default: results/reference/plan.toml).")] = None,
     write: Annotated[

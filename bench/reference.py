@@ -39,6 +39,8 @@ __all__ = ["PSNR_DB", "SSIM", "Holding", "hold", "lost", "read_plan", "read_reco
 PSNR_DB = {True: 0.005, False: 0.02}
 """How far a PSNR may be from the reference's, on the same platform and on another."""
 SSIM = 0.0005
+SHORTEST = 0.02
+"""Seconds below which a time says more of the machine than of the restorer."""
 PLATFORM = ("cpu", "system", "python", "torch", "numpy")
 """What makes two environments one platform."""
 COLUMNS = (
@@ -224,7 +226,8 @@ def hold(records: pd.DataFrame, reference: pd.DataFrame, *, time_band: float | N
         complaints += [f"{name}: {text}" for text in _differences(cells, same_platform)]
         good = cells[cells["status"] == "ok"]
         psnr_db, ssim = (round((good[c] - good[f"{c}_ref"]).mean(), 4) + 0.0 for c in ("psnr_db", "ssim"))  # no -0
-        factors.append(float((good["seconds"] / good["seconds_ref"]).median()))
+        long = good[good["seconds_ref"] >= SHORTEST]
+        factors.append(float((long["seconds"] / long["seconds_ref"]).median()))
         rows.append(
             [
                 restorer,
