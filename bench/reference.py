@@ -34,6 +34,8 @@ else:
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bench.papers import Entry
+
 __all__ = ["PSNR_DB", "SSIM", "Holding", "hold", "lost", "read_plan", "read_records", "read_verdicts", "write"]
 
 PSNR_DB = {True: 0.005, False: 0.02}
@@ -153,7 +155,7 @@ def _told(comparison: Comparison) -> Iterator[dict[str, str]]:
         yield {"figure": _figure(verdict.entry), **{k: figures[k] for k in ("measured", "published", "verdict")}}
 
 
-def _figure(entry: Any) -> str:
+def _figure(entry: Entry) -> str:
     return f"{entry.place}: {entry.metric} of {entry.setting}"
 
 

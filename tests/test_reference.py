@@ -1,12 +1,13 @@
 """The reference run: any record is held against it, and what changed is named."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from bench.errors import RequestError, StoreError
-from bench.papers import read
+from bench.papers import load, names, read
 from bench.reference import folder, hold, lost, read_plan, read_records, read_verdicts, write
 from bench.report import comparing
 from bench.request import make_request
@@ -127,6 +128,14 @@ def test_a_file_of_something_else_is_refused(tmp_path):
     (tmp_path / "x.csv").write_text("a,b\n1,2\n")
     with pytest.raises(StoreError, match="it has no column 'channels'"):
         read_records(tmp_path / "x.csv")
+
+
+def test_the_readme_shows_the_verdicts_of_the_committed_run():
+    """The table is what `bench compare --paper all --store results/reference/records.csv` prints last."""
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    shown = readme.partition("<!-- verdicts -->\n")[2].partition("<!-- end -->")[0]
+    records = read_records(folder() / "records.csv")
+    assert shown.strip() == comparing.summary_table([compare(load(name), records) for name in names()])
 
 
 # --- the plan ------------------------------------------------------------------------------------------
