@@ -32,6 +32,7 @@ DEFAULT_STORE = Path("results/bench.sqlite")
 StoreOption = Annotated[
     Path, typer.Option("--store", help="File that holds the records (to read: also a CSV file).", metavar="FILE")
 ]
+SelectOption = Annotated[str | None, typer.Option(help="Only records where this holds, e.g. \"dataset == 'set12'\".")]
 FormatOption = Annotated[str, typer.Option("--format", help="text, markdown, latex, csv or html.")]
 
 
@@ -209,9 +210,7 @@ def list_(
 def table(
     store: StoreOption = DEFAULT_STORE,
     format: FormatOption = "text",
-    select: Annotated[
-        str | None, typer.Option(help="Only records where this holds, e.g. \"dataset == 'set12'\".")
-    ] = None,
+    select: SelectOption = None,
     significance: Annotated[
         bool, typer.Option("--significance", help="Letters behind the figures: who may be called equal.")
     ] = False,
@@ -227,9 +226,7 @@ def export(
     store: StoreOption = DEFAULT_STORE,
     format: Annotated[str, typer.Option(help="csv, jsonl or parquet.")] = "csv",
     output: Annotated[Path | None, typer.Option(help="File to write (default: standard output).")] = None,
-    select: Annotated[
-        str | None, typer.Option(help="Only records where this holds, e.g. \"dataset == 'set12'\".")
-    ] = None,
+    select: SelectOption = None,
 ) -> None:
     """Write records, one row each, with all their columns."""
     from bench.report.export import write
@@ -280,6 +277,7 @@ def compare(
     ] = None,
     at_least: Annotated[int, typer.Option(help="Fewer figures or cells compared than this count as failure.")] = 1,
     all: Annotated[bool, typer.Option("--all", help="Also list what was not measured, and why.")] = False,
+    select: SelectOption = None,
 ) -> None:
     """Hold records against a paper's figures, the reference run, or each other.
 
@@ -290,7 +288,7 @@ def compare(
 
     if sum((paper is not None, reference, significance)) != 1:
         raise RequestError("compare takes one of --paper NAME, --reference and --significance.")
-    records = _frame(store, None)
+    records = _frame(store, select)
     if significance:
         print(against_each_other(records))
         return
