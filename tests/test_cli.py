@@ -185,3 +185,21 @@ def test_doctor_says_what_the_machine_has():
     result = bench("doctor")
     assert "torch" in result.stdout
     assert "BENCH_OFFLINE" in result.stdout
+
+
+def test_compare_wants_to_know_with_what(run, tmp_path):
+    run("--sigma", "25")
+    result = bench("compare", "--store", tmp_path / "s.sqlite")
+    assert result.returncode == 2
+    assert "one of --paper NAME, --reference and --significance" in result.stderr
+
+
+def test_exported_records_can_be_shown_and_compared_like_a_store(run, tmp_path):
+    run("--sigma", "25", methods="noisy,tv")
+    bench("export", "--store", tmp_path / "s.sqlite", "--output", tmp_path / "r.csv")
+    tables = [bench("table", "--store", tmp_path / name).stdout for name in ("s.sqlite", "r.csv")]
+    assert "photos" in tables[0]
+    assert tables[0] == tables[1]
+    result = bench("compare", "--significance", "--store", tmp_path / "r.csv")
+    assert "tv" in result.stdout
+    assert "images tell nothing" in result.stdout

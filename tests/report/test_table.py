@@ -90,3 +90,17 @@ def test_what_was_skipped_stands_below():
 @pytest.mark.parametrize(("format", "sigma"), [("latex", r"$\sigma$25"), ("markdown", "σ25"), ("html", "σ25")])
 def test_symbols_survive_in_every_format(format, sigma):
     assert sigma in table(record("1.png"), format=format)
+
+
+def test_letters_on_request_say_who_may_be_called_equal():
+    images = [f"{i:02}.png" for i in range(1, 13)]
+    records = [
+        *(record(image, psnr_db=30.0 + i / 9) for i, image in enumerate(images)),
+        *(record(image, 29.9 + i / 9, restorer="bm3d", weights="") for i, image in enumerate(images)),
+        *(record(image, 29.9 + i / 9 + (-1) ** i / 50, restorer="tv", weights="") for i, image in enumerate(images)),
+    ]
+    text = render(frame_of(records), "text", significance=True)
+    assert "30.61 / 0.8000 a" in text
+    assert text.count("30.51 / 0.8000 b") == 2
+    assert "restorers that share a letter are not told apart" in text
+    assert "share a letter" not in render(frame_of(records[:2]), "text", significance=True)
