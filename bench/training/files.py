@@ -41,11 +41,12 @@ def read_checkpoint(folder: Path) -> dict[str, Any] | None:
 
 def export(network: nn.Module, folder: Path, card: Mapping[str, Any]) -> None:
     """folder/weights.safetensors, with the card in its metadata, and the card as weights.json beside it."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     metadata = {"options": json.dumps(card["options"]), "card": json.dumps(card)}
-    _replace(folder / "weights.safetensors", lambda path: save_file(weights, path, metadata))
+    # not save_file: its files can be read by their owner alone
+    _replace(folder / "weights.safetensors", lambda path: path.write_bytes(save(weights, metadata)))
     _replace(folder / "weights.json", lambda path: path.write_text(json.dumps(card, indent=2) + "\n"))
 
 
