@@ -53,7 +53,8 @@ def export(network: nn.Module, folder: Path, card: Mapping[str, Any]) -> None:
 def read_weights(network: nn.Module, path: Path) -> None:
     """Start from other weights: take the tensors whose names the network has.
 
-    Raises TrainingError if none fits, or one of a name that it has is of another shape.
+    A tensor that lacks the network's first axis serves all along it: thresholds trained for one level start those of
+    every level. Raises TrainingError if none fits, or one of a name that it has is of another shape.
     """
     from safetensors.torch import load_file
 
@@ -66,7 +67,9 @@ def read_weights(network: nn.Module, path: Path) -> None:
     if not common:
         raise TrainingError(f"--start {path}: has no tensor of this network ({', '.join(list(own)[:3])}, …).")
     for name, tensor in common.items():
-        if tensor.shape != own[name].shape:
+        if tensor.shape == own[name].shape[1:]:
+            common[name] = tensor.expand_as(own[name])
+        elif tensor.shape != own[name].shape:
             raise TrainingError(
                 f"--start {path}: {name} has shape {tuple(tensor.shape)}, expected {tuple(own[name].shape)}:"
                 " weights of another architecture."

@@ -280,6 +280,22 @@ def test_weights_of_another_architecture_are_refused_by_name(tmp_path):
         run(tmp_path / "t", start=tmp_path / "other.safetensors")
 
 
+def test_weights_of_one_level_start_all_levels(tmp_path):
+    from safetensors.torch import save_file
+
+    from bench.training.files import read_weights
+    from methods.sparse.network import SparseCoding
+
+    one = SparseCoding(size=3, n_atoms=4, n_steps=2)
+    torch.nn.init.normal_(one.lmbda)
+    save_file(one.state_dict(), tmp_path / "one.safetensors")
+    several = SparseCoding(size=3, n_atoms=4, n_steps=2, levels=(10, 20, 30))
+    read_weights(several, tmp_path / "one.safetensors")
+    assert several.lmbda.shape == (3, 2, 4)
+    assert all(torch.equal(lmbda, one.lmbda) for lmbda in several.lmbda)
+    assert torch.equal(several.D, one.D)
+
+
 def test_a_file_that_is_no_checkpoint_is_named_and_kept(tmp_path):
     (tmp_path / "checkpoint.pt").write_bytes(b"not a checkpoint")
     with pytest.raises(TrainingError, match=r"checkpoint\.pt is no checkpoint"):
