@@ -286,10 +286,10 @@ def test_weights_of_one_level_start_all_levels(tmp_path):
     from bench.training.files import read_weights
     from methods.sparse.network import SparseCoding
 
-    one = SparseCoding(size=3, n_atoms=4, n_steps=2)
+    one = SparseCoding(patch_size=3, n_atoms=4, n_steps=2)
     torch.nn.init.normal_(one.lmbda)
     save_file(one.state_dict(), tmp_path / "one.safetensors")
-    several = SparseCoding(size=3, n_atoms=4, n_steps=2, levels=(10, 20, 30))
+    several = SparseCoding(patch_size=3, n_atoms=4, n_steps=2, levels=(10, 20, 30))
     read_weights(several, tmp_path / "one.safetensors")
     assert several.lmbda.shape == (3, 2, 4)
     assert all(torch.equal(lmbda, one.lmbda) for lmbda in several.lmbda)
