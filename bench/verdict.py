@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from bench.errors import PaperError
 from bench.papers import QUALITY, SIZES, TIMES, Entry, Paper
 from bench.task import Level
+from data import datasets
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -137,17 +138,11 @@ def compare(
     """
     if missing := RECORD_COLUMNS - set(records.columns):
         raise PaperError(f"The records have no column '{min(missing)}', which comparing needs.")
-    bench = _Bench(records[records["protocol"] == protocol], images_in or _images_in)
+    bench = _Bench(records[records["protocol"] == protocol], images_in or datasets.size)
     entries = paper.entries
     if tolerance is not None:
         entries = tuple(replace(e, tolerance=tolerance) if e.metric == "psnr_db" else e for e in entries)
     return Comparison(paper.name, protocol, tuple(bench.verdict(entry) for entry in entries))
-
-
-def _images_in(dataset: str) -> int | None:
-    from data import datasets
-
-    return len(datasets.get(dataset)) if dataset in datasets.names() else None
 
 
 def _level_text(level: Level | None) -> str:

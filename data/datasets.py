@@ -142,6 +142,11 @@ def names() -> tuple[str, ...]:
     return tuple(_declared())
 
 
+def size(name: str) -> int | None:
+    """How many images a declared data set has; None if none is declared by that name."""
+    return len(_declared()[name]) if name in _declared() else None
+
+
 def get(name_or_folder: str | Path) -> Dataset:
     """The data set of that name, or the images of that folder. Fetches and decodes nothing.
 

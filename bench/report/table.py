@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import RequestError, unknown
 from bench.store import current
 from bench.task import Level, format_level, get_task
+from data import datasets
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,12 +88,12 @@ def _letters(frame: pd.DataFrame) -> Letters:
 
 
 def _table(task: str, protocol: str, records: pd.DataFrame, skipped: pd.DataFrame, letters: Letters) -> Table:
-    columns = list(dict.fromkeys(zip(records["dataset"], records["level"], strict=True)))
+    columns = _columns(records)
     groups = list(dict.fromkeys(zip(records["restorer"], _origin(records["weights"]), strict=True)))
     rows, footnotes = [], []
     for restorer, origin in groups:
         these = records[(records["restorer"] == restorer) & (_origin(records["weights"]) == origin)]
-        cells = [_quality(these, *column) for column in columns]
+        cells = [_quality(these, *column, whole) for column, whole in columns.items()]
         for i, column in enumerate(columns):
             of_column = letters.get((task, protocol, *column), {})
             cells[i] += f" {of_column.get(restorer, of_column.get(f'{restorer}@{origin}', ''))}".rstrip()
@@ -113,6 +114,21 @@ def _table(task: str, protocol: str, records: pd.DataFrame, skipped: pd.DataFram
     )
 
 
+def _columns(records: pd.DataFrame) -> dict[tuple[str, float | str], int]:
+    """Data sets in the order of the records, the levels of each from small to large: how many records are a whole.
+
+    That is every image of the set as often as any of them was degraded anew; of a folder, every image that any of the
+    restorers has.
+    """
+    wholes: dict[tuple[str, float | str], int] = {}
+    for dataset, of_set in records.groupby("dataset", sort=False):
+        for level in sorted(set(of_set["level"])):
+            cells = of_set[of_set["level"] == level]
+            n_images = datasets.size(str(dataset)) or cells["image"].nunique()
+            wholes[str(dataset), level] = n_images * cells["repeat"].nunique()
+    return wholes
+
+
 def _origin(weights: pd.Series[str]) -> pd.Series[str]:
     return weights.str.partition(":")[0]
 
@@ -121,8 +137,8 @@ def _heading(task: str, dataset: str, level: float | str) -> str:
     return f"{dataset} {SYMBOL[get_task(task).level.name]}{format_level(level)}"
 
 
-def _quality(these: pd.DataFrame, dataset: str, level: float | str) -> str:
-    """`30.45 / 0.8618`, the means over images; how many of them, where some failed."""
+def _quality(these: pd.DataFrame, dataset: str, level: float | str, whole: int) -> str:
+    """`30.45 / 0.8618`, the means over images; of how many, where it is not the whole of them."""
     cell = these[(these["dataset"] == dataset) & (these["level"] == level)]
     good = cell[cell["status"] == "ok"]
     if cell.empty:
@@ -131,7 +147,7 @@ def _quality(these: pd.DataFrame, dataset: str, level: float | str) -> str:
         return "failed"
     ssim = good["ssim"].mean()
     text = f"{good['psnr_db'].mean():.2f}" + ("" if math.isnan(ssim) else f" / {ssim:.4f}")
-    return text if len(good) == len(cell) else f"{text} ({len(good)} of {len(cell)})"
+    return text if len(good) == whole else f"{text} ({len(good)} of {whole})"
 
 
 def _figures(these: pd.DataFrame) -> list[str]:

@@ -14,7 +14,7 @@ def record(image, psnr_db=30.0, **figures):
         "task": "denoise",
         "level": 25.0,
         "channels": 1,
-        "dataset": "set12",
+        "dataset": "photos",
         "image": image,
         "protocol": "standard-v1",
         "repeat": 0,
@@ -39,7 +39,7 @@ def cells(text):
 
 def test_a_cell_is_the_mean_over_images():
     headers, row = cells(table(record("1.png", 30.0), record("2.png", 31.0)))
-    assert headers[:2] == ["restorer", "set12 σ25"]
+    assert headers[:2] == ["restorer", "photos σ25"]
     assert row[:2] == ["dncnn", "30.50 / 0.8000"]
 
 
@@ -47,7 +47,19 @@ def test_a_mean_over_fewer_images_than_were_asked_for_says_so():
     failed = record("2.png", None, ssim=None, status="failed", reason="ran out of luck")
     text = table(record("1.png"), failed, format="text")
     assert "30.00 / 0.8000 (1 of 2)" in text
-    assert "dncnn failed on set12/2.png: ran out of luck" in text
+    assert "dncnn failed on photos/2.png: ran out of luck" in text
+
+
+def test_a_mean_over_a_part_of_a_set_says_so():
+    assert "30.00 / 0.8000 (2 of 12)" in table(*(record(f"{i:02}.png", dataset="set12") for i in (1, 2)))
+    others = [record(image, restorer="nlm") for image in ("1.png", "2.png")]
+    _, alone, both = cells(table(record("1.png"), *others))
+    assert (alone[1], both[1]) == ("30.00 / 0.8000 (1 of 2)", "30.00 / 0.8000")
+
+
+def test_levels_of_a_set_are_in_order():
+    headers, _ = cells(table(record("1.png", level=50.0), record("1.png", level=15.0), record("1.png", level=25.0)))
+    assert headers[1:4] == ["photos σ15", "photos σ25", "photos σ50"]
 
 
 def test_weights_are_named_by_who_trained_them():
@@ -74,7 +86,7 @@ def test_a_timed_record_is_preferred_to_an_untimed_one_of_the_same_cell():
 
 def test_a_mosaic_is_named_by_its_pattern():
     headers, _ = cells(table(record("1.png", task="demosaick", level="RGGB", channels=3)))
-    assert headers[1] == "set12 RGGB"
+    assert headers[1] == "photos RGGB"
 
 
 def test_ssim_that_is_not_a_number_is_left_out():
