@@ -184,13 +184,18 @@ def check_origin(choice: Choice) -> None:
 
 
 def out_of_reach(choice: Choice, setting: Setting) -> str | None:
-    """Why no weights serve the setting, with the levels that some serve; None if weights do, or none are needed."""
+    """Why no weights serve the setting, with the levels that some serve; None if weights do, or none are needed.
+
+    A restorer that does not need weights does without where none are declared for the setting and its variant.
+    """
     card = choice.card
     declared = _declared_for(card)
     if choice.weights not in ("", *ORIGIN.values()) or candidates(choice, setting):
         return None
+    if not (card.needs_weights or choice.weights):
+        return None
     if not declared:
-        return f"{card.name} needs weights and declares none: {NO_WEIGHTS}" if card.needs_weights else None
+        return f"{card.name} needs weights and declares none: {NO_WEIGHTS}"
     kind = "gray" if setting.channels == 1 else "colour"
     levels = _levels_in_words([d for d in declared if _asked_for(choice, d)], setting)
     origin = f"{choice.weights} " if choice.weights else ""

@@ -43,3 +43,11 @@ def test_a_variant_gets_its_own_weights_or_those_of_all_variants(net, variant, t
     assert [d.tag for d in candidates(choice, GRAY)] == [tag]
     assert [d.tag for d in candidates(choice, Setting("denoise", 50.0, 1))] == ["both"]
     assert "it has sigma 25, 50" in out_of_reach(choice, Setting("denoise", 15.0, 1))
+
+
+def test_a_restorer_that_does_not_need_weights_does_without_where_none_are_declared():
+    optional = choose("ksvd")  # in gray only its variant `global` has weights
+    assert candidates(optional, GRAY) == []
+    assert out_of_reach(optional, GRAY) is None
+    assert [d.tag for d in candidates(choose("ksvd:global"), GRAY)] == ["gray-8"]
+    assert "no ours weights" in out_of_reach(choose("ksvd@ours"), GRAY)

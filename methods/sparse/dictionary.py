@@ -11,7 +11,7 @@ K-SVD and `adapt_online` work on NumPy arrays, as `methods.sparse.pursuit` does;
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
@@ -35,8 +35,8 @@ ALIKE = 0.99  # cosine of the angle between two atoms of which K-SVD keeps one
 RARE = 3  # signals: K-SVD keeps no atom that so few or fewer use
 
 
-def overcomplete_dct(size: int, n: int) -> np.ndarray:
-    """n * n separable atoms for patches of size x size pixels: (size^2, n^2), columns of norm 1, float64.
+def overcomplete_dct(size: int, n: int, channels: int = 1) -> np.ndarray:
+    """n * n separable atoms a channel, each in one: (channels size^2, channels n^2), columns of norm 1, float64.
 
     Along an axis cos(k pi t / n), k = 0..n-1, at the pixels t, without its mean unless k = 0: Elad & Aharon's code.
     """
@@ -44,7 +44,7 @@ def overcomplete_dct(size: int, n: int) -> np.ndarray:
     D = np.cos(k * np.pi * t / n)
     D[:, 1:] -= D[:, 1:].mean(0)
     D /= np.linalg.norm(D, axis=0)
-    return np.kron(D, D)
+    return np.kron(np.eye(channels), np.kron(D, D))
 
 
 def ksvd(
@@ -54,6 +54,7 @@ def ksvd(
     error: float,
     n_iters: int,
     max_atoms: int | None = None,
+    metric: Callable[[np.ndarray], np.ndarray] = lambda Y: Y,
     exact: bool = True,
     seed: int = 0,
 ) -> np.ndarray:
@@ -63,6 +64,7 @@ def ksvd(
     D          where to start, (m, p), columns of norm 1
     error      to which each signal is coded, squared; see `omp`
     max_atoms  of a signal
+    metric     a linear map T of rows: signals are coded by the norm of T y, atoms updated by that of y
     exact      True: the best rank-1 approximation; False: one step towards it, the approximate K-SVD of Rubinstein,
                Zibulevsky, Elad, Technion CS-2008-08, Sec. 3.3
     seed       of the order in which atoms are updated
@@ -73,8 +75,9 @@ def ksvd(
     """
     random = np.random.default_rng(seed)
     D_T = np.array(D.T, Y.dtype, order="C")
+    T_Y = metric(Y)
     for _ in range(n_iters):
-        codes = omp(Y, D_T.T, error=error, max_atoms=max_atoms)
+        codes = omp(T_Y, metric(D_T).T, error=error, max_atoms=max_atoms)
         R = Y - codes.estimates(D_T.T)
         users, starts = _users(codes, len(D_T))
         unused = _update_atoms(D_T, codes.values, R, users, starts, random.permutation(len(D_T)), exact)

@@ -1,6 +1,6 @@
 """How fast pursuit, K-SVD and LSSC are, beside SPAMS and scikit-learn where these are installed.
 
-    python tests/asv/sparse_speed.py [--images] [--memory]
+    python tests/asv/sparse_speed.py [--images] [--memory] [--only 'lssc gray']
 
 Neither is a requirement of the project: `pip install --target DIR spams-bin scikit-learn` and PYTHONPATH=DIR.
 Threads: OMP_NUM_THREADS, or all cores. Wall time and CPU time are printed, since the two together tell a busy machine
@@ -20,17 +20,17 @@ import numpy as np
 
 import methods
 from bench.measure.memory import peak_mib
+from bench.protocol import get_protocol
 from bench.restorer import Observation, Restorer, Setting, WeightsFile
 from methods.ksvd import KSVD
 from methods.lssc import LSSC
 from methods.sparse.pursuit import lasso_path, omp
 
 SIZES = 128, 256, 512, 1024
-RESTORERS = {
-    "ksvd": KSVD,
-    "lssc": lambda: LSSC(
-        weights=WeightsFile(Path(methods.__file__).parent / "weights/lssc-gray-9.safetensors", "", "")
-    ),
+CASES = {  # restorer, setting, dictionary
+    "ksvd gray": (KSVD, Setting("denoise", 25.0, 1), None),
+    "ksvd colour": (KSVD, Setting("denoise", 25.0, 3), "ksvd-colour-7"),
+    "lssc gray": (LSSC, Setting("denoise", 25.0, 1), "lssc-gray-9"),
 }
 
 
@@ -38,22 +38,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", action="store_true", help="time the restorers at 128 to 1024 pixels")
     parser.add_argument("--memory", action="store_true", help="measure their peak memory at 256 and 1024 pixels")
+    parser.add_argument("--only", choices=CASES, action="append", help="restorer and kind of image (default: all)")
     parser.add_argument("--peak-of", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.peak_of:
         name, side = options.peak_of
-        prepared(name).restore(noisy(int(side)))
+        prepared(name).restore(observed(name, int(side)))
         print(peak_mib("cpu"))
         return
-    pursuits()
+    if not options.only:
+        pursuits()
     if options.images:
-        for name in RESTORERS:
+        for name in options.only or CASES:
             restorer = prepared(name)
             for side in SIZES:
-                seen = noisy(side)
+                seen = observed(name, side)
                 report(f"{name} {side}x{side}", lambda restorer=restorer, seen=seen: restorer.restore(seen))
     if options.memory:
-        for name in RESTORERS:
+        for name in options.only or CASES:
             for side in (256, 1024):
                 command = [sys.executable, __file__, "--peak-of", name, str(side)]
                 peak = subprocess.run(command, check=True, capture_output=True, text=True).stdout
@@ -93,17 +95,20 @@ def pursuits(n: int = 100_000, m: int = 64, p: int = 256, n_atoms: int = 10) -> 
 
 
 def prepared(name: str) -> Restorer:
-    restorer = RESTORERS[name]()
-    restorer.prepare(Setting("denoise", 25.0, 1), "cpu")
-    return restorer
+    restorer, setting, dictionary = CASES[name]
+    path = Path(methods.__file__).parent / f"weights/{dictionary}.safetensors"
+    ready: Restorer = restorer(weights=None if dictionary is None else WeightsFile(path, "", ""))
+    ready.prepare(setting, "cpu")
+    return ready
 
 
-def noisy(side: int) -> Observation:
+def observed(name: str, side: int) -> Observation:
     """Waves, edges and flat parts of the same scale at every size, with noise of sigma 25."""
+    _, setting, _ = CASES[name]
     rows, columns = np.mgrid[:side, :side].astype(np.float32)
-    clean = 0.5 + 0.2 * np.sin(rows / 3) * np.sin(columns / 50) + 0.15 * np.sign(np.sin((rows + 2 * columns) / 40))
-    noise = np.random.default_rng(0).normal(0, 25 / 255, clean.shape)
-    return Observation((clean + noise).astype(np.float32)[..., None], "denoise", sigma=25.0)
+    gray = 0.5 + 0.2 * np.sin(rows / 3) * np.sin(columns / 50) + 0.15 * np.sign(np.sin((rows + 2 * columns) / 40))
+    clean = gray[..., None] * np.float32([1, 0.9, 0.8][: setting.channels])
+    return get_protocol("standard-v1").observe(clean, setting, seed=(0,))
 
 
 def report(what: str, f: Callable[[], object]) -> float:
