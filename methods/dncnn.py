@@ -10,7 +10,8 @@ convolutions, so the network here is convolutions and ReLU alone.
 | DnCNN-B   | denoise-blind, gray, sigma 0 to 55     | 20     | 665,921    |
 | CDnCNN-S  | denoise, colour, one model per sigma   | 20     | 668,227    |
 | CDnCNN-B  | denoise-blind, colour, sigma 0 to 55   | 20     | 668,227    |
-| DnCNN-3   | deblock quality 5 to 99; superres 2-4  | 20     | 665,921    |
+| DnCNN-3   | deblock quality 5 to 99; superres 2-4; | 20     | 665,921    |
+|           | `:three`: denoise-blind, gray, 0 to 55 |        |            |
 
 (The paper's Sec. IV-A gives DnCNN-S 17 layers and the others 20, without naming CDnCNN-S; the published
 colour files all have 20.)
@@ -41,11 +42,18 @@ class DnCNN(TorchRestorer):
     `dncnn:bf16` computes in bfloat16, which has 8 significant bits. At sigma 15, 25 and 50 it costs 0.007, 0.013
     and 0.011 dB on set12 (0.003 to 0.008 dB on 24 images of bsd68), its answers lie 0.2 to 0.5 grey levels rms
     from float32's, and on a CPU with AVX512-BF16 it takes half the time (tests/asv/dncnn_speed.py).
+
+    `dncnn:three` is DnCNN-3, one network for three tasks, in blind denoising too (Table V).
     """
 
     name = "dncnn"
     tasks = {"denoise", "denoise-blind", "deblock", "superres"}
-    variants = ("bf16",)
+    variants = ("bf16", "three")
+
+    def why_not(self, setting: Setting) -> str | None:
+        if self.variant == "three" and (setting.channels == 3 or setting.task == "denoise"):
+            return "dncnn:three is for gray images and is not told sigma (denoise-blind)"
+        return super().why_not(setting)
 
     def network(self, setting: Setting) -> Residual:
         one_gray_sigma = setting.task == "denoise" and setting.channels == 1

@@ -11,8 +11,10 @@ import torch
 from scipy.signal import correlate2d
 
 from bench.protocol import get_protocol
+from bench.registry import choose
 from bench.restorer import Observation, Setting
 from bench.task import get_task
+from bench.weights import candidates
 from data.datasets import get, read
 from methods.dncnn import DnCNN, Residual, convolutions, read_matconvnet
 from tests.methods.published import mean_psnr_db, pictures, weights
@@ -117,6 +119,17 @@ def test_bf16_is_near_the_plain_network_and_not_the_same():
     error = np.abs(x_hat - expected).max() / np.abs(expected).max()
     assert 1e-5 < error < 0.05  # 8 significant bits (4e-3), through 17 layers
     assert x_hat.dtype == np.float32
+
+
+def test_dncnn_3_is_one_network_for_three_tasks():
+    blind = Setting("denoise-blind", 25.0, 1)
+    assert [d.tag for d in candidates(choose("dncnn"), blind)] == ["gray-blind"]
+    for setting in (blind, Setting("deblock", 10.0, 1), Setting("superres", 2.0, 1)):
+        assert {d.sha256 for d in candidates(choose("dncnn:three"), setting)} == {
+            d.sha256 for d in candidates(choose("dncnn"), Setting("deblock", 10.0, 1))
+        }
+    assert "not told sigma" in DnCNN("three").why_not(GRAY_25)
+    assert "gray" in DnCNN("three").why_not(Setting("denoise-blind", 25.0, 3))
 
 
 def test_a_picture_that_must_not_be_changed_is_not():
