@@ -15,6 +15,8 @@ A declaration is one table, named `restorer.tag`:
     reproduces = "dncnn-2017, Table II"
     loader     = "matconvnet"              # how the restorer reads it
     variants   = ["", "sparse-"]           # of the restorer that it is for ("": the plain one); left out: all
+
+A setting may name variants of its own instead.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import DataError, WeightsError, unknown
 from bench.registry import Card, Choice, cards
-from bench.task import Level, Setting, format_level, get_task
+from bench.task import Setting, format_level, get_task
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -59,12 +61,34 @@ ORIGIN = {"authors": "published", "us": "ours"}
 
 
 @dataclass(frozen=True)
+class Use:
+    """One setting that a file serves.
+
+    levels    those it was trained for, singly, or with is_range the lowest and the highest
+    variants  of the restorer; None: all
+    """
+
+    task: str
+    channels: int
+    levels: tuple[Any, ...]
+    is_range: bool
+    variants: tuple[str, ...] | None
+
+    def fits(self, setting: Setting) -> bool:
+        if (self.task, self.channels) != (setting.task, setting.channels):
+            return False
+        if not self.is_range:
+            return setting.level in self.levels
+        return not isinstance(setting.level, str) and self.levels[0] <= setting.level <= self.levels[1]
+
+
+@dataclass(frozen=True)
 class Declaration:
-    """One weight file. levels: those it was trained for, singly or (low, high) for a range."""
+    """One weight file."""
 
     restorer: str
     tag: str
-    settings: tuple[tuple[str, int, tuple[Level, ...] | tuple[float, float], bool], ...]
+    settings: tuple[Use, ...]
     file: str
     url: str | None
     path: Path | None
@@ -76,7 +100,6 @@ class Declaration:
     trained_on: tuple[str, ...]
     reproduces: str
     loader: str
-    variants: tuple[str, ...] | None
 
     @property
     def label(self) -> str:
@@ -89,18 +112,6 @@ class Declaration:
         from data.download import RemoteFile
 
         return RemoteFile("weights", self.restorer, self.file, self.url or "", self.sha256, self.git_blob, self.size)
-
-    def fits(self, setting: Setting) -> bool:
-        return any(
-            task == setting.task and channels == setting.channels and _covers(levels, is_range, setting.level)
-            for task, channels, levels, is_range in self.settings
-        )
-
-
-def _covers(levels: tuple[Any, ...], is_range: bool, level: Level) -> bool:
-    if not is_range:
-        return level in levels
-    return not isinstance(level, str) and levels[0] <= level <= levels[1]
 
 
 @cache
@@ -128,7 +139,7 @@ def _declaration(name: str, entry: dict[str, Any], manifest: Path) -> Declaratio
         return Declaration(
             restorer=restorer,
             tag=tag,
-            settings=tuple(_setting(setting) for setting in entry["settings"]),
+            settings=tuple(_use(setting, entry.get("variants")) for setting in entry["settings"]),
             file=entry["file"] if path is None else path.name,
             url=entry.get("url"),
             path=path,
@@ -140,7 +151,6 @@ def _declaration(name: str, entry: dict[str, Any], manifest: Path) -> Declaratio
             trained_on=tuple(entry["trained_on"]),
             reproduces=entry.get("reproduces", ""),
             loader=entry.get("loader", ""),
-            variants=tuple(entry["variants"]) if "variants" in entry else None,
         )
     except KeyError as error:
         raise WeightsError(f"{manifest}: weights '{name}' lack {error.args[0]}.") from None
@@ -148,12 +158,18 @@ def _declaration(name: str, entry: dict[str, Any], manifest: Path) -> Declaratio
         raise WeightsError(f"{manifest}: weights '{name}': {error}.") from None
 
 
-def _setting(entry: dict[str, Any]) -> tuple[str, int, tuple[Any, ...], bool]:
-    levels = entry["levels"]
-    if isinstance(levels, dict):
-        return entry["task"], entry["channels"], (float(levels["from"]), float(levels["to"])), True
-    typed = tuple(level if isinstance(level, str) else float(level) for level in levels)
-    return entry["task"], entry["channels"], typed, False
+def _use(entry: dict[str, Any], variants_of_file: list[str] | None) -> Use:
+    levels, variants = entry["levels"], entry.get("variants", variants_of_file)
+    is_range = isinstance(levels, dict)
+    if is_range:
+        levels = levels["from"], levels["to"]
+    return Use(
+        entry["task"],
+        entry["channels"],
+        tuple(level if isinstance(level, str) else float(level) for level in levels),
+        is_range,
+        None if variants is None else tuple(variants),
+    )
 
 
 def _declared_for(card: Card) -> list[Declaration]:
@@ -162,19 +178,21 @@ def _declared_for(card: Card) -> list[Declaration]:
 
 def candidates(choice: Choice, setting: Setting) -> list[Declaration]:
     """What could serve the setting, in order of preference: published first, then ours."""
-    fitting = [d for d in _declared_for(choice.card) if d.fits(setting) and _asked_for(choice, d)]
+    fitting = [d for d in _declared_for(choice.card) if any(use.fits(setting) for use in _uses(choice, d))]
     return sorted(fitting, key=lambda d: list(ORIGIN).index(d.trained_by))
 
 
-def _asked_for(choice: Choice, declaration: Declaration) -> bool:
-    is_for = declaration.variants is None or choice.variant in declaration.variants
-    return is_for and choice.weights in ("", ORIGIN[declaration.trained_by])
+def _uses(choice: Choice, declaration: Declaration) -> list[Use]:
+    """What the file serves of what was asked for: the variant and, if one was named, the origin."""
+    if choice.weights not in ("", ORIGIN[declaration.trained_by]):
+        return []
+    return [use for use in declaration.settings if use.variants is None or choice.variant in use.variants]
 
 
 def check_origin(choice: Choice) -> None:
     """Raise WeightsError if what stands behind the @ is neither an origin nor a file, or serves no setting."""
     if choice.weights in ("", *ORIGIN.values()):
-        if choice.weights and not any(_asked_for(choice, d) for d in _declared_for(choice.card)):
+        if choice.weights and not any(_uses(choice, d) for d in _declared_for(choice.card)):
             raise WeightsError(f"{choice.name} has no '{choice.weights}' weights.")
     elif not Path(choice.weights).is_file():
         raise WeightsError(
@@ -197,17 +215,17 @@ def out_of_reach(choice: Choice, setting: Setting) -> str | None:
     if not declared:
         return f"{card.name} needs weights and declares none: {NO_WEIGHTS}"
     kind = "gray" if setting.channels == 1 else "colour"
-    levels = _levels_in_words([d for d in declared if _asked_for(choice, d)], setting)
+    levels = _levels_in_words([use for d in declared for use in _uses(choice, d)], setting)
     origin = f"{choice.weights} " if choice.weights else ""
     return f"{choice.name} has no {origin}weights for {setting}; for {setting.task} {kind} it has {levels}"
 
 
-def _levels_in_words(declared: Iterable[Declaration], setting: Setting) -> str:
+def _levels_in_words(uses: Iterable[Use], setting: Setting) -> str:
     words: list[str] = []
-    for declaration in declared:
-        for task, channels, levels, is_range in declaration.settings:
-            if (task, channels) == (setting.task, setting.channels):
-                words += [" to ".join(map(format_level, levels))] if is_range else map(format_level, levels)
+    for use in uses:
+        if (use.task, use.channels) == (setting.task, setting.channels):
+            shown = map(format_level, use.levels)
+            words += [" to ".join(shown)] if use.is_range else shown
     return f"{get_task(setting.task).level.name} {', '.join(dict.fromkeys(words))}" if words else "none"
 
 
