@@ -13,9 +13,10 @@ from torch import Tensor
 
 from bench.restorer import Image, Observation, Restorer, Setting
 from methods.sparse import groups
+from methods.sparse.compiled import in_parallel
 from methods.sparse.dictionary import adapt_online, overcomplete_dct
 from methods.sparse.patches import centre, coverage, from_image, random_patches, sum_of_estimates
-from methods.sparse.pursuit import in_parallel, omp, simultaneous_omp
+from methods.sparse.pursuit import omp, simultaneous_omp
 
 __all__ = ["LSSC"]
 

@@ -17,9 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from methods.sparse.codes import Codes
+from methods.sparse.compiled import kernel, product
+from methods.sparse.lasso import lasso_path
 from methods.sparse.patches import centre
 from methods.sparse.prox import soft_threshold
-from methods.sparse.pursuit import Codes, kernel, lasso_path, omp, product
+from methods.sparse.pursuit import omp
 
 __all__ = [
     "adapt_online",

@@ -33,8 +33,11 @@ class SparseCoding(nn.Module):
     window       w of the w x w patches among which a patch has its neighbours
     freq         similarities are refreshed before every freq-th step
     lmbda_init   thresholds before training, for images in [0, 1]
+    step_init    C before training is so many times D: a gradient step may be longer where a mask hides much
     levels       L noise levels or qualities, each with thresholds of its own and all else shared (Sec. 3.4);
                  none: one set of thresholds
+    first_guess  how unobserved values are filled in for means, first codes and first similarities: "bilinear",
+                 "malvar", "menon", or "" for zeros, as in the authors' code
     tile         side, in patches, of the tiles that similarities are multiplied by on a CPU; changes the speed only
     """
 
@@ -48,12 +51,15 @@ class SparseCoding(nn.Module):
         window: int = 0,
         freq: int = 6,
         lmbda_init: float = 0.02,
+        step_init: float = 1.0,
         levels: Sequence[float] = (),
+        first_guess: str = "",
         tile: int = 12,
     ) -> None:
         super().__init__()
         self.channels, self.patch_size = channels, patch_size or (9 if channels == 1 else 7)
         self.n_steps, self.window, self.freq, self.tile = n_steps, window, freq, tile
+        self.first_guess, self.step_init = first_guess, step_init
         m = channels * self.patch_size**2
         D = unit_spectral_norm(torch.randn(m, n_atoms))
         self.D, self.C, self.W = (nn.Parameter(D.clone()) for _ in range(3))
@@ -69,6 +75,7 @@ class SparseCoding(nn.Module):
         with torch.no_grad():
             for matrix in (self.D, self.C, self.W):
                 matrix.copy_(unit_spectral_norm(D))
+            self.C.mul_(self.step_init)
 
     def thresholds(self, level: float | None) -> Tensor:
         """Lambda (K, p); of several sets that of the nearest level, Sec. 3.4's "best regularization parameter"."""
@@ -97,7 +104,7 @@ class SparseCoding(nn.Module):
         y, mu = centre(extract(image, s))
         M = None if mask is None else extract(mask.to(image.dtype), s)
         if not self.window:
-            alpha = steps(None, y, self.C, self.D, lmbda, M, dtype=dtype)
+            alpha = self.steps(None, y, lmbda, M, dtype=dtype)
             return average(self.patches(alpha, mu, dtype), s)
         Sigma, alpha = self.similarity(self.seen_alike(y, M), dtype), None
         refreshed = range(self.freq + 1, K, self.freq)  # before these steps; the first step counts as 0
@@ -106,8 +113,23 @@ class SparseCoding(nn.Module):
                 x_hat = average(self.patches(alpha, mu, dtype), s)
                 estimate = self.similarity((extract(x_hat, s) - mu) * self.kappa, dtype)
                 Sigma = Sigma.mixed_with(estimate, torch.sigmoid(self.nu))
-            alpha = steps(alpha, y, self.C, self.D, lmbda[k:after], M, Sigma, dtype)
+            alpha = self.steps(alpha, y, lmbda[k:after], M, Sigma, dtype)
         return average(self.patches(alpha, mu, dtype), s)
+
+    def steps(
+        self,
+        alpha: Tensor | None,
+        y: Tensor,
+        lmbda: Tensor,
+        M: Tensor | None,
+        Sigma: Similarity | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> Tensor:
+        """`methods.sparse.unrolled.steps`; the first codes of all are those of the first guess, if there is one."""
+        if alpha is None and M is not None and self.first_guess:
+            alpha = steps(None, y, self.C, self.D, lmbda[:1], None, Sigma, dtype)
+            lmbda = lmbda[1:]
+        return steps(alpha, y, self.C, self.D, lmbda, M, Sigma, dtype)
 
     def patches(self, alpha: Tensor, mu: Tensor, dtype: torch.dtype) -> Tensor:
         """W alpha + mu, the estimates of the patches (B, gh, gw, m) in Eq. 6."""
@@ -116,11 +138,11 @@ class SparseCoding(nn.Module):
     def seen_alike(self, y: Tensor, M: Tensor | None) -> Tensor:
         """diag(kappa) y, by which patches of the degraded image are compared in Eq. 12, (B, gh, gw, m).
 
-        Of a mosaic, where two patches rarely measure the same colour at the same place, the sum of the three colours:
-        what the raw mosaic shows as gray, (B, gh, gw, m / 3), as in the authors' code.
+        Of a mosaic without a first guess, where two patches rarely measure the same colour at the same place, the sum
+        of the three colours: what the raw mosaic shows as gray, (B, gh, gw, m / 3), as in the authors' code.
         """
         u = y * self.kappa
-        return u if M is None else u.unflatten(-1, (self.channels, -1)).sum(-2)
+        return u if M is None or self.first_guess else u.unflatten(-1, (self.channels, -1)).sum(-2)
 
     def similarity(self, u: Tensor, dtype: torch.dtype) -> Similarity:
         side = max(u.shape) if u.is_cuda else self.tile  # a GPU takes one large product rather than many small ones

@@ -77,7 +77,7 @@ def sliding_restore(
             if k > 1 and (k - 1) % network.freq == 0:
                 x_hat = average(state.patches() + mu, s)
                 state.refresh((extract(x_hat, s) - mu) * network.kappa, torch.sigmoid(network.nu).item())
-            state.step(lmbda[k])
+            state.step(lmbda[k], masked=k > 0 or not network.first_guess)
     x_hat = average(state.patches() + mu, s)
     return x_hat[:, :, s - 1 : s - 1 + H, s - 1 : s - 1 + W]
 
@@ -208,9 +208,9 @@ class Inference:
 
         self.all_batches(refresh_batch)
 
-    def step(self, lmbda: Tensor) -> None:
-        """Eq. 11 (Eq. 14 with a mask) with thresholds lmbda (p,). The first step starts from alpha = 0."""
-        self.all_batches(self.gradient_step)
+    def step(self, lmbda: Tensor, masked: bool = True) -> None:
+        """Eq. 11, or with masked Eq. 14 if there is a mask, with thresholds lmbda (p,). The first starts from 0."""
+        self.all_batches(lambda t: self.gradient_step(t, masked))
         self.all_batches(lambda t: self.shrink(t, lmbda))
 
     def all_batches(self, do: Callable[[slice], None]) -> None:
@@ -218,12 +218,12 @@ class Inference:
             pass
 
     @torch.inference_mode()
-    def gradient_step(self, t: slice) -> None:
-        """B = alpha + C^T (M * (y - D alpha)), and its squares."""
+    def gradient_step(self, t: slice, masked: bool) -> None:
+        """B = alpha + C^T (M * (y - D alpha)), without M unless masked, and its squares."""
         y, alpha = self.y[t].flatten(0, 1), self.alpha[t].flatten(0, 1)
         residual = self.scratch.residual.flatten(0, 1)[: len(y)]
         torch.addmm(y, alpha, self.D_T, alpha=-1, out=residual)
-        if self.M is not None:
+        if self.M is not None and masked:
             residual *= self.M[t].flatten(0, 1)
         torch.addmm(alpha, residual, self.C, out=alpha)
         torch.mul(self.alpha[t], self.alpha[t], out=self.B2[t])

@@ -24,7 +24,8 @@ from bench.protocol import get_protocol
 from bench.restorer import Observation, Restorer, Setting, WeightsFile
 from methods.ksvd import KSVD
 from methods.lssc import LSSC
-from methods.sparse.pursuit import lasso_path, omp
+from methods.sparse.lasso import lasso_path
+from methods.sparse.pursuit import omp
 
 SIZES = 128, 256, 512, 1024
 CASES = {  # restorer, setting, dictionary

@@ -8,7 +8,7 @@ import torch
 
 from bench.task import Observation, Setting
 from methods.groupsc import merged_blocks
-from methods.sc import BAND, SC, observed, sc_restore
+from methods.sc import BAND, FIRST_GUESSES, SC, observed, sc_restore
 from methods.sparse.network import SparseCoding
 from methods.sparse.patches import coverage
 
@@ -45,16 +45,18 @@ def test_bfloat16_products_stay_close():
 
 
 @pytest.mark.parametrize("pattern", ["RGGB", "GRBG"])
-def test_a_mosaic_is_restored_from_its_measured_values_alone(pattern):
+@pytest.mark.parametrize("first_guess", ["", *FIRST_GUESSES])
+def test_a_mosaic_is_restored_from_its_measured_values_alone(pattern, first_guess):
     """As the network's own forward pass does it, block by block."""
     from data.degrade import bayer
 
     torch.manual_seed(0)
-    net = SparseCoding(3, patch_size=5, n_atoms=16, n_steps=3).requires_grad_(False)
+    net = SparseCoding(3, patch_size=5, n_atoms=16, n_steps=3, first_guess=first_guess).requires_grad_(False)
     mosaic, mask = bayer(np.random.default_rng(0).random((17, 20, 3), dtype=np.float32), pattern)
     seen = Observation(mosaic, "demosaick", pattern=pattern, mask=mask)
-    y, M = observed(torch.from_numpy(mosaic).permute(2, 0, 1)[None], seen)
-    assert torch.equal(y.sum(1), torch.from_numpy(mosaic[None, ..., 0]))
+    y, M = observed(torch.from_numpy(mosaic).permute(2, 0, 1)[None], seen, first_guess)
+    assert torch.equal((y * M).sum(1), torch.from_numpy(mosaic[None, ..., 0]))
+    assert bool((y * (1 - M)).any()) is bool(first_guess)
     assert M.sum() == 17 * 20
     x_hat = sc_restore(net, y, M, dtype=torch.float32)
     torch.testing.assert_close(x_hat, merged_blocks(net, y, 13, 17, mask=M), rtol=0, atol=1e-5)

@@ -18,7 +18,7 @@ from methods.sparse.dictionary import (
     sample_patches,
     unit_norm,
 )
-from methods.sparse.pursuit import lasso_path
+from methods.sparse.lasso import lasso_path
 
 
 @pytest.fixture(scope="module")

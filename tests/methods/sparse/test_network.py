@@ -54,10 +54,26 @@ def test_the_parameters_of_sc_start_groupsc():
     assert (missing, unexpected) == (["kappa", "nu"], [])
 
 
-def test_pixels_that_were_not_observed_do_not_enter_but_through_the_mean():
-    y = torch.rand(1, 1, 3, 3)  # one patch
+@pytest.mark.parametrize(("first_guess", "same"), [("", True), ("menon", False)])
+def test_pixels_that_were_not_observed_do_not_enter_but_through_the_mean_and_a_first_guess(first_guess, same):
+    y, net = torch.rand(1, 1, 3, 3), small(window=0, first_guess=first_guess)  # one patch
     mask = torch.ones_like(y)
     mask[..., 0, 0] = mask[..., 2, 2] = 0
     moved = y + torch.tensor([0.2, 0, 0, 0, 0, 0, 0, 0, -0.2]).view(1, 1, 3, 3)  # the same mean
     with torch.no_grad():
-        torch.testing.assert_close(small(window=0)(y, mask), small(window=0)(moved, mask))
+        assert torch.allclose(net(y, mask), net(moved, mask)) is same
+
+
+def test_only_the_first_codes_see_the_values_of_a_first_guess():
+    y, mask = torch.rand(1, 1, 3, 3), torch.zeros(1, 1, 3, 3)  # nothing else was observed
+    net = small(window=0, first_guess="menon", n_steps=2)
+    with torch.no_grad():
+        net.lmbda.zero_()
+        patch = y.flatten() - y.mean()
+        torch.testing.assert_close(net(y, mask).flatten(), net.W @ (net.C.T @ patch) + y.mean())
+
+
+def test_the_first_step_may_be_longer():
+    net, long = small(window=0), small(window=0, step_init=3.0)
+    assert torch.equal(long.C, 3 * net.C)
+    assert torch.equal(long.D, net.D)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from methods.sparse.network import SparseCoding
 from methods.sparse.sliding import Tiling, neighbourhood, sliding_restore
 
 
-def network(window: int = 12, channels: int = 1, **options: int) -> SparseCoding:
+def network(window: int = 12, channels: int = 1, **options: Any) -> SparseCoding:
     """Thresholds that leave about half of the codes, weights of the distance and nu away from their first values."""
     torch.manual_seed(0)
     net = SparseCoding(channels, window=window, lmbda_init=0.01, n_atoms=64, **options).requires_grad_(False)
@@ -49,18 +50,20 @@ def dense(net: SparseCoding, y: Tensor, mask: Tensor | None = None) -> Tensor:
         count = F.fold(torch.ones_like(patches).T[None], (H, W), s)[:, :1]
         return F.fold(patches.T[None], (H, W), s) / count[:, :1]
 
-    def similarity(x: Tensor) -> Tensor:
-        return torch.exp(-torch.cdist(x * net.kappa, x * net.kappa).square()) * window
+    def similarity(u: Tensor) -> Tensor:
+        return torch.exp(-torch.cdist(u, u).square()) * window
 
     patches = F.unfold(y, s)[0].T
     mu = patches.mean(1, keepdim=True)
     y_c, nu = patches - mu, torch.sigmoid(net.nu)
-    Sigma, alpha = similarity(y_c), torch.zeros(len(y_c), net.D.shape[1])
+    guessed = mask is None or bool(net.first_guess)
+    u = y_c * net.kappa if guessed else (y_c * net.kappa).unflatten(1, (3, -1)).sum(1)
+    Sigma, alpha = similarity(u), torch.zeros(len(y_c), net.D.shape[1])
     for k in range(net.n_steps):
         if k in (7, 13, 19):
             x_hat = F.unfold(average(alpha @ net.W.T + mu), s)[0].T - mu
-            Sigma = (1 - nu) * Sigma + nu * similarity(x_hat)
-        B = alpha + (M * (y_c - alpha @ net.D.T)) @ net.C
+            Sigma = (1 - nu) * Sigma + nu * similarity(x_hat * net.kappa)
+        B = alpha + ((1 if guessed and k == 0 else M) * (y_c - alpha @ net.D.T)) @ net.C
         norm = torch.sqrt(Sigma @ B.square() + 1e-8)
         alpha = torch.relu(1 - net.lmbda[k] * Sigma.sum(1, keepdim=True).sqrt() / norm) * B
     return average(alpha @ net.W.T + mu)[:, :, pad:-pad, pad:-pad]
@@ -79,11 +82,14 @@ def test_windows_odd_one_and_larger_than_the_image(window):
     torch.testing.assert_close(sliding_restore(net, y, thin=1, dtype=torch.float32), dense(net, y), rtol=0, atol=1e-4)
 
 
-def test_colour_with_a_mask():
-    y, net = noisy(20, 25, channels=3), network(channels=3)
+@pytest.mark.parametrize("first_guess", ["", "menon"])
+def test_colour_with_a_mask(first_guess):
+    y, net = noisy(20, 25, channels=3), network(channels=3, first_guess=first_guess)
+    net.kappa *= 0.3  # without which all similarities are nearly 0
     mask = (torch.rand(y.shape, generator=torch.Generator().manual_seed(2)) < 0.5).float()
-    x_hat = sliding_restore(net, y * mask, mask, thin=1, dtype=torch.float32)
-    torch.testing.assert_close(x_hat, dense(net, y * mask, mask), rtol=0, atol=1e-4)
+    y = y if first_guess else y * mask
+    x_hat = sliding_restore(net, y, mask, thin=1, dtype=torch.float32)
+    torch.testing.assert_close(x_hat, dense(net, y, mask), rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,106 @@
+"""What the sparse coders are made of: compiled kernels, and work cut up for all cores."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+from numba import njit
+
+__all__ = ["CHUNK", "do_in_parallel", "gathered_product", "gram", "in_parallel", "kernel", "product", "squared_norm"]
+
+T = TypeVar("T")
+
+CHUNK = 512  # signals that a thread codes before it asks for more
+
+_thread = threading.local()
+
+# A loop that sums must not also store: whether it is then vectorised depends on where its arrays lie in memory, and
+# with it the order of the sum, so that the same call could answer differently in the last bit.
+#
+# Compiled code is kept beside the module; Numba does not notice when a kernel of another module that it calls has
+# changed: after work on this file remove __pycache__.
+kernel = njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "arcp", "nsz", "nnan"})
+
+
+def in_parallel(do: Callable[[int, int], T], n: int, chunk: int = CHUNK) -> Iterator[T]:
+    """do(a, b) for consecutive a:b that make up 0:n, on as many threads as OMP_NUM_THREADS says, or all cores.
+
+    The results come in this order, so that what is made of them does not depend on the number of threads. Where a
+    call works in parallel itself, it does so on its own thread.
+    """
+    spans = [(a, min(a + chunk, n)) for a in range(0, n, chunk)]
+    n_threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
+    if min(n_threads, len(spans)) < 2 or getattr(_thread, "is_ours", False):
+        yield from (do(*span) for span in spans)
+        return
+    with ThreadPoolExecutor(n_threads, initializer=setattr, initargs=(_thread, "is_ours", True)) as pool:
+        yield from pool.map(lambda span: do(*span), spans)
+
+
+def do_in_parallel(do: Callable[[int, int], None], n: int, chunk: int = CHUNK) -> None:
+    """`in_parallel` for what leaves its results where it was told to."""
+    for _ in in_parallel(do, n, chunk):  # errors come out here
+        pass
+
+
+@kernel
+def product(w, B, out):
+    """out (p,) = w' B, for w (m,) and B (m, p)."""
+    m, p = len(w), len(out)
+    for j in range(p):
+        out[j] = 0
+    t = 0
+    while t + 4 <= m:  # four rows at a time: `out` is read and written less often
+        a, b, c, d = w[t], w[t + 1], w[t + 2], w[t + 3]
+        for j in range(p):
+            out[j] += a * B[t, j] + b * B[t + 1, j] + c * B[t + 2, j] + d * B[t + 3, j]
+        t += 4
+    while t < m:
+        a = w[t]
+        for j in range(p):
+            out[j] += a * B[t, j]
+        t += 1
+
+
+@kernel
+def gathered_product(w, rows, B, out):
+    """out (p,) = the sum over k of w[k] B[rows[k]]."""
+    m, p = len(w), len(out)
+    for j in range(p):
+        out[j] = 0
+    t = 0
+    while t + 4 <= m:
+        a, b, c, d = w[t], w[t + 1], w[t + 2], w[t + 3]
+        A, B1, C, D = B[rows[t]], B[rows[t + 1]], B[rows[t + 2]], B[rows[t + 3]]
+        for j in range(p):
+            out[j] += a * A[j] + b * B1[j] + c * C[j] + d * D[j]
+        t += 4
+    while t < m:
+        a, A = w[t], B[rows[t]]
+        for j in range(p):
+            out[j] += a * A[j]
+        t += 1
+
+
+@kernel
+def gram(D):
+    """D' D, (p, p). BLAS sums in an order that depends on how many threads it finds free."""
+    D_T = D.T.copy()
+    G = np.empty((len(D_T), len(D_T)), D.dtype)
+    for j in range(len(D_T)):
+        product(D_T[j], D, G[j])
+    return G
+
+
+@kernel
+def squared_norm(y):
+    """||y||^2, in the precision of y."""
+    total = y[0] * 0
+    for t in range(len(y)):
+        total += y[t] * y[t]
+    return total
