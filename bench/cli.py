@@ -281,8 +281,8 @@ def compare(
 ) -> None:
     """Hold records against a paper's figures, the reference run, or each other.
 
-    Exit status: 1 if a figure is off without a known cause, if something is not as in the reference, or if fewer than
-    --at-least could be compared.
+    Exit status: 1 if a figure is off without a known cause and was not so in the reference run, if something is not
+    as in the reference, or if fewer than --at-least could be compared.
     """
     from bench.report.comparing import against_each_other, against_papers, against_reference
 

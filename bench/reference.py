@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from bench.papers import Entry
 
-__all__ = ["PSNR_DB", "SSIM", "Holding", "hold", "lost", "read_plan", "read_records", "read_verdicts", "write"]
+__all__ = ["PSNR_DB", "SSIM", "Holding", "complaints", "hold", "read_plan", "read_records", "read_verdicts", "write"]
 
 PSNR_DB = {True: 0.005, False: 0.02}
 """How far a PSNR may be from the reference's, on the same platform and on another."""
@@ -159,23 +159,21 @@ def _figure(entry: Entry) -> str:
     return f"{entry.place}: {entry.metric} of {entry.setting}"
 
 
-def lost(comparison: Comparison, recorded: Mapping[str, str]) -> list[str]:
-    """What the reference run reproduced and `comparison` does not: figures that are off now, or gone from the file.
+def complaints(comparison: Comparison, recorded: Mapping[str, str]) -> list[str]:
+    """Figures that are off without a known cause and were not so in the reference run, and those gone from the file.
 
-    One that was not measured this time is not lost.
+    One that was off there already is no news, and one that was not measured this time is not lost.
     """
+    told = []
     now = {_figure(v.entry): v for v in comparison.verdicts}
-    complaints = []
     for figure, verdict in recorded.items():
-        if not figure.startswith(f"{comparison.paper}, "):
-            continue
-        if figure not in now:
-            complaints.append(f"{figure} was {verdict} in the reference run, and the paper's file no longer has it")
-        elif verdict == REPRODUCED and now[figure].verdict == OFF:
-            complaints.append(
-                f"{figure} was reproduced in the reference run and is off by {now[figure].difference:+g}"
-            )
-    return complaints
+        if figure.startswith(f"{comparison.paper}, ") and figure not in now:
+            told.append(f"{figure} was {verdict} in the reference run, and the paper's file no longer has it")
+    for figure, v in now.items():
+        before = recorded.get(figure, "not measured")
+        if v.verdict == OFF and before != OFF and (before == REPRODUCED or not v.entry.cause):
+            told.append(f"{figure} was {before} in the reference run and is off by {v.difference:+g}")
+    return told
 
 
 # --- holding records against it ---------------------------------------------------------------------------

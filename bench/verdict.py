@@ -83,11 +83,6 @@ class Comparison:
         """How many of the figures that are off have a known cause."""
         return sum(v.verdict == OFF and bool(v.entry.cause) for v in self.verdicts)
 
-    @property
-    def exit_status(self) -> int:
-        """0 when something was compared and nothing is off without a known cause, else 1."""
-        return int(self.compared == 0 or self.counts()[OFF] > self.explained)
-
     def summary(self) -> str:
         """`dncnn-2017 under standard-v1: 12 compared, 11 reproduced, 1 off (1 explained), 0 ours, 9 not measured`"""
         counts = self.counts()

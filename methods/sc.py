@@ -31,8 +31,8 @@ class SC(TorchRestorer):
     """SC. Options of its network: see methods.sparse.network.SparseCoding.
 
     Demosaicking, ours start from Menon's answer: means, first codes and first similarities are those of its patches,
-    all later codes see measured values alone. The authors start from zeros where nothing was measured; trained as
-    long, 100 steps, that start was 4 dB behind on crops held out of cbsd400.
+    all later codes see measured values alone. The authors start from zeros where nothing was measured: that had
+    32.5 dB on crops held out of cbsd400 after 250 steps of training, this has 36.9 after 100.
 
     Products are in bfloat16 where the processor has them, codes and sums in float32: 2.5 times as fast, and less than
     0.0005 dB from float32 at sigma 15, 25 and 50 on parts of set12.
@@ -48,7 +48,7 @@ class SC(TorchRestorer):
         return network
 
     def forward(self, y: Tensor, seen: Observation) -> Tensor:
-        y, mask = observed(y, seen, self.plain.first_guess)
+        y, mask = observed(y, seen, self.net.first_guess)
         return self.restored(y, mask, self.level(seen))
 
     def restored(self, y: Tensor, mask: Tensor | None, level: float | None) -> Tensor:

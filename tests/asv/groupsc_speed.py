@@ -190,8 +190,8 @@ def _task_of(options: argparse.Namespace) -> str:
     clean = np.random.RandomState(0).rand(512, 512, setting.channels).astype(np.float32)
     seen = task.observe(clean, setting.level, np.random.RandomState(1))
     restorer = GroupSC() if options.window else SC()
-    restorer.options = {"window": options.window} if options.window else {}
-    restorer.net = restorer.network(setting).requires_grad_(False).eval()
+    restorer.options = {"first_guess": "menon"} | ({"window": options.window} if options.window else {})
+    restorer.prepare(setting, "cpu")
     y = torch.from_numpy(seen.image).permute(2, 0, 1)[None]
     seconds = []
     with torch.inference_mode():
