@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from bench.errors import TrainingError
+from bench.task import Level
 
 if TYPE_CHECKING:
     from bench.training.loop import Validation
@@ -50,16 +51,20 @@ def export(network: nn.Module, folder: Path, card: Mapping[str, Any]) -> None:
     _replace(folder / "weights.json", lambda path: path.write_text(json.dumps(card, indent=2) + "\n"))
 
 
-def read_weights(network: nn.Module, path: Path) -> None:
-    """Start from other weights: take the tensors whose names the network has.
+def read_weights(network: nn.Module, path: Path, level: Level) -> None:
+    """Start from other weights, at `level`: take the tensors whose names the network has.
 
     A tensor that lacks the network's first axis serves all along it: thresholds trained for one level start those of
-    every level. Raises TrainingError if none fits, or one of a name that it has is of another shape.
+    every level. Of thresholds for several levels, a network for one takes those of the nearest.
+
+    Raises TrainingError if no tensor fits, or one of a name that the network has is of another shape.
     """
-    from safetensors.torch import load_file
+    from safetensors import safe_open
 
     try:
-        given = load_file(path)
+        with safe_open(path, "pt") as opened:
+            options = json.loads((opened.metadata() or {}).get("options", "{}"))
+            given = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  no mapping
     except Exception as error:  # missing, or not safetensors
         raise TrainingError(f"--start {path}: cannot be read as safetensors ({error}).") from None
     own = network.state_dict()
@@ -69,12 +74,19 @@ def read_weights(network: nn.Module, path: Path) -> None:
     for name, tensor in common.items():
         if tensor.shape == own[name].shape[1:]:
             common[name] = tensor.expand_as(own[name])
+        elif tensor.shape[1:] == own[name].shape and len(tensor) == len(options.get("levels", ())):
+            common[name] = tensor[nearest(options["levels"], level)]
         elif tensor.shape != own[name].shape:
             raise TrainingError(
                 f"--start {path}: {name} has shape {tuple(tensor.shape)}, expected {tuple(own[name].shape)}:"
                 " weights of another architecture."
             )
     network.load_state_dict(common, strict=False)
+
+
+def nearest(levels: Sequence[float], level: Level) -> int:
+    """The place of the level nearest to this one; the first for one that is no number."""
+    return 0 if isinstance(level, str) else min(range(len(levels)), key=lambda i: abs(levels[i] - level))
 
 
 def sha256_of(path: Path) -> str:

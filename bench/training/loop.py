@@ -90,7 +90,7 @@ class Training:
             clean = torch.from_numpy(self.crops.clean(N_CROPS_TO_INITIALISE)).permute(0, 3, 1, 2)
             self.restorer.initialise(network, clean)
         else:
-            read_weights(network, start)
+            read_weights(network, start, self.setting.level)
         self.network = network.to(self.device)
         self.optimizer = torch.optim.Adam(
             self.network.parameters(), lr=self.recipe.lr, eps=self.recipe.eps, fused=self.device.type == "cuda"

@@ -290,10 +290,23 @@ def test_weights_of_one_level_start_all_levels(tmp_path):
     torch.nn.init.normal_(one.lmbda)
     save_file(one.state_dict(), tmp_path / "one.safetensors")
     several = SparseCoding(patch_size=3, n_atoms=4, n_steps=2, levels=(10, 20, 30))
-    read_weights(several, tmp_path / "one.safetensors")
+    read_weights(several, tmp_path / "one.safetensors", 20)
     assert several.lmbda.shape == (3, 2, 4)
     assert all(torch.equal(lmbda, one.lmbda) for lmbda in several.lmbda)
     assert torch.equal(several.D, one.D)
+
+
+@pytest.mark.parametrize(("level", "taken"), [(20, 1), (28.0, 2), ("RGGB", 0)])
+def test_weights_of_several_levels_start_one_of_them(tmp_path, level, taken):
+    from bench.training.files import export, read_weights
+    from methods.sparse.network import SparseCoding
+
+    several = SparseCoding(patch_size=3, n_atoms=4, n_steps=2, levels=(10, 20, 30))
+    torch.nn.init.normal_(several.lmbda)
+    export(several, tmp_path, {"options": {"levels": [10, 20, 30]}})
+    one = SparseCoding(patch_size=3, n_atoms=4, n_steps=2)
+    read_weights(one, tmp_path / "weights.safetensors", level)
+    assert torch.equal(one.lmbda, several.lmbda[taken])
 
 
 def test_a_file_that_is_no_checkpoint_is_named_and_kept(tmp_path):
