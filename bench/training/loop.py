@@ -188,10 +188,10 @@ class Training:
         loss = self.restorer.loss(x_hat.float(), x.to(self.device, non_blocking=True))
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        if self.recipe.clip:
-            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
-        self.optimizer.step()
-        self._average()
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip or math.inf)
+        if norm.isfinite():  # one crop whose gradient overflows would spoil the weights for good
+            self.optimizer.step()
+            self._average()
         self.step += 1
         return loss.detach()
 

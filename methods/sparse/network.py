@@ -33,6 +33,7 @@ class SparseCoding(nn.Module):
     window       w of the w x w patches among which a patch has its neighbours
     freq         similarities are refreshed before every freq-th step
     lmbda_init   thresholds before training, for images in [0, 1]
+    kappa_init   kappa before training; the larger it is, the fewer patches are alike, down to SC where none are
     step_init    C before training is so many times D: a gradient step may be longer where a mask hides much
     levels       L noise levels or qualities, each with thresholds of its own and all else shared (Sec. 3.4);
                  none: one set of thresholds
@@ -51,6 +52,7 @@ class SparseCoding(nn.Module):
         window: int = 0,
         freq: int = 6,
         lmbda_init: float = 0.02,
+        kappa_init: float = 1.0,
         step_init: float = 1.0,
         levels: Sequence[float] = (),
         first_guess: str = "",
@@ -67,7 +69,7 @@ class SparseCoding(nn.Module):
         each = (len(self.levels),) if self.levels else ()
         self.lmbda = nn.Parameter(torch.full((*each, n_steps, n_atoms), lmbda_init))
         if window:
-            self.kappa = nn.Parameter(torch.ones(m))
+            self.kappa = nn.Parameter(torch.full((m,), kappa_init))
             self.nu = nn.Parameter(torch.ones(1))
 
     def set_dictionary(self, D: Tensor) -> None:

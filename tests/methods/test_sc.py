@@ -62,6 +62,25 @@ def test_a_mosaic_is_restored_from_its_measured_values_alone(pattern, first_gues
     torch.testing.assert_close(x_hat, merged_blocks(net, y, 13, 17, mask=M), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize(("pattern", "down", "right"), [("BGGR", 1, 1), ("GRBG", 0, 1), ("GBRG", 1, 0)])
+def test_the_other_bayer_patterns_are_the_first_one_moved(pattern, down, right):
+    """Away from the border the same picture under another pattern is answered alike, wherever the mosaic starts."""
+    from data.degrade import bayer
+
+    torch.manual_seed(0)
+    net = SparseCoding(3, patch_size=5, n_atoms=16, n_steps=3, first_guess="menon").requires_grad_(False)
+    picture = np.random.default_rng(0).random((45, 46, 3), dtype=np.float32)
+    answers = []
+    for x, name in ((picture, pattern), (picture[down:, right:], "RGGB")):
+        mosaic, mask = bayer(x, name)
+        seen = Observation(mosaic, "demosaick", pattern=name, mask=mask)
+        y, M = observed(torch.from_numpy(mosaic).permute(2, 0, 1)[None], seen, "menon")
+        answers.append(sc_restore(net, y, M, dtype=torch.float32))
+    far = 16  # Menon's filters see 11 pixels, a patch 4 more
+    here, moved = answers[0][..., down:, right:], answers[1]
+    torch.testing.assert_close(here[..., far:-far, far:-far], moved[..., far:-far, far:-far], rtol=0, atol=1e-5)
+
+
 def test_thresholds_are_those_of_the_nearest_level():
     net = SparseCoding(1, n_atoms=4, n_steps=2, levels=[5, 15, 25]).requires_grad_(False)
     net.lmbda.copy_(torch.arange(3.0)[:, None, None].expand_as(net.lmbda))

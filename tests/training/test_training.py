@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bench.cli import main
@@ -264,6 +265,20 @@ def test_a_level_is_needed_and_only_of_the_right_kind(tmp_path):
         train(NET, {}, folder=tmp_path)
     with pytest.raises(RequestError, match="--quality does not concern denoise"):
         train(NET, {"sigma": "25", "quality": "10"}, folder=tmp_path)
+
+
+def test_a_step_whose_gradient_overflows_is_left_out(tmp_path, monkeypatch):
+    original, calls = Crops.batch, []
+
+    def overflows_at_step_3(self, step):
+        calls.append(step)
+        batch = original(self, step)
+        return batch._replace(y=batch.y * np.inf) if step == 3 else batch
+
+    monkeypatch.setattr(Crops, "batch", overflows_at_step_3)
+    run(tmp_path, steps=10)
+    assert 3 in calls
+    assert all(tensor.isfinite().all() for tensor in state(tmp_path).values())
 
 
 def test_the_checkpoint_of_another_training_is_not_continued(tmp_path):
