@@ -19,7 +19,7 @@ A table is a recipe. The file says it in full, so that a reader sees all that a 
     decay = 0.35
     decay_every = 0.2667
     decay_at = []                 or at these fractions of the training, if any are given
-    clip = 0.0                    largest norm of the gradient; 0: not clipped. A step without a finite one is left out
+    clip = 0.0                    largest norm of the gradient; 0: not clipped. Not finite: the step is left out
     ema = 0.0                     decay of the running mean of the weights that is validated and exported; 0: none
     bf16 = false                  products in bfloat16 (autocast); the weights and their updates stay in float32
     rotations = true              crops are flipped, and turned by 90 degrees if true
