@@ -14,16 +14,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.restorer import Level, Observation, Setting, TorchRestorer
-from methods.demosaick import Bilinear, Malvar, Menon
 from methods.noise import estimate_sigma
 from methods.sparse.arithmetic import fast_dtype
 from methods.sparse.dictionary import learn_dictionary, sample_patches
-from methods.sparse.network import SparseCoding
+from methods.sparse.network import FIRST_GUESSES, SparseCoding
 from methods.sparse.patches import centre, coverage, extract, reflect
 
 __all__ = ["SC", "observed", "sc_restore"]
 
-FIRST_GUESSES = {"bilinear": Bilinear, "malvar": Malvar, "menon": Menon}
 BAND = {"cpu": 2048, "cuda": 2**17}  # patches coded together: their codes should stay in the caches
 
 

@@ -9,11 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from methods.demosaick import Bilinear, Malvar, Menon
 from methods.sparse.patches import average, centre, extract
 from methods.sparse.similarity import Similarity
 from methods.sparse.unrolled import steps
 
-__all__ = ["SparseCoding"]
+__all__ = ["FIRST_GUESSES", "SparseCoding"]
+
+FIRST_GUESSES = {"bilinear": Bilinear, "malvar": Malvar, "menon": Menon}
 
 
 class SparseCoding(nn.Module):
@@ -37,8 +40,8 @@ class SparseCoding(nn.Module):
     step_init    C before training is so many times D: a gradient step may be longer where a mask hides much
     levels       L noise levels or qualities, each with thresholds of its own and all else shared (Sec. 3.4);
                  none: one set of thresholds
-    first_guess  how unobserved values are filled in for means, first codes and first similarities: "bilinear",
-                 "malvar", "menon", or "" for zeros, as in the authors' code
+    first_guess  how unobserved values are filled in for means, first codes and first similarities: one of
+                 FIRST_GUESSES, or "" for zeros, as in the authors' code
     tile         side, in patches, of the tiles that similarities are multiplied by on a CPU; changes the speed only
     """
 
@@ -59,6 +62,8 @@ class SparseCoding(nn.Module):
         tile: int = 12,
     ) -> None:
         super().__init__()
+        if first_guess and first_guess not in FIRST_GUESSES:
+            raise ValueError(f"first_guess is '{first_guess}'; expected one of {', '.join(FIRST_GUESSES)}, or ''.")
         self.channels, self.patch_size = channels, patch_size or (9 if channels == 1 else 7)
         self.n_steps, self.window, self.freq, self.tile = n_steps, window, freq, tile
         self.first_guess, self.step_init = first_guess, step_init

@@ -8,8 +8,8 @@ import torch
 
 from bench.task import Observation, Setting
 from methods.groupsc import merged_blocks
-from methods.sc import BAND, FIRST_GUESSES, SC, observed, sc_restore
-from methods.sparse.network import SparseCoding
+from methods.sc import BAND, SC, observed, sc_restore
+from methods.sparse.network import FIRST_GUESSES, SparseCoding
 from methods.sparse.patches import coverage
 
 GRAY, COLOUR = Setting("denoise", 25, 1), Setting("denoise", 25, 3)

@@ -73,6 +73,11 @@ def test_only_the_first_codes_see_the_values_of_a_first_guess():
         torch.testing.assert_close(net(y, mask).flatten(), net.W @ (net.C.T @ patch) + y.mean())
 
 
+def test_a_first_guess_that_is_unknown_is_refused():
+    with pytest.raises(ValueError, match=r"first_guess is 'lanczos'; expected one of bilinear, malvar, menon, or ''"):
+        small(first_guess="lanczos")
+
+
 def test_the_first_step_may_be_longer():
     net, long = small(window=0), small(window=0, step_init=3.0)
     assert torch.equal(long.C, 3 * net.C)
