@@ -48,7 +48,7 @@ class KSVD(Restorer):
 
     sigma 0: the image as it is. An image smaller than a patch is extended by reflection. One that is constant stays
     so, except with the global colour dictionary: there means are coded too, to within the noise like all else, and
-    without any noise a pixel can be off by 1.6 sigma. Values that are not finite: ValueError.
+    without any noise a pixel can be off by 1.7 sigma. Values that are not finite: ValueError.
     """
 
     name = "ksvd"

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from bench import reference
 from bench.errors import RequestError
 from bench.papers import load, names
-from bench.reference import folder, hold, read_records, read_verdicts, write
+from bench.reference import complaints, folder, hold, read_records, read_verdicts, write
 from bench.significance import contests
 from bench.store import current
 from bench.verdict import Comparison, compare
@@ -39,7 +38,7 @@ def against_papers(
         for name in (names() if paper == "all" else [paper])
     ]
     recorded = read_verdicts(folder() / "verdicts.csv")
-    complaints = [line for comparison in comparisons for line in reference.complaints(comparison, recorded)]
+    failures = [line for comparison in comparisons for line in complaints(comparison, recorded)]
     blocks = []
     for comparison in comparisons:
         headers, rows = comparison.rows(everything=everything)
@@ -50,8 +49,8 @@ def against_papers(
         blocks.append(summary_table(comparisons))
     n_compared = sum(comparison.compared for comparison in comparisons)
     if n_compared < at_least:
-        complaints.append(f"{n_compared} figures compared, expected at least {at_least}")
-    return "\n\n".join([*blocks, *(f"FAILED: {line}" for line in complaints)]), not complaints
+        failures.append(f"{n_compared} figures compared, expected at least {at_least}")
+    return "\n\n".join([*blocks, *(f"FAILED: {line}" for line in failures)]), not failures
 
 
 def against_reference(
@@ -59,11 +58,11 @@ def against_reference(
 ) -> tuple[str, bool]:
     """What is not as in the committed reference run, and whether all is, in at least so many cells."""
     holding = hold(records, read_records(folder() / "records.csv"), time_band=time_band)
-    complaints = list(holding.complaints)
+    failures = list(holding.complaints)
     if holding.n_compared < at_least:
-        complaints.append(f"{holding.n_compared} cells compared, expected at least {at_least}")
+        failures.append(f"{holding.n_compared} cells compared, expected at least {at_least}")
     drawn = _draw(list(holding.HEADERS), list(map(list, holding.rows)))
-    return "\n".join([drawn, "", holding.summary, *(f"FAILED: {line}" for line in complaints)]), not complaints
+    return "\n".join([drawn, "", holding.summary, *(f"FAILED: {line}" for line in failures)]), not failures
 
 
 def against_each_other(records: pd.DataFrame) -> str:
