@@ -10,6 +10,36 @@ import pytest
 PLUGINS = Path(__file__).parent / "plugins"
 BAD = PLUGINS / "bad.py"
 
+HEAD = """
+[paper]
+title = "A paper"
+authors = "Ours"
+venue = "here"
+year = 2020
+document = "a.txt"
+
+[[tolerance]]
+psnr_db = 0.05
+ssim = 0.001
+because = "noise"
+"""
+
+TABLE = """
+[[table]]
+number = "1"
+caption = "gray denoising"
+protocol = "AWGN"
+task = "denoise"
+dataset = "set12"
+channels = 1
+metric = "psnr_db/ssim"
+columns.level = [15, 25]
+rows = [
+  { method = "Noisy", id = "noisy", restorer = "noisy", values = "24.61/0.5000 20.17/0.4000" },
+  { method = "Ours", id = "dncnn-s", restorer = "dncnn", params = "556k", values = "32.86/0.9000 30.44/0.8600" },
+]
+"""
+
 
 @pytest.fixture(autouse=True)
 def _nothing_from_outside(request, monkeypatch, tmp_path_factory):
@@ -37,3 +67,19 @@ def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
     rows, columns = np.mgrid[:height, :width]
     wave = 100 + 60 * np.sin(rows / (4 + seed)) + 40 * (columns > width // 2)
     return wave.astype(np.uint8)
+
+
+@pytest.fixture
+def paper(tmp_path):
+    """Reads a paper from text: `paper()` is a clean one, `paper(old, new)` one with a change."""
+
+    from bench.papers import read
+
+    def made(old="", new=""):
+        text = HEAD + TABLE
+        assert old in text
+        file = tmp_path / "ours-2020.toml"
+        file.write_text(text.replace(old, new, 1) if old else text, encoding="utf-8")
+        return read(file)
+
+    return made
