@@ -1,4 +1,4 @@
-"""The training loop: Adam on crops, validated on held-out images, checkpointed: it may be killed at any step."""
+"""The training loop: steps on crops, validated on held-out images, checkpointed: it may be killed at any step."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from bench.task import Level, Observation, Setting
 from bench.training.crops import Batch, Crops
 from bench.training.files import Log, export, read_checkpoint, read_weights, sha256_of, write_checkpoint
 from bench.training.recipe import Recipe
+from bench.training.soap import SOAP
 
 __all__ = ["Training", "Validation"]
 
@@ -92,10 +93,14 @@ class Training:
         else:
             read_weights(network, start, self.setting.level)
         self.network = network.to(self.device)
-        self.optimizer = torch.optim.Adam(
-            self.network.parameters(), lr=self.recipe.lr, eps=self.recipe.eps, fused=self.device.type == "cuda"
-        )
+        self.optimizer = self._optimizer()
         self.mean = copy.deepcopy(self.network) if self.recipe.ema else self.network
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        parameters, lr, eps = self.network.parameters(), self.recipe.lr, self.recipe.eps
+        if self.recipe.optimizer == "soap":
+            return SOAP(parameters, lr, eps)
+        return torch.optim.Adam(parameters, lr, eps=eps, fused=self.device.type == "cuda")
 
     def _identity(self) -> dict[str, Any]:
         """What must not change between the sessions of one training."""

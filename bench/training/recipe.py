@@ -13,8 +13,9 @@ A table is a recipe. The file says it in full, so that a reader sees all that a 
     crop = 56                     side of the square crops, in pixels
     batch = 4                     crops per step
     steps = 2000
-    lr = 1e-3                     Adam's, at the start of the schedule
-    eps = 1e-8                    Adam's
+    optimizer = "adam"            or "soap": fewer, better steps, see bench/training/soap.py
+    lr = 1e-3                     the optimizer's, at the start of the schedule
+    eps = 1e-8                    the optimizer's
     schedule = "cosine"           to zero; or "steps": times `decay` after every `decay_every` of the training
     decay = 0.35
     decay_every = 0.2667
@@ -53,6 +54,8 @@ else:
 
 __all__ = ["Recipe", "find_recipe", "read_recipes"]
 
+OPTIMIZERS = ("adam", "soap")
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -77,6 +80,7 @@ class Recipe:
     validate_every: int
     backtrack_db: float
     seed: int
+    optimizer: str = "adam"
     decay: float = 1.0
     decay_every: float = 1.0
     decay_at: Sequence[float] = ()
@@ -99,6 +103,8 @@ class Recipe:
                 raise TrainingError(f"recipe '{self.name}': {name} is {getattr(self, name)}, expected more than 0.")
         if not all(0 < at < 1 for at in self.decay_at):
             raise TrainingError(f"recipe '{self.name}': decay_at is {self.decay_at}, expected fractions of 1.")
+        if self.optimizer not in OPTIMIZERS:
+            raise TrainingError(f"recipe '{self.name}': {unknown('optimizer', self.optimizer, OPTIMIZERS)}")
         if self.schedule not in ("cosine", "steps"):
             raise TrainingError(f"recipe '{self.name}': {unknown('schedule', self.schedule, ('cosine', 'steps'))}")
 

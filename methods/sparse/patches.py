@@ -37,9 +37,16 @@ def extract(x: Tensor, size: int) -> Tensor:
     return F.unfold(x, size).transpose(1, 2).reshape(B, h - size + 1, w - size + 1, -1)
 
 
-def centre(y: Tensor) -> tuple[Tensor, Tensor]:
-    """Eq. 5: patches (..., m) without their means, and the means (..., 1). In colour one mean over all channels."""
-    mu = y.mean(-1, keepdim=True)
+def centre(y: Tensor, channels: int = 1) -> tuple[Tensor, Tensor]:
+    """Eq. 5: patches (..., m) without their means, and the means (..., 1). In colour one mean over all channels.
+
+    channels  3: each loses its own mean instead, and the means are (..., m), repeated over the channel
+    """
+    if channels == 1:
+        mu = y.mean(-1, keepdim=True)
+    else:
+        parts = y.unflatten(-1, (channels, -1))
+        mu = parts.mean(-1, keepdim=True).expand_as(parts).flatten(-2)
     return y - mu, mu
 
 

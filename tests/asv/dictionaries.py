@@ -57,7 +57,7 @@ class Online:
     atoms: int = 512
 
     def learn(self, Y: np.ndarray) -> np.ndarray:
-        Y = centre(torch.from_numpy(Y))[0].numpy()
+        Y = centre(torch.from_numpy(Y), channels=Y.shape[1] // self.size**2)[0].numpy()
         error = Y.shape[1] * (self.coded_to_gray_levels_rms / 255) ** 2
         busy = Y[(Y**2).sum(1) > 4 * error]
         D = busy[np.random.default_rng(1).choice(len(busy), self.atoms, replace=False)].T
@@ -72,6 +72,7 @@ RECIPES = {
     "lssc-gray-9": Online("bsd400", 9, 160_000, 10),
     "lssc-gray-12": Online("bsd400", 12, 120_000, 15),
     "lssc-gray-16": Online("bsd400", 16, 80_000, 20),
+    "lssc-colour-7": Online("cbsd400", 7, 60_000, 5),
 }
 
 

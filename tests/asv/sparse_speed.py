@@ -32,6 +32,7 @@ CASES = {  # restorer, setting, dictionary
     "ksvd gray": (KSVD, Setting("denoise", 25.0, 1), None),
     "ksvd colour": (KSVD, Setting("denoise", 25.0, 3), "ksvd-colour-7"),
     "lssc gray": (LSSC, Setting("denoise", 25.0, 1), "lssc-gray-9"),
+    "lssc colour": (LSSC, Setting("denoise", 25.0, 3), "lssc-colour-7"),
 }
 
 

@@ -54,8 +54,9 @@ class KilledError(Exception):
     pass
 
 
-def test_killed_and_resumed_it_gives_the_weights_of_an_uninterrupted_training(tmp_path, monkeypatch):
-    run(tmp_path / "whole")
+@pytest.mark.parametrize("recipe", ["quick", "quick-soap"])
+def test_killed_and_resumed_it_gives_the_weights_of_an_uninterrupted_training(tmp_path, monkeypatch, recipe):
+    run(tmp_path / "whole", recipe=recipe)
     original, calls = Crops.batch, []
 
     def dies_at_step_13(self, step):
@@ -66,9 +67,9 @@ def test_killed_and_resumed_it_gives_the_weights_of_an_uninterrupted_training(tm
 
     monkeypatch.setattr(Crops, "batch", dies_at_step_13)
     with pytest.raises(KilledError):
-        run(tmp_path / "killed")
+        run(tmp_path / "killed", recipe=recipe)
     monkeypatch.setattr(Crops, "batch", original)
-    run(tmp_path / "killed")
+    run(tmp_path / "killed", recipe=recipe)
     assert 13 in calls
     assert same(state(tmp_path / "killed"), state(tmp_path / "whole"))
     assert same(weights(tmp_path / "killed"), weights(tmp_path / "whole"))
@@ -194,6 +195,7 @@ def test_crops_are_a_function_of_the_step_alone():
     [
         ("batch_size = 4", "No key named 'batch_size'. Did you mean 'batch'"),
         ("schedule = 'linear'", "No schedule named 'linear'"),
+        ("optimizer = 'sgd'", "No optimizer named 'sgd'"),
         ("lr = 0", "lr is 0, expected more than 0"),
         ("decay_at = [0.5, 1.5]", r"decay_at is \[0.5, 1.5\], expected fractions of 1"),
         ("crop = 10_000", "no gray image of at least 10000x10000"),

@@ -21,6 +21,13 @@ def test_centring_takes_one_mean_over_all_channels():
     torch.testing.assert_close(y.mean(-1), torch.zeros(1, 2, 2))
 
 
+def test_or_each_channel_loses_its_own():
+    patches = extract(torch.rand(1, 3, 5, 5), 4)
+    y, mu = centre(patches, channels=3)
+    torch.testing.assert_close(y.unflatten(-1, (3, 16)).mean(-1), torch.zeros(1, 2, 2, 3))
+    torch.testing.assert_close(y + mu, patches)
+
+
 @pytest.mark.parametrize(("h", "w", "size"), [(9, 11, 3), (4, 30, 4), (5, 5, 5), (6, 7, 5)])
 def test_averaging_untouched_patches_gives_the_image_back(h, w, size):
     x = torch.rand(2, 1, h, w)
