@@ -21,8 +21,9 @@ LARGEST = 1024  # an axis longer than this keeps its own basis: the work grows w
 class SOAP(torch.optim.Optimizer):
     """Steps of Adam on Q_L^T G Q_R, turned back; Q_L and Q_R are eigenvectors of the means of G G^T and G^T G.
 
-    Dictionaries of patches are what it is good for: pixels of a patch go together, so that Adam, which takes every
-    entry by itself, is slow along most of what can be learned.
+    For dictionaries of patches, whose pixels go together, so that their entries are not best scaled one by one. In
+    colour, GroupSC gained 0.06 dB on held-out crops by 100 steps of it, after 500 of Adam's on crops of the same size
+    had gained nothing; SC and GroupSC in gray, which Adam had had for hours, gained no more by SOAP than by Adam.
 
     A tensor with more than two axes is taken as a matrix, its first axis against all others; a vector as Adam takes
     it. As in the authors' code, the first step only sets the bases.
