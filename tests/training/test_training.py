@@ -54,9 +54,10 @@ class KilledError(Exception):
     pass
 
 
-@pytest.mark.parametrize("recipe", ["quick", "quick-soap"])
-def test_killed_and_resumed_it_gives_the_weights_of_an_uninterrupted_training(tmp_path, monkeypatch, recipe):
-    run(tmp_path / "whole", recipe=recipe)
+@pytest.mark.parametrize("optimizer", ["adam", "soap"])
+def test_killed_and_resumed_it_gives_the_weights_of_an_uninterrupted_training(tmp_path, monkeypatch, optimizer):
+    name = with_recipe(tmp_path, f"optimizer = '{optimizer}'")
+    run(tmp_path / "whole", name=name)
     original, calls = Crops.batch, []
 
     def dies_at_step_13(self, step):
@@ -67,9 +68,9 @@ def test_killed_and_resumed_it_gives_the_weights_of_an_uninterrupted_training(tm
 
     monkeypatch.setattr(Crops, "batch", dies_at_step_13)
     with pytest.raises(KilledError):
-        run(tmp_path / "killed", recipe=recipe)
+        run(tmp_path / "killed", name=name)
     monkeypatch.setattr(Crops, "batch", original)
-    run(tmp_path / "killed", recipe=recipe)
+    run(tmp_path / "killed", name=name)
     assert 13 in calls
     assert same(state(tmp_path / "killed"), state(tmp_path / "whole"))
     assert same(weights(tmp_path / "killed"), weights(tmp_path / "whole"))
@@ -141,14 +142,19 @@ def test_a_drop_of_the_validation_goes_back_to_the_last_accepted_state(tmp_path,
     assert [factor for _, _, factor in states] == [1, 1, 0.5, 0.5, 0.5]
 
 
-def trained_steps(tmp_path, change, **options):
-    """The steps of a training by the recipe with `change` in place of its line, or with one line more."""
+def with_recipe(tmp_path, change, net="Affine"):
+    """The name of a restorer whose recipe has `change` in place of its line, or one line more."""
     key = change.partition(" =")[0]
     lines = [line for line in RECIPE.read_text().splitlines() if not line.startswith(f"{key} =")]
     (tmp_path / "recipes").mkdir()
     (tmp_path / "recipes" / "affine.toml").write_text("\n".join([*lines, change]))
     shutil.copy(PLUGINS / "net.py", tmp_path)
-    run(tmp_path / "t", name=f"{tmp_path}/net.py:{options.pop('net', 'Affine')}", **options)
+    return f"{tmp_path}/net.py:{net}"
+
+
+def trained_steps(tmp_path, change, net="Affine", **options):
+    """The folder of a training by that recipe."""
+    run(tmp_path / "t", name=with_recipe(tmp_path, change, net), **options)
     return tmp_path / "t"
 
 
