@@ -13,7 +13,7 @@ A table is a recipe. The file says it in full, so that a reader sees all that a 
     crop = 56                     side of the square crops, in pixels
     batch = 4                     crops per step
     steps = 2000
-    optimizer = "adam"            or "soap": fewer, better steps, see bench/training/soap.py
+    optimizer = "adam"            or "soap": see bench/training/soap.py
     lr = 1e-3                     the optimizer's, at the start of the schedule
     eps = 1e-8                    the optimizer's
     schedule = "cosine"           to zero; or "steps": times `decay` after every `decay_every` of the training

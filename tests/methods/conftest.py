@@ -1,4 +1,4 @@
-"""What the slow tests of denoisers share."""
+"""What the tests of denoisers share."""
 
 from __future__ import annotations
 
@@ -7,6 +7,18 @@ import pytest
 
 from bench.restorer import Observation, Restorer
 from data import datasets
+
+
+@pytest.fixture
+def noisy_edge():
+    """(height, width, sigma, channels) -> an edge along the diagonal, with noise of seed 0."""
+
+    def seen(height: int, width: int, sigma: float, channels: int = 1) -> Observation:
+        clean = np.fromfunction(lambda i, j, c: 0.5 + 0.2 * np.sign(i - j) + c / 20, (height, width, channels))
+        noise = np.random.default_rng(0).normal(0, sigma / 255, clean.shape)
+        return Observation((clean + noise).astype(np.float32), "denoise", sigma=sigma)
+
+    return seen
 
 
 @pytest.fixture

@@ -8,11 +8,9 @@ import numpy as np
 import pytest
 
 import methods
-from bench.restorer import Observation, Setting, WeightsFile
+from bench.restorer import Setting, WeightsFile
 from methods import ksvd
 from methods.ksvd import KSVD, metric, patch_size
-
-gray_and_colour = pytest.mark.parametrize("channels", [1, 3])
 
 
 def prepared(channels: int = 1, sigma: float = 25.0, variant: str = "", weights: str = "") -> KSVD:
@@ -22,23 +20,17 @@ def prepared(channels: int = 1, sigma: float = 25.0, variant: str = "", weights:
     return restorer
 
 
-def noisy(height: int, width: int, sigma: float, channels: int = 1) -> Observation:
-    clean = np.fromfunction(lambda i, j, c: 0.5 + 0.2 * np.sign(i - j) + c / 20, (height, width, channels))
-    noise = np.random.default_rng(0).normal(0, sigma / 255, clean.shape)
-    return Observation((clean + noise).astype(np.float32), "denoise", sigma=sigma)
-
-
 @pytest.mark.parametrize(("channels", "share"), [(1, 10), (3, 6)])
-def test_removes_most_of_the_error_of_an_edge(channels, share):
-    seen, clean = noisy(48, 48, 25, channels).image, noisy(48, 48, 0, channels).image
-    x_hat = prepared(channels).restore(noisy(48, 48, 25, channels))
+def test_removes_most_of_the_error_of_an_edge(noisy_edge, channels, share):
+    seen, clean = noisy_edge(48, 48, 25, channels).image, noisy_edge(48, 48, 0, channels).image
+    x_hat = prepared(channels).restore(noisy_edge(48, 48, 25, channels))
     assert np.mean((x_hat - clean) ** 2) < np.mean((seen - clean) ** 2) / share
 
 
-def test_global_keeps_the_dictionary_that_it_was_given(monkeypatch):
+def test_global_keeps_the_dictionary_that_it_was_given(monkeypatch, noisy_edge):
     given, adapted = prepared(variant="global"), prepared()
     monkeypatch.setattr(ksvd, "ksvd", lambda Y, D, **_: D)  # adapts nothing
-    assert np.array_equal(given.restore(noisy(30, 20, 25)), adapted.restore(noisy(30, 20, 25)))
+    assert np.array_equal(given.restore(noisy_edge(30, 20, 25)), adapted.restore(noisy_edge(30, 20, 25)))
 
 
 def test_products_in_colour_weigh_the_means_of_channels_by_gamma():
@@ -52,28 +44,6 @@ def test_products_in_colour_weigh_the_means_of_channels_by_gamma():
 @pytest.mark.parametrize(("sigma", "channels", "size"), [(50, 1, 8), (20, 3, 5), (21, 3, 7)])
 def test_patches_are_as_large_as_in_the_sources(sigma, channels, size):
     assert patch_size(sigma, channels) == size
-
-
-@gray_and_colour
-def test_without_noise_there_is_nothing_to_remove(channels):
-    seen = noisy(20, 20, 0, channels)
-    assert np.array_equal(prepared(channels).restore(seen), seen.image)
-
-
-@gray_and_colour
-@pytest.mark.parametrize("shape", [(1, 1), (7, 9), (8, 8), (20, 3)], ids=str)
-def test_images_of_any_size_are_answered_and_constant_ones_stay_so(shape, channels):
-    image = np.full((*shape, channels), [0.3, 0.5, 0.7][:channels], np.float32)
-    x_hat = prepared(channels).restore(Observation(image, "denoise", sigma=25.0))
-    np.testing.assert_allclose(x_hat, image, atol=1e-6)
-
-
-@gray_and_colour
-def test_an_image_with_a_nan_is_refused(channels):
-    seen = noisy(20, 20, 25, channels)
-    seen.image[3, 4, 0] = np.nan
-    with pytest.raises(ValueError, match=f"1 of the image's {400 * channels} values are NaN or infinite"):
-        prepared(channels).restore(seen)
 
 
 @pytest.mark.slow
