@@ -24,7 +24,10 @@ COPIES = {"cpu": 4, "cuda": 64}  # shifted copies of the image coded together: t
 
 
 class CSCNet(TorchRestorer):
-    """CSCNet with the authors' weights, for gray images. Options of its network: see `StridedCoding`."""
+    """CSCNet with the authors' weights, for gray images.
+
+    Options of its network: see `StridedCoding`.
+    """
 
     name = "cscnet"
     tasks = {"denoise"}

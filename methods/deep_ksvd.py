@@ -27,7 +27,10 @@ BAND = {"cpu": 2048, "cuda": 2**17}  # patches coded together: their codes shoul
 
 
 class DeepKSVD(TorchRestorer):
-    """Deep K-SVD for gray images. Options of its network: see `Unrolled`."""
+    """K-SVD for gray images as a trained network of one to three stages.
+
+    Options of its network: see `Unrolled`.
+    """
 
     name = "deep-ksvd"
     tasks = {"denoise"}

@@ -35,7 +35,9 @@ THIN = 2  # see sliding_restore
 
 
 class GroupSC(SC):
-    """GroupSC. `groupsc:blocks` runs the authors' overlapping 56x56 blocks, `groupsc:blocks48` with fewer of them.
+    """Sparse coding of similar patches together, unrolled and trained. `:blocks` runs the authors' blocks of 56x56.
+
+    `groupsc:blocks48` has fewer of them, every 48 pixels one.
 
     Options of its network: see methods.sparse.network.SparseCoding; unless said otherwise `window` is 48, and `freq`
     8 for mosaics and 6 for all else, as in the authors' code.

@@ -26,7 +26,9 @@ BAND = {"cpu": 2048, "cuda": 2**17}  # patches coded together: their codes shoul
 
 
 class SC(TorchRestorer):
-    """SC. Options of its network: see methods.sparse.network.SparseCoding.
+    """Sparse coding of patches, unrolled and trained: GroupSC without groups.
+
+    Options of its network: see methods.sparse.network.SparseCoding.
 
     Demosaicking, ours start from Menon's answer: means, first codes and first similarities are those of its patches,
     all later codes see measured values alone. So, and with longer steps and smaller thresholds at first (the recipe's
