@@ -1,10 +1,12 @@
-"""LSSC: a dictionary adapted to the noisy image, and similar patches coded by the same atoms.
+"""LSSC: a dictionary adapted to the degraded image, and similar patches coded by the same atoms.
 
 Mairal, Bach, Ponce, Sapiro, Zisserman, "Non-local sparse models for image restoration", ICCV 2009. What the paper
 leaves open is as in the authors' program, as far as its published excerpts tell.
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 import numpy as np
 import torch
@@ -15,18 +17,24 @@ from bench.restorer import Image, Observation, Restorer, Setting
 from methods.sparse import groups
 from methods.sparse.compiled import in_parallel
 from methods.sparse.dictionary import adapt_online, overcomplete_dct
-from methods.sparse.patches import centre, coverage, from_image, random_patches, sum_of_estimates
+from methods.sparse.mosaic import average_of_codes
+from methods.sparse.patches import centre, coverage, from_image, random_patches, reflect, sum_of_estimates
 from methods.sparse.pursuit import omp, simultaneous_omp
 
 __all__ = ["LSSC"]
 
 TAU = 0.8  # quantile of the noise's energy to which patches and groups are coded
 WINDOW = 32  # pixels along each axis: how far from its seed a group reaches
-N_PASSES = 5  # over the noisy patches, for the dictionary
+N_PASSES = 5  # over the degraded patches, for the dictionary
 TRUSTED = 8  # batches of patches that do not change the dictionary yet
 MOST_TRAINING = 2**17  # patches it adapts to, drawn at random where there are more
 AREA = 32  # side of the square of seeds whose groups a thread forms and codes
 ROWS = 2**14  # members of groups that a thread codes at a time
+
+# Of mosaics, chosen on crops of cbsd400; on the 0-255 scale
+RESIDUAL = 0.4  # root mean square that the codes of patches and of groups leave
+LEARNED = 3.0  # root mean square that the codes leave from which the dictionary learns
+ALIKE = 4.0  # in place of sigma in the distance below which patches are similar
 
 
 class LSSC(Restorer):
@@ -36,30 +44,37 @@ class LSSC(Restorer):
     2. Each patch alone is coded by OMP; the average of the overlapping estimates is the pilot.
     3. Patches similar in the pilot form groups; the noisy members of each are coded by simultaneous OMP.
 
+    Mosaics, without noise and of any Bayer pattern (the paper's Sec. 4, as far as we know it): the codes of each
+    patch are those of least l1 norm that fit what is measured of it, first in the offline dictionary, then in the
+    one that has adapted to the image found so; groups of similar patches of the second image are coded together,
+    what was not measured as the image has it. Measured values are kept.
+
     Without weights it starts from the over-complete DCT.
 
     Where it departs from the authors' program: the dictionary is not learned again from the groups (little gain for
     much time, they say); it adapts in N_PASSES passes over MOST_TRAINING patches at most, they make 20 over all; and
     the seeds of groups are taken square by square of AREA x AREA patches, so that squares can be coded side by side.
-    Their size of colour patches is not known to us: 7x7 is GroupSC's.
+    Their size of colour patches is not known to us: 7x7 is GroupSC's. Of mosaics, the joint codes of what is measured
+    alone lost against those of the patches one by one, and so are not used.
 
     sigma 0: the image as it is. An image smaller than a patch is extended by reflection; one that is constant stays
-    so. Values that are not finite: ValueError.
+    so. A mosaic that lacks a colour, being one pixel wide or high, is answered in gray. Values that are not finite:
+    ValueError.
     """
 
     name = "lssc"
-    tasks = {"denoise"}
+    tasks = {"denoise", "demosaick"}
     version = "1, seed 0"
     needs_weights = True
 
     def prepare(self, setting: Setting, device: str) -> None:
         if self.weights is None:
-            size, channels = patch_size(float(setting.level), setting.channels), setting.channels
+            size, channels = patch_size(setting), setting.channels
             self.D = overcomplete_dct(size, 23 if channels == 1 else 13, channels).astype(np.float32)
         else:
             from safetensors.numpy import load_file
 
-            self.D = load_file(self.weights.path)["D"]
+            self.D = load_file(self.weights.path)["D"].astype(np.float32)
         tiny = np.repeat(np.eye(24, dtype=np.float32)[..., None], setting.channels, axis=2)
         self.restore(Observation(tiny, "denoise", sigma=25.0))  # compiles
 
@@ -67,25 +82,49 @@ class LSSC(Restorer):
         return int(self.D.size)
 
     def restore(self, seen: Observation) -> Image:
-        H, W, channels = seen.image.shape
+        H, W, channels = seen.restored_shape
         size = round((len(self.D) / channels) ** 0.5)
         y = from_image(seen.image, size)
-        if seen.sigma == 0:
+        if seen.mask is not None:
+            x_hat = self.demosaicked(y, seen.mask, size)
+        elif seen.sigma == 0:
             return seen.image.copy()
-        s = seen.sigma / 255  # to the [0, 1] range of the image
-        D = self.adapted(y, size, s)
-        x_hat = code_groups(y, code_patches(y, D, size, s), D, size, s)
+        else:
+            x_hat = self.denoised(y, size, seen.sigma / 255)  # to the [0, 1] range of the image
         return np.ascontiguousarray(x_hat[0, :, :H, :W].permute(1, 2, 0).numpy())
 
-    def adapted(self, y: Tensor, size: int, s: float) -> np.ndarray:
+    def denoised(self, y: Tensor, size: int, s: float) -> Tensor:
+        """From the noisy image (1, C, H, W) to its estimate."""
+        D = self.adapted(y, size, error=noise_energy(len(self.D), s))
+        return code_groups(y, code_patches(y, D, size, s), D, size, s, alike=s, means="group")
+
+    def demosaicked(self, mosaic: Tensor, mask: np.ndarray, size: int) -> Tensor:
+        """From the mosaic (1, 1, H, W) and its mask (h, w, 3), at most as large, to the image (1, 3, H, W)."""
+        if not mask.any(axis=(0, 1)).all():
+            return mosaic.expand(-1, 3, -1, -1)
+        M = torch.from_numpy(mask).permute(2, 0, 1)[None].float()
+        M = reflect(M, 0, *(n - k for n, k in zip(mosaic.shape[2:], mask.shape, strict=False)))
+        y = M * mosaic
+
+        def kept(x_hat: Tensor) -> Tensor:
+            return torch.where(M > 0, y, x_hat.clamp(0, 1))
+
+        error = (RESIDUAL / 255) ** 2
+        pilot = kept(average_of_codes(y, M, self.D, size, error))
+        D = self.adapted(pilot, size, error=len(self.D) * (LEARNED / 255) ** 2)
+        x_hat = kept(average_of_codes(y, M, D, size, error))
+        return kept(code_groups(x_hat, x_hat, D, size, RESIDUAL / 255, alike=ALIKE / 255, means="own"))
+
+    def adapted(self, y: Tensor, size: int, error: float) -> np.ndarray:
         """D after learning from the patches of y (1, C, H, W)."""
         Y = centre(random_patches(y, size, MOST_TRAINING), channels=y.shape[1])[0].numpy()
-        return adapt_online(Y, self.D, error=noise_energy(len(self.D), s), n_passes=N_PASSES, n_trusted=TRUSTED)
+        return adapt_online(Y, self.D, error=error, n_passes=N_PASSES, n_trusted=TRUSTED)
 
 
-def patch_size(sigma: float, channels: int) -> int:
-    if channels == 3:
+def patch_size(setting: Setting) -> int:
+    if setting.channels == 3:
         return 7
+    sigma = float(setting.level)
     return 9 if sigma <= 25 else 12 if sigma <= 50 else 16
 
 
@@ -105,17 +144,22 @@ def code_patches(y: Tensor, D: np.ndarray, size: int, s: float) -> Tensor:
     return (sum_of_estimates(y, size, estimate) / coverage(*y.shape[2:], size, like=y)).clamp(0, 1)
 
 
-def code_groups(y: Tensor, pilot: Tensor, D: np.ndarray, size: int, s: float) -> Tensor:
-    """Groups of patches similar in the pilot, the noisy members coded together, averaged and clipped. (1, C, H, W).
+def code_groups(
+    y: Tensor, pilot: Tensor, D: np.ndarray, size: int, s: float, *, alike: float, means: Literal["group", "own"]
+) -> Tensor:
+    """Groups of patches similar in the pilot, their members in y coded together, averaged and clipped. (1, C, H, W).
 
-    Patches of n pixels are similar whose squared distance, a channel, is below (32 s)^2 / n. The authors divide by
-    the number of values instead, which is the same in gray; in colour next to no patch would then be similar to
-    another, and crops of cbsd400 at sigma 25 lose 0.15 dB.
+    Patches of n pixels are similar whose squared distance, a channel, is below (32 alike)^2 / n; of noisy images
+    `alike` is s. The authors divide by the number of values instead, which is the same in gray; in colour next to no
+    patch would then be similar to another, and crops of cbsd400 at sigma 25 lose 0.15 dB.
+
+    means  that members lose before they are coded, channel by channel: their group's, in which noise averages out, or
+           each its own
     """
     noisy, guide, m = y[0].numpy(), pilot[0].numpy(), len(D)
     C, H, W = noisy.shape
     gh, gw = H - size + 1, W - size + 1
-    threshold = np.float32(C * (32 * s) ** 2 / size**2)
+    threshold = np.float32(C * (32 * alike) ** 2 / size**2)
     most = (2 * WINDOW + 1) ** 2
     error = np.append(0, noise_energy(m * np.arange(1, most + 1), s)).astype(np.float32)  # by the group's members
     across = -(-gw // AREA)
@@ -134,9 +178,10 @@ def code_groups(y: Tensor, pilot: Tensor, D: np.ndarray, size: int, s: float) ->
             places = members[starts[some[0]] : starts[some[-1] + 1]]
             begin = starts[some[0] : some[-1] + 2] - starts[some[0]]
             Y = groups.gather(noisy, size, places)
-            mu = groups.centre(Y, begin, C)
+            together = begin if means == "group" else np.arange(len(Y) + 1)
+            mu = groups.centre(Y, together, C)
             estimates, _ = simultaneous_omp(Y, begin, D, error=error[np.diff(begin)])
-            groups.add(estimates, mu, begin, places, size, gw, corner, total, count)
+            groups.add(estimates, mu, together, places, size, gw, corner, total, count)
         return reach, total, count
 
     total, count = np.zeros_like(noisy), np.zeros_like(noisy[0])

@@ -75,20 +75,21 @@ def random_patches(x: Tensor, size: int, most: int, seed: int = 0) -> Tensor:
     return views[chosen // gw, chosen % gw].flatten(1)
 
 
-def sum_of_estimates(x: Tensor, size: int, estimate: Callable[[Tensor], Tensor]) -> Tensor:
+def sum_of_estimates(x: Tensor, size: int, estimate: Callable[[Tensor], Tensor], stride: int = 1) -> Tensor:
     """The sum over all patches of their estimates, each in its place; a few rows of patches at a time.
 
     x         image (1, C, h, w)
     estimate  from patches (n, m) to their estimates
-    returns   (1, C, h, w); divided by `coverage` it is the average
+    stride    pixels between patches
+    returns   (1, C, h, w); divided by `coverage`, for stride 1, it is the average
     """
     total = torch.zeros_like(x)
-    gh, gw = x.shape[2] - size + 1, x.shape[3] - size + 1
+    gh, gw = ((n - size) // stride + 1 for n in x.shape[2:])
     rows = max(1, AT_ONCE // gw)
     for top in range(0, gh, rows):
-        band = slice(top, min(top + rows, gh) + size - 1)
-        estimates = estimate(extract(x[:, :, band], size).flatten(0, 2))
-        total[:, :, band] += F.fold(estimates.T[None], x[:, :, band].shape[2:], size)
+        band = slice(stride * top, stride * (min(top + rows, gh) - 1) + size)
+        patches = F.unfold(x[:, :, band], size, stride=stride)[0].T.contiguous()
+        total[:, :, band] += F.fold(estimate(patches).T[None], x[:, :, band].shape[2:], size, stride=stride)
     return total
 
 

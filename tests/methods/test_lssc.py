@@ -8,36 +8,82 @@ import numpy as np
 import pytest
 
 import methods
-from bench.restorer import Setting, WeightsFile
+from bench.restorer import Observation, Setting, WeightsFile
+from data import BAYER_PATTERNS
+from data.degrade import bayer
 from methods import lssc
+from methods.demosaick import Bilinear
 from methods.lssc import LSSC, noise_energy, patch_size
 
+every_pattern = pytest.mark.parametrize("pattern", BAYER_PATTERNS)
 
-def prepared(channels: int = 1, sigma: float = 25.0, weights: str = "") -> LSSC:
+
+def prepared(setting: Setting, weights: str = "") -> LSSC:
     path = Path(methods.__file__).parent / f"weights/lssc-{weights}.safetensors"
     restorer = LSSC(weights=WeightsFile(path, "", "") if weights else None)
-    restorer.prepare(Setting("denoise", sigma, channels), "cpu")
+    restorer.prepare(setting, "cpu")
     return restorer
+
+
+def denoiser(channels: int = 1) -> LSSC:
+    return prepared(Setting("denoise", 25.0, channels))
+
+
+def demosaicker() -> LSSC:
+    return prepared(Setting("demosaick", "RGGB", 3), "colour-7")
+
+
+def mosaicked(image: np.ndarray, pattern: str = "RGGB") -> Observation:
+    mosaic, mask = bayer(image, pattern)
+    return Observation(mosaic, "demosaick", pattern=pattern, mask=mask)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_removes_nine_tenths_of_the_error_of_an_edge_and_groups_beat_patches_alone(monkeypatch, noisy_edge, channels):
     seen, clean = noisy_edge(48, 48, 25, channels), noisy_edge(48, 48, 0, channels).image
-    restorer = prepared(channels)
+    restorer = denoiser(channels)
     x_hat = restorer.restore(seen)
-    monkeypatch.setattr(lssc, "code_groups", lambda y, pilot, *_: pilot)
+    monkeypatch.setattr(lssc, "code_groups", lambda y, pilot, *_, **__: pilot)
     pilot = restorer.restore(seen)
     errors = [np.mean((answer - clean) ** 2) for answer in (x_hat, pilot, seen.image)]
     assert errors[0] < errors[1] < errors[2] / 4
     assert errors[0] < errors[2] / 10
 
 
+@every_pattern
+def test_demosaicking_keeps_what_was_measured_and_makes_a_tenth_of_the_bilinear_error_of_an_edge(noisy_edge, pattern):
+    clean = noisy_edge(40, 36, 0, 3).image
+    seen = mosaicked(clean, pattern)
+    x_hat = demosaicker().restore(seen)
+    assert np.array_equal(x_hat[seen.mask], clean[seen.mask])
+    assert np.mean((x_hat - clean) ** 2) < np.mean((Bilinear().restore(seen) - clean) ** 2) / 10
+
+
+@every_pattern
+def test_a_picture_of_one_colour_comes_back_border_and_all(pattern):
+    image = np.broadcast_to(np.float32([0.9, 0.5, 0.1]), (8, 11, 3))
+    np.testing.assert_allclose(demosaicker().restore(mosaicked(image, pattern)), image, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (2, 2), (7, 7), (20, 3)], ids=str)
+def test_mosaics_of_any_size_are_answered_and_gray_where_a_colour_is_missing(shape):
+    seen = mosaicked(np.random.default_rng(0).random((*shape, 3), np.float32))
+    x_hat = demosaicker().restore(seen)
+    assert (x_hat.shape, x_hat.dtype) == ((*shape, 3), np.float32)
+    if 1 in shape:
+        assert np.array_equal(x_hat, np.repeat(seen.image, 3, axis=2))
+    else:
+        assert np.array_equal(x_hat[seen.mask], seen.image.repeat(3, axis=2)[seen.mask])
+
+
 def test_the_number_of_threads_does_not_change_a_bit(monkeypatch, noisy_edge):
-    seen, restorer, answers = noisy_edge(50, 45, 25), prepared(), []
-    for n in ("1", "3"):
-        monkeypatch.setenv("OMP_NUM_THREADS", n)
-        answers.append(restorer.restore(seen))
-    assert np.array_equal(*answers)
+    edge = noisy_edge(50, 45, 0, 3).image
+    for seen, restorer in ((noisy_edge(50, 45, 25), denoiser()), (mosaicked(edge), demosaicker())):
+        answers = []
+        for n in ("1", "3"):
+            monkeypatch.setenv("OMP_NUM_THREADS", n)
+            answers.append(restorer.restore(seen))
+        assert np.array_equal(*answers)
 
 
 def test_noise_alone_is_mostly_within_what_is_taken_for_noise():
@@ -47,7 +93,7 @@ def test_noise_alone_is_mostly_within_what_is_taken_for_noise():
 
 @pytest.mark.parametrize(("sigma", "channels", "size"), [(5, 1, 9), (25, 1, 9), (26, 1, 12), (51, 1, 16), (50, 3, 7)])
 def test_patches_grow_with_the_noise(sigma, channels, size):
-    assert patch_size(sigma, channels) == size
+    assert patch_size(Setting("denoise", sigma, channels)) == size
 
 
 @pytest.mark.slow
@@ -55,5 +101,5 @@ def test_is_as_good_as_the_authors_program(psnr_on_set12):
     # House in Dong, Zhang, Shi, Li, IEEE TIP 22(4), 2013, Table 1; the others take many minutes
     picture, at_15, at_50 = "02.png", 35.32, 29.90
     for sigma, tag, psnr_db in ((15, "gray-9", at_15), (50, "gray-12", at_50)):
-        restorer = prepared(1, sigma, tag)
+        restorer = prepared(Setting("denoise", sigma, 1), tag)
         assert psnr_on_set12(restorer, picture, sigma) == pytest.approx(psnr_db, abs=0.15)
