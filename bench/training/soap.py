@@ -15,7 +15,7 @@ from torch.optim.optimizer import ParamsT
 
 __all__ = ["SOAP"]
 
-LARGEST = 1024  # an axis longer than this keeps its own basis: the work grows with its cube
+LARGEST = 1280  # an axis longer than this keeps its own basis: the work grows with its cube
 
 
 class SOAP(torch.optim.Optimizer):

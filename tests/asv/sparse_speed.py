@@ -33,6 +33,7 @@ CASES = {  # restorer, setting, dictionary
     "ksvd colour": (KSVD, Setting("denoise", 25.0, 3), "ksvd-colour-7"),
     "lssc gray": (LSSC, Setting("denoise", 25.0, 1), "lssc-gray-9"),
     "lssc colour": (LSSC, Setting("denoise", 25.0, 3), "lssc-colour-7"),
+    "lssc mosaic": (LSSC, Setting("demosaick", "RGGB", 3), "lssc-colour-7"),
 }
 
 
