@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.errors import TrainingError
 from bench.restorer import TorchRestorer
@@ -187,7 +187,7 @@ class Training:
     def _train_step(self, y: Tensor, x: Tensor, seen: Observation, level: Level) -> Tensor:
         for group in self.optimizer.param_groups:
             group["lr"] = self._lr()
-        self.network.train()
+        self._to_train()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.bf16):
             x_hat = self.restorer.estimate(self.network, y.to(self.device, non_blocking=True), seen, level)
         loss = self.restorer.loss(x_hat.float(), x.to(self.device, non_blocking=True))
@@ -199,6 +199,13 @@ class Training:
             self._average()
         self.step += 1
         return loss.detach()
+
+    def _to_train(self) -> None:
+        self.network.train()
+        if self.step >= self.recipe.fix_norms_at * self.total:
+            for module in self.network.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
 
     def _average(self) -> None:
         """mean <- ema * mean + (1 - ema) * network for the parameters; a shorter memory in the first steps."""

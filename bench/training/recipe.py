@@ -22,6 +22,8 @@ A table is a recipe. The file says it in full, so that a reader sees all that a 
     decay_at = []                 or at these fractions of the training, if any are given
     clip = 0.0                    largest norm of the gradient; 0: not clipped. Not finite: the step is left out
     ema = 0.0                     decay of the running mean of the weights that is validated and exported; 0: none
+    fix_norms_at = 1.0            from this fraction of the training on, batch normalisation goes by what it has seen
+                                  so far, as it will when it restores, and no longer by the batch
     bf16 = false                  products in bfloat16 (autocast); the weights and their updates stay in float32
     rotations = true              crops are flipped, and turned by 90 degrees if true
     validate_every = 250          steps
@@ -85,6 +87,7 @@ class Recipe:
     decay_every: float = 1.0
     decay_at: Sequence[float] = ()
     backtrack_factor: float = 0.5
+    fix_norms_at: float = 1.0
     levels: tuple[Level, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -103,6 +106,10 @@ class Recipe:
                 raise TrainingError(f"recipe '{self.name}': {name} is {getattr(self, name)}, expected more than 0.")
         if not all(0 < at < 1 for at in self.decay_at):
             raise TrainingError(f"recipe '{self.name}': decay_at is {self.decay_at}, expected fractions of 1.")
+        if not 0 <= self.fix_norms_at <= 1:
+            raise TrainingError(
+                f"recipe '{self.name}': fix_norms_at is {self.fix_norms_at}, expected a fraction of 1."
+            )
         if self.optimizer not in OPTIMIZERS:
             raise TrainingError(f"recipe '{self.name}': {unknown('optimizer', self.optimizer, OPTIMIZERS)}")
         if self.schedule not in ("cosine", "steps"):

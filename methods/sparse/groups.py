@@ -107,42 +107,37 @@ def gather(x, size, places):
 
 
 @kernel
-def centre(Y, starts, C):
-    """Take from each group, in place, its mean in each of C channels, one for all members: (n_groups, C)."""
+def centre(Y, C):
+    """Take from each patch (m,) of Y (n, m), in place, its mean in each of C channels: returns them, (n, C)."""
     n = Y.shape[1] // C
-    mu = np.zeros((len(starts) - 1, C), Y.dtype)
-    for g in range(len(mu)):
-        a, b = starts[g], starts[g + 1]
+    mu = np.zeros((len(Y), C), Y.dtype)
+    for i in range(len(Y)):
         for c in range(C):
-            total = Y.dtype.type(0)
-            for i in range(a, b):
-                for t in range(c * n, (c + 1) * n):
-                    total += Y[i, t]
-            mu[g, c] = total / (n * (b - a))
-            for i in range(a, b):
-                for t in range(c * n, (c + 1) * n):
-                    Y[i, t] -= mu[g, c]
+            for t in range(c * n, (c + 1) * n):
+                mu[i, c] += Y[i, t]
+            mu[i, c] /= n
+            for t in range(c * n, (c + 1) * n):
+                Y[i, t] -= mu[i, c]
     return mu
 
 
 @kernel
-def add(Y, mu, starts, places, size, gw, corner, total, count):
-    """Add the patches Y (n, m) and the means (n_groups, C) of their groups to a part of the image.
+def add(Y, mu, places, size, gw, corner, total, count):
+    """Add patches, less their means (n, m) and the means of their channels (n, C), to a part of the image.
 
     places  numbers of the patches
     corner  (i, j), the pixel of the image at which `total` (C, h, w) begins
     count   (h, w), how many patches have been added to each pixel
     """
     C = len(total)
-    for g in range(len(mu)):
-        for n in range(starts[g], starts[g + 1]):
-            i, j = places[n] // gw - corner[0], places[n] % gw - corner[1]
-            t = 0
-            for c in range(C):
-                for a in range(i, i + size):
-                    for b in range(j, j + size):
-                        total[c, a, b] += Y[n, t] + mu[g, c]
-                        t += 1
+    for n in range(len(Y)):
+        i, j = places[n] // gw - corner[0], places[n] % gw - corner[1]
+        t = 0
+        for c in range(C):
             for a in range(i, i + size):
                 for b in range(j, j + size):
-                    count[a, b] += 1
+                    total[c, a, b] += Y[n, t] + mu[n, c]
+                    t += 1
+        for a in range(i, i + size):
+            for b in range(j, j + size):
+                count[a, b] += 1

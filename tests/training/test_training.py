@@ -172,6 +172,12 @@ def test_the_running_mean_of_the_weights_keeps_what_batch_normalisation_has_seen
     assert not torch.equal(state["mean"]["0.weight"], state["network"]["0.weight"])
 
 
+def test_batch_normalisation_keeps_what_it_has_seen_from_the_fraction_that_a_recipe_names(tmp_path):
+    state = files.read_checkpoint(trained_steps(tmp_path, "fix_norms_at = 0.25", net="Normalised"))["state"]
+    assert state["network"]["1.num_batches_tracked"] == 5
+    assert state["optimizer"]["state"][0]["step"] == 20
+
+
 def test_variants_of_a_restorer_are_trained_apart(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert train(NET, {"sigma": "25"}, steps=5) == Path("training/affine-gray-25")
@@ -204,6 +210,7 @@ def test_crops_are_a_function_of_the_step_alone():
         ("optimizer = 'sgd'", "No optimizer named 'sgd'"),
         ("lr = 0", "lr is 0, expected more than 0"),
         ("decay_at = [0.5, 1.5]", r"decay_at is \[0.5, 1.5\], expected fractions of 1"),
+        ("fix_norms_at = 2", "fix_norms_at is 2, expected a fraction of 1"),
         ("crop = 10_000", "no gray image of at least 10000x10000"),
         ("held_out = 4", "4 images, and 4 are held out"),
         ("data = 'bsd40'", "No data set named 'bsd40'. Did you mean 'bsd400'"),
