@@ -81,9 +81,26 @@ class Contest:
         """`denoise 25 on set12 (standard-v1)`"""
         return f"{self.task} {format_level(self.level)} on {self.dataset} ({self.protocol})"
 
+    @property
+    def doubt(self) -> str:
+        """Why no two of these restorers could be told apart, whatever they did; empty if they could.
+
+        n differences of one sign have p = 2 / 2^n, and Holm's correction multiplies the smallest p by the number of
+        pairs.
+        """
+        n_images, n_pairs = max(pair.n_images for pair in self.pairs), len(self.pairs)
+        least = min(1.0, n_pairs * 2.0 ** (1 - n_images))
+        if least < ALPHA:
+            return ""
+        of = "" if n_pairs == 1 else f" after Holm's correction for {n_pairs} pairs: select fewer"
+        return (
+            f"{n_images} image{'s' * (n_images > 1)} cannot tell {len(self.psnr_db)} restorers apart, for one that is"
+            f" better on all of them has p = {least:.2g}{of}"
+        )
+
     def letters(self) -> dict[str, str]:
         """Label -> letters; restorers that share one may be called equal. None where too few images tell nothing."""
-        if any(np.isnan(pair.p) for pair in self.pairs):
+        if self.doubt or any(np.isnan(pair.p) for pair in self.pairs):
             return dict.fromkeys(self.psnr_db, "")
         return letters(list(self.psnr_db), [(p.a, p.b) for p in self.pairs if not p.different])
 

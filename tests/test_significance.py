@@ -62,9 +62,27 @@ def test_restorers_that_answer_alike_are_equal():
     assert contest.letters() == {"a": "a", "b": "a"}
 
 
+def test_too_many_restorers_for_the_images_are_warned_of():
+    """Of m pairs over n images, the best that any can do is p = m 2 / 2^n."""
+    better_each_time = {f"r{i:02}": i + np.random.RandomState(i).uniform(0, 0.5, 12) for i in range(15)}
+    crowd = only(records(12, **better_each_time))
+    assert not any(pair.different for pair in crowd.pairs)
+    assert crowd.doubt == (
+        "12 images cannot tell 15 restorers apart, for one that is better on all of them has p = 0.051 after Holm's"
+        " correction for 105 pairs: select fewer"
+    )
+    assert set(crowd.letters().values()) == {""}
+
+    del better_each_time["r07"]
+    fewer = only(records(12, **better_each_time))
+    assert all(pair.different for pair in fewer.pairs)
+    assert not fewer.doubt
+
+
 def test_five_images_tell_nothing():
     contest = only(records(5, old=0.0, new=1.0))
     (pair,) = contest.pairs
+    assert contest.doubt.endswith("one that is better on all of them has p = 0.062")
     assert contest.letters() == {"old": "", "new": ""}
     assert math.isnan(pair.p)
     assert pair.verdict == "5 images tell nothing"

@@ -74,7 +74,8 @@ def against_each_other(records: pd.DataFrame) -> str:
         equal = ", ".join(
             f"{label} {psnr_db:.2f} {given[label]}".rstrip() for label, psnr_db in contest.psnr_db.items()
         )
-        blocks.append(f"{contest.name}\n\n{_draw(headers, rows)}\n\nPSNR in dB, and groups of equals: {equal}")
+        groups = f"warning: {contest.doubt}" if contest.doubt else f"PSNR in dB, and groups of equals: {equal}"
+        blocks.append(f"{contest.name}\n\n{_draw(headers, rows)}\n\n{groups}")
     if not blocks:
         raise RequestError(
             "No two restorers were measured on one data set at one level: there is nothing to compare."

@@ -18,6 +18,8 @@ from data import datasets
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bench.significance import Contest
+
 __all__ = ["FORMATS", "check_format", "render"]
 
 FORMATS: dict[str, str] = {
@@ -70,38 +72,41 @@ def check_format(format: str) -> None:
 
 def make_tables(frame: pd.DataFrame, *, significance: bool = False) -> Iterable[Table]:
     """One table per task and protocol."""
-    letters = _letters(frame) if significance else {}
+    contests = _contests(frame) if significance else {}
     measured = current(frame[frame["status"] != "skipped"])
     for (task, protocol), records in measured.groupby(["task", "protocol"], sort=False):
         skipped = frame[(frame["status"] == "skipped") & (frame["task"] == task)]
-        yield _table(str(task), str(protocol), records, skipped, letters)
+        yield _table(str(task), str(protocol), records, skipped, contests)
 
 
-Letters = Mapping[tuple[str, str, str, Level], Mapping[str, str]]
-"""(task, protocol, data set, level) -> label of a restorer -> its letters"""
+Contests = Mapping[tuple[str, str, str, Level], "Contest"]
+"""by task, protocol, data set and level"""
 
 
-def _letters(frame: pd.DataFrame) -> Letters:
+def _contests(frame: pd.DataFrame) -> Contests:
     from bench.significance import contests
 
-    return {(c.task, c.protocol, c.dataset, c.level): c.letters() for c in contests(frame)}
+    return {(c.task, c.protocol, c.dataset, c.level): c for c in contests(frame)}
 
 
-def _table(task: str, protocol: str, records: pd.DataFrame, skipped: pd.DataFrame, letters: Letters) -> Table:
+def _table(task: str, protocol: str, records: pd.DataFrame, skipped: pd.DataFrame, contests: Contests) -> Table:
     columns = _columns(records)
+    held = {column: contest for column in columns if (contest := contests.get((task, protocol, *column)))}
+    letters = {column: contest.letters() for column, contest in held.items()}
     groups = list(dict.fromkeys(zip(records["restorer"], _origin(records["weights"]), strict=True)))
     rows, footnotes = [], []
     for restorer, origin in groups:
         these = records[(records["restorer"] == restorer) & (_origin(records["weights"]) == origin)]
         cells = [_quality(these, *column, whole) for column, whole in columns.items()]
         for i, column in enumerate(columns):
-            of_column = letters.get((task, protocol, *column), {})
+            of_column = letters.get(column, {})
             cells[i] += f" {of_column.get(restorer, of_column.get(f'{restorer}@{origin}', ''))}".rstrip()
         rows.append([restorer, *cells, *_figures(these), origin or "–"])
         if restorer.endswith("+"):
             footnotes.append(f"{restorer} averages {restorer[:-1]} over 8 flips and rotations, at 8 times its cost")
         footnotes += _failures(restorer, these)
-    if any(these for column in columns for these in letters.get((task, protocol, *column), {}).values()):
+    footnotes += [f"{contest.name}: {contest.doubt}" for contest in held.values() if contest.doubt]
+    if any(any(of_column.values()) for of_column in letters.values()):
         footnotes.append(EQUAL)
     footnotes += _skips(skipped)
     headers = ["restorer", *(_heading(task, *column) for column in columns), *FIGURES, "weights"]

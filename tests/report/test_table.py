@@ -116,3 +116,7 @@ def test_letters_on_request_say_who_may_be_called_equal():
     assert text.count("30.51 / 0.8000 b") == 2
     assert "restorers that share a letter are not told apart" in text
     assert "share a letter" not in render(frame_of(records[:2]), "text", significance=True)
+
+    few = render(frame_of([r for r in records if r["image"] < "06.png"]), "text", significance=True)
+    assert "denoise 25 on photos (standard-v1): 5 images cannot tell 3 restorers apart" in few
+    assert "share a letter" not in few
