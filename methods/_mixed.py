@@ -49,7 +49,7 @@ class Mixed(nn.Module):
         patches = [(rows, columns) for rows in cut(H) for columns in cut(W)]
         x, hidden = (Features(n, H, W, patches, features) for n in (features.shape[1], self.body[0][0].n_out))
         x.inside.copy_(features)
-        x.means.copy_(torch.stack([x.inside[0, :, rows, columns].mean((1, 2)) for rows, columns in patches]))
+        x.means = torch.cat([part.mean((2, 3)) for part in x.parts])
         with in_parallel(y.device) as each:
             for conv_1, conv_2 in self.body:
                 hidden.become(x, conv_1, each)
@@ -58,22 +58,26 @@ class Mixed(nn.Module):
 
 
 class Kernels:
-    """All kernels W^(j, i) and biases of one layer, (k, n_out, 9 n_in) and (k, n_out)."""
+    """All kernels W^(j, i) and biases of one layer, (n_out, k, 9 n_in) and (k, n_out)."""
 
     def __init__(self, conv: SparseConv2d) -> None:
         self.conv = conv
-        self.n_out, self.n_in = len(conv.bias) // conv.k, conv.v.shape[1]
-        self.W = conv.kernels().permute(0, 2, 3, 1).reshape(conv.k, self.n_out, -1)
+        self.n_out = len(conv.bias) // conv.k
+        W = conv.kernels().permute(0, 2, 3, 1).unflatten(0, (conv.k, self.n_out)).transpose(0, 1)
+        self.shape, self.W = W.shape[2:], W.flatten(2).contiguous()
         self.b = conv.bias.view(conv.k, self.n_out)
 
-    def mixed(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
-        """W^ (N, n_out, n_in, 3, 3) and its bias (N, n_out) for the means (N, n_in) of N patches: Eq. 10."""
+    def gates(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        """Of N patches with the means (N, n_in): the gammas of their kernels (N, n_out, 1, k), biases (N, n_out)."""
         if self.conv.k == 1:
-            W, b = (x.expand(len(pooled), -1, -1) for x in (self.W, self.b[..., None]))
-        else:
-            gamma = self.conv.gamma(pooled)
-            W, b = (torch.einsum("nio,iof->nof", gamma, x).contiguous() for x in (self.W, self.b[..., None]))
-        return W.unflatten(2, (3, 3, self.n_in)).permute(0, 1, 4, 2, 3), b[..., 0]
+            return self.b.new_ones(len(pooled), self.n_out, 1, 1), self.b.expand(len(pooled), -1)
+        gamma = self.conv.gamma(pooled)
+        return gamma.transpose(1, 2)[:, :, None].contiguous(), torch.einsum("nko,ko->no", gamma, self.b)
+
+    def mixed(self, gamma: Tensor) -> Tensor:
+        """W^ (n_out, n_in, 3, 3) for the gamma (n_out, 1, k) of a patch: Eq. 10."""
+        W = self.W if self.conv.k == 1 else torch.bmm(gamma, self.W)
+        return W.view(self.n_out, *self.shape).permute(0, 3, 1, 2)
 
 
 class Features:
@@ -81,34 +85,36 @@ class Features:
 
     inside  (1, n, H, W)
     means   (n_patches, n)
+    parts   (1, n, h, w) of each patch; `around`: with one pixel more on each side
     """
 
     def __init__(self, n: int, H: int, W: int, patches: list[tuple[slice, slice]], like: Tensor) -> None:
-        self.patches = patches
-        self.padded = like.new_zeros(1, H + 2, W + 2, n).permute(0, 3, 1, 2)
-        self.inside = self.padded[:, :, 1:-1, 1:-1]
+        padded = like.new_zeros(1, H + 2, W + 2, n).permute(0, 3, 1, 2)
+        self.inside = padded[:, :, 1:-1, 1:-1]
         self.means = like.new_zeros(len(patches), n)
+        self.parts = [self.inside[:, :, rows, columns] for rows, columns in patches]
+        self.around = [padded[:, :, i.start : i.stop + 2, j.start : j.stop + 2] for i, j in patches]
 
     def become(self, x: Features, kernels: Kernels, each: Map) -> None:
         """ReLU(W^ * x), patch by patch."""
-        self.means.zero_()
-        self._convolve(x, kernels, each, lambda part, answer: part.copy_(answer.relu_()))
+        self.means = self._convolved(x, kernels, each, lambda part, answer: part.copy_(answer.relu_()))
 
     def add(self, x: Features, kernels: Kernels, each: Map) -> None:
         """These and W^ * x, patch by patch."""
-        self._convolve(x, kernels, each, Tensor.add_)
+        self.means += self._convolved(x, kernels, each, Tensor.add_)
 
-    def _convolve(self, x: Features, kernels: Kernels, each: Map, put: Callable[[Tensor, Tensor], object]) -> None:
-        W, b = kernels.mixed(x.means)
+    def _convolved(self, x: Features, kernels: Kernels, each: Map, put: Callable[[Tensor, Tensor], object]) -> Tensor:
+        """`put` W^ * x into these features; the means (n_patches, n) of what was put, which the next gates want."""
+        gammas, biases = kernels.gates(x.means)
+        means = torch.empty_like(self.means)
 
         @torch.inference_mode()
-        def one_patch(k: int) -> None:
-            rows, columns = self.patches[k]
-            around = x.padded[:, :, rows.start : rows.stop + 2, columns.start : columns.stop + 2]
-            answer = F.conv2d(around, W[k], b[k])
-            put(self.inside[:, :, rows, columns], answer)
-            if kernels.conv.k > 1:  # the next layer's gates want them; the mean of a sum is the sum of the means
-                self.means[k] += answer.mean((2, 3))[0]
+        def one_patch(around: Tensor, gamma: Tensor, bias: Tensor, part: Tensor, mean: Tensor) -> None:
+            # Every call here takes the interpreter's lock again, from all threads: few, and none to find a part.
+            answer = F.conv2d(around, kernels.mixed(gamma), bias)
+            put(part, answer)
+            torch.mean(answer, (2, 3), out=mean)
 
-        for _ in each(one_patch, range(len(self.patches))):  # errors come out here
-            pass
+        for _ in each(one_patch, x.around, gammas.unbind(), biases.unbind(), self.parts, means.split(1)):
+            pass  # errors come out here
+        return means
