@@ -52,8 +52,9 @@ class LSSC(Restorer):
     Where it departs from the authors' program: the dictionary is not learned again from the groups (little gain for
     much time, they say); it adapts in N_PASSES passes over MOST_TRAINING patches at most, they make 20 over all; and
     the seeds of groups are taken square by square of AREA x AREA patches, so that squares can be coded side by side.
-    Their size of colour patches is not known to us: 7x7 is GroupSC's. Of mosaics, the joint codes of what is measured
-    alone lost against those of the patches one by one, and so are not used.
+    The patches of a group lose each its own mean (`code_groups` says why). Their size of colour patches is not known
+    to us: 7x7 is GroupSC's. Of mosaics, the joint codes of what is measured alone lost against those of the patches
+    one by one, and so are not used.
 
     sigma 0: the image as it is. An image smaller than a patch is extended by reflection; one that is constant stays
     so. A mosaic that lacks a colour, being one pixel wide or high, is answered in gray. Values that are not finite:
