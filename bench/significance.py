@@ -88,7 +88,7 @@ class Contest:
         n differences of one sign have p = 2 / 2^n, and Holm's correction multiplies the smallest p by the number of
         pairs.
         """
-        n_images, n_pairs = max(pair.n_images for pair in self.pairs), len(self.pairs)
+        n_images, n_pairs = max((pair.n_images for pair in self.pairs), default=0), len(self.pairs)
         least = min(1.0, n_pairs * 2.0 ** (1 - n_images))
         if least < ALPHA:
             return ""

@@ -94,6 +94,15 @@ def test_an_image_that_one_of_the_two_failed_on_is_left_out():
     assert only(frame).pairs[0].n_images == 11
 
 
+def test_two_that_share_no_image_are_no_pair():
+    frame = records(old=0.0, new=0.1)
+    late = frame["image"].str.partition(".")[0].astype(int) >= 6
+    frame.loc[(frame["restorer"] == "new") == late, "status"] = "failed"
+    contest = only(frame)
+    assert contest.pairs == ()
+    assert not contest.doubt
+
+
 def test_the_same_restorer_with_two_weights_contends_with_itself():
     frame = records(a=0.0, b=0.2)
     frame["weights"] = np.where(frame["restorer"] == "b", "published:x", "ours:y")
