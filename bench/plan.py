@@ -113,6 +113,7 @@ class Plan:
     skips: list[Skip] = field(default_factory=list)
     broken: list[tuple[str, str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    stand_ins: dict[str, list[tuple[str, str]]] = field(default_factory=dict)  # by restorer: (label, why not others)
 
     def note(self, text: str) -> None:
         if text not in self.notes:
@@ -144,6 +145,9 @@ def make_plan(request: Request, *, fetch_weights: bool = True) -> Plan:
             for level in levels:
                 for dataset in request.datasets:
                     _add(plan, choice, task, level, pictures[dataset.name], dataset, fetch_weights)
+    for name, stand_ins in plan.stand_ins.items():
+        labels = ", ".join(dict.fromkeys(label for label, _ in stand_ins))
+        plan.note(f"{name}: weights of ours stand in for published ones ({labels}). {stand_ins[0][1]}")
     if not plan.cells:
         reasons = [skip.reason for skip in plan.skips] + [f"{image}: {reason}" for _, image, reason in plan.broken]
         raise RequestError(f"Nothing to measure: {'; '.join(dict.fromkeys(reasons)) or 'no images'}.")
@@ -195,8 +199,7 @@ def _add(
             plan.skips.append(Skip(choice, task.name, level, dataset.name, f"{choice.name}: {error}"))
             continue
         if weights and why_not_preferred:
-            stand_in = f"{choice.name}, {setting}: {weights.label} stands in for published weights"
-            plan.note(f"{stand_in}. {why_not_preferred}")
+            plan.stand_ins.setdefault(choice.name, []).append((weights.label, why_not_preferred))
         _note_overlap(plan, choice, declaration, dataset)
         plan.cells += _cells(plan.request, choice, setting, weights, these)
 

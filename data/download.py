@@ -310,4 +310,4 @@ def _unwritable(error: OSError) -> _CacheError:
 def _reason(error: Exception) -> str:
     """The innermost words of a chain of network errors; every level repeats the address."""
     text = str(error).rsplit("): ", 1)[-1].split(" for url: ")[0]
-    return text.strip("'\")( ") or type(error).__name__
+    return text.strip("'\")( ").split(" ([Errno")[0] or type(error).__name__

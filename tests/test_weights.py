@@ -6,7 +6,9 @@ import shutil
 
 import pytest
 
+from bench.plan import make_plan
 from bench.registry import choose
+from bench.request import make_request
 from bench.task import Setting
 from bench.weights import candidates, out_of_reach
 from tests.conftest import PLUGINS
@@ -51,3 +53,10 @@ def test_a_restorer_that_does_not_need_weights_does_without_where_none_are_decla
     assert out_of_reach(optional, GRAY) is None
     assert [d.tag for d in candidates(choose("ksvd:global"), GRAY)] == ["gray-8"]
     assert "no ours weights" in out_of_reach(choose("ksvd@ours"), GRAY)
+
+
+def test_weights_of_ours_that_stand_in_are_told_once_a_restorer():
+    plan = make_plan(make_request(methods="sc,groupsc", task="denoise", levels={"sigma": "15,25"}))
+    [note] = plan.notes
+    assert note.startswith("groupsc: weights of ours stand in for published ones (ours:groupsc-gray-15.safetensors, ")
+    assert note.count("gray_sigma15_ckpt") == 1
