@@ -311,7 +311,7 @@ def reference(
     jobs: Annotated[int, typer.Option(help="Cells side by side; more than 1 takes no times.")] = 1,
     plan: Annotated[Path | None, typer.Option(help="Another plan (default: results/reference/plan.toml).")] = None,
     write: Annotated[
-        bool, typer.Option("--write", help="Make all that the store holds the new reference; measure nothing.")
+        bool, typer.Option("--write", help="Take what the store holds into the reference; measure nothing.")
     ] = False,
 ) -> None:
     """Measure what the reference run consists of. `bench compare --reference` holds it against the committed one."""

@@ -8,7 +8,7 @@
     verdicts.csv       the figures of the papers that it could be held against, with the verdicts
 
 `bench reference` measures what the plan says, `bench compare --reference` holds any records against it, and
-`bench reference --write` makes what was measured the new reference.
+`bench reference --write` takes what was measured into the reference; what was not stays as it is.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import RequestError, StoreError, unknown
-from bench.store import IDENTITY, current
+from bench.store import IDENTITY, current, frame_of
 from bench.task import TASKS, Level, format_level
 from bench.verdict import NOT_MEASURED, OFF, REPRODUCED, Comparison
 
@@ -36,7 +36,10 @@ if TYPE_CHECKING:
 
     from bench.papers import Entry
 
-__all__ = ["PSNR_DB", "SSIM", "Holding", "complaints", "hold", "read_plan", "read_records", "read_verdicts", "write"]
+__all__ = [
+    *("PSNR_DB", "SSIM", "Holding", "complaints", "hold", "read_plan", "read_records", "read_reference"),
+    *("read_verdicts", "renewed", "write"),
+]
 
 PSNR_DB = {True: 0.005, False: 0.02}
 """How far a PSNR may be from the reference's, on the same platform and on another."""
@@ -48,9 +51,10 @@ PLATFORM = ("cpu", "system", "python", "torch", "numpy")
 COLUMNS = (
     *("restorer", "weights", "task", "level", "channels", "dataset", "image", "protocol", "repeat"),
     *("status", "reason", "psnr_db", "ssim", "estimated_level", "seconds", "device", "threads"),
-    *("params", "macs_per_pixel", "peak_mib", "input_sha256", "restorer_version", "environment"),
+    *("params", "macs_per_pixel", "peak_mib", "input_sha256", "weights_sha256"),
+    *("restorer_version", "environment"),
 )
-TEXT = ("level", "weights", "reason", "input_sha256", "restorer_version")
+TEXT = ("level", "weights", "reason", "input_sha256", "weights_sha256", "restorer_version")
 DIGITS = {"psnr_db": 4, "ssim": 6, "estimated_level": 3, "seconds": 4, "macs_per_pixel": 1, "peak_mib": 0}
 
 
@@ -105,7 +109,7 @@ def read_records(path: Path) -> pd.DataFrame:
     if missing:
         raise StoreError(f"{path} holds no records: it has no column '{min(missing)}'.")
     frame["level"] = frame["level"].map(_level)
-    for column in ("weights", "reason"):
+    for column in ("weights", "weights_sha256", "reason"):
         frame[column] = frame[column].fillna("") if column in frame else ""
     if "key" not in frame:  # a file has one record a cell, of one version
         frame["key"] = [f"{i}-" for i in range(len(frame))]
@@ -119,14 +123,40 @@ def _level(text: str) -> Level:
         return text
 
 
+def read_reference(at: Path) -> pd.DataFrame:
+    """The records of the reference in the folder `at`, each with its environment. Empty if there is none yet."""
+    if not (at / "records.csv").is_file():
+        return frame_of([])
+    frame = read_records(at / "records.csv")
+    machines = [json.dumps(one) for one in json.loads((at / "environments.json").read_text(encoding="utf-8"))]
+    return frame.assign(environment=frame["environment"].map(lambda place: machines[place]))
+
+
+def renewed(reference: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
+    """The reference with what was measured since.
+
+    A cell measured anew replaces its old record; what another version of its restorer, or another file under its
+    weights' name, gave elsewhere goes.
+    """
+    import pandas as pd
+
+    name, made_by = ["restorer", "weights"], ["restorer", "weights", "weights_sha256", "restorer_version"]
+    measured = current(records)
+    names, makers = ({*zip(*(measured[c] for c in columns), strict=True)} for columns in (name, made_by))
+    stays = [
+        maker[:2] not in names or maker in makers for maker in zip(*(reference[c] for c in made_by), strict=True)
+    ]
+    both = pd.concat([reference[stays], measured], ignore_index=True)
+    return both.drop_duplicates(IDENTITY, keep="last", ignore_index=True)
+
+
 def write(frame: pd.DataFrame, comparisons: Iterable[Comparison], to: Path) -> None:
     """Make records, as from a store, and the verdicts on the papers the reference in the folder `to`."""
     import pandas as pd
 
-    kept = current(frame).copy()
+    kept = current(frame)
     machines = {text: number for number, text in enumerate(sorted(set(kept["environment"])))}
-    kept["environment"] = kept["environment"].map(machines)
-    kept["level"] = kept["level"].map(format_level)
+    kept = kept.assign(environment=kept["environment"].map(machines), level=kept["level"].map(format_level))
     kept = kept.sort_values([*IDENTITY]).round(DIGITS)[list(COLUMNS)]
     kept[["params", "threads", "peak_mib"]] = kept[["params", "threads", "peak_mib"]].astype("Int64")
     to.mkdir(parents=True, exist_ok=True)
@@ -272,6 +302,11 @@ def _differences(cells: pd.DataFrame, same_platform: bool) -> Iterator[str]:
         first = failed.iloc[0]
         yield f"{len(failed)} of {len(cells)} images failed, {first['image']} among them: {first['reason']}"
     good = cells[cells["status"] == "ok"]
+    told = (good["weights_sha256"] != "") & (good["weights_sha256_ref"] != "")  # not by stores of earlier layouts
+    weights = good[told & (good["weights_sha256"] != good["weights_sha256_ref"])]
+    if len(weights):
+        row = weights.iloc[0]
+        yield f"the weights' sha256 is {row['weights_sha256'][:8]}…, the reference's {row['weights_sha256_ref'][:8]}…"
     other = good[good["input_sha256"] != good["input_sha256_ref"]]
     if same_platform and len(other):
         yield (

@@ -153,6 +153,7 @@ def _record(cell: Cell, **figures: Any) -> Record:
         **{
             "restorer": cell.choice.name,
             "weights": cell.weights.label if cell.weights else "",
+            "weights_sha256": cell.weights.sha256 if cell.weights else "",
             "task": cell.setting.task,
             "level": cell.setting.level,
             "channels": cell.setting.channels,

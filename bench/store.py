@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["COLUMNS", "IDENTITY", "Record", "Store", "current", "frame_of", "quality_part"]
 
 APPLICATION_ID = 0x62_6E_63_68  # "bnch": tells our files from other SQLite files
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class Record:
     macs_per_pixel   multiply-accumulates per restored pixel, counted; None: not counted
     peak_mib         peak memory during the call: of the process on a CPU, of the allocator on a GPU
     input_sha256     of the degraded pixels that the restorer was given
+    weights_sha256   of the weights file; "" where there is none
     environment      machine and versions, JSON
     key              hash of all that could change the result, see `bench.runner`
     """
@@ -73,6 +74,7 @@ class Record:
     macs_per_pixel: float | None = None
     peak_mib: float | None = None
     input_sha256: str = ""
+    weights_sha256: str = ""
     restorer_version: str = ""
     environment: str = ""
     key: str = ""

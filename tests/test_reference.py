@@ -4,11 +4,12 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from bench.errors import RequestError, StoreError
 from bench.papers import load, names, read
-from bench.reference import complaints, folder, hold, read_plan, read_records, read_verdicts, write
+from bench.reference import complaints, folder, hold, read_plan, read_records, read_reference, read_verdicts, write
 from bench.report import comparing
 from bench.request import make_request
 from bench.store import Record, frame_of
@@ -38,6 +39,8 @@ def records(environment=HERE, **changes):
                 "seconds": 1.0,
                 "params": 1000 if name == "dncnn" else 0,
                 "input_sha256": f"{i:064d}",
+                "weights_sha256": "a" * 64 if name == "dncnn" else "",
+                "restorer_version": "1",
                 "environment": environment,
                 "key": f"{name}{i}-t",
                 **changes.get(name, {}),
@@ -55,6 +58,34 @@ def reference(tmp_path, monkeypatch):
     monkeypatch.setattr(comparing, "folder", lambda: tmp_path)
     write(records(), [], tmp_path)
     return read_records(tmp_path / "records.csv")
+
+
+def test_what_is_measured_anew_replaces_its_records_and_the_rest_stays(reference, tmp_path):
+    again = records(ELSEWHERE, bm3d={"psnr_db": 31.0})
+    comparing.write_reference(again[(again["restorer"] == "bm3d") & (again["image"] == "2.png")])
+    both = read_reference(tmp_path)
+    assert len(both) == len(reference)
+    anew = (both["restorer"] == "bm3d") & (both["image"] == "2.png")
+    assert both[anew]["psnr_db"].tolist() == [31.0]
+    assert both[anew]["environment"].tolist() == [ELSEWHERE]
+    assert (both[~anew]["environment"] == HERE).all()
+    pd.testing.assert_series_equal(both["psnr_db"][~anew], reference["psnr_db"][~anew])
+
+
+@pytest.mark.parametrize("change", [{"weights_sha256": "b" * 64}, {"restorer_version": "2"}])
+def test_what_other_weights_or_another_version_gave_goes(reference, tmp_path, change):
+    again = records(dncnn=change)
+    comparing.write_reference(again[(again["restorer"] == "dncnn") & (again["image"] == "2.png")])
+    both = read_reference(tmp_path)
+    assert both[both["restorer"] == "dncnn"]["image"].tolist() == ["2.png"]
+    assert len(both) == len(reference) - 3
+
+
+def test_other_weights_are_named(reference):
+    holding = hold(records(dncnn={"weights_sha256": "b" * 64}), reference)
+    assert holding.complaints == (
+        "dncnn (published:a.mat), denoise 25 on photos: the weights' sha256 is bbbbbbbb…, the reference's aaaaaaaa…",
+    )
 
 
 def test_a_run_agrees_with_itself(reference):

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING
 
 from bench.errors import RequestError
 from bench.papers import load, names
-from bench.reference import complaints, folder, hold, read_records, read_verdicts, write
+from bench.reference import (
+    complaints,
+    folder,
+    hold,
+    read_records,
+    read_reference,
+    read_verdicts,
+    renewed,
+    write,
+)
 from bench.significance import contests
 from bench.store import current
 from bench.verdict import Comparison, compare
@@ -84,10 +93,11 @@ def against_each_other(records: pd.DataFrame) -> str:
 
 
 def write_reference(records: pd.DataFrame) -> str:
-    """Make the records the committed reference; says what it holds."""
-    comparisons = [compare(load(name), current(records)) for name in names()]
-    write(records, comparisons, folder())
-    return "\n".join([f"{folder()}: {len(current(records))} cells", *(c.summary() for c in comparisons)])
+    """Take the records into the committed reference; says what it holds."""
+    reference = renewed(read_reference(folder()), records)
+    comparisons = [compare(load(name), reference) for name in names()]
+    write(reference, comparisons, folder())
+    return "\n".join([f"{folder()}: {len(reference)} cells", *(c.summary() for c in comparisons)])
 
 
 def summary_table(comparisons: Sequence[Comparison]) -> str:
