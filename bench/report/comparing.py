@@ -94,10 +94,11 @@ def against_each_other(records: pd.DataFrame) -> str:
 
 def write_reference(records: pd.DataFrame) -> str:
     """Take the records into the committed reference; says what it holds."""
-    reference = renewed(read_reference(folder()), records)
+    before = read_reference(folder())
+    reference = renewed(before, records)
     comparisons = [compare(load(name), reference) for name in names()]
     write(reference, comparisons, folder())
-    return "\n".join([f"{folder()}: {len(reference)} cells", *(c.summary() for c in comparisons)])
+    return "\n".join([f"{folder()}: {len(reference)} cells, {len(before)} before", *(c.summary() for c in comparisons)])
 
 
 def summary_table(comparisons: Sequence[Comparison]) -> str:
