@@ -98,7 +98,8 @@ def write_reference(records: pd.DataFrame) -> str:
     reference = renewed(before, records)
     comparisons = [compare(load(name), reference) for name in names()]
     write(reference, comparisons, folder())
-    return "\n".join([f"{folder()}: {len(reference)} cells, {len(before)} before", *(c.summary() for c in comparisons)])
+    held = f"{folder()}: {len(reference)} cells, {len(before)} before"
+    return "\n".join([held, *(c.summary() for c in comparisons)])
 
 
 def summary_table(comparisons: Sequence[Comparison]) -> str:
