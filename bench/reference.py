@@ -37,8 +37,17 @@ if TYPE_CHECKING:
     from bench.papers import Entry
 
 __all__ = [
-    *("PSNR_DB", "SSIM", "Holding", "complaints", "hold", "read_plan", "read_records", "read_reference"),
-    *("read_verdicts", "renewed", "write"),
+    "PSNR_DB",
+    "SSIM",
+    "Holding",
+    "complaints",
+    "hold",
+    "read_plan",
+    "read_records",
+    "read_reference",
+    "read_verdicts",
+    "renewed",
+    "write",
 ]
 
 PSNR_DB = {True: 0.005, False: 0.02}
