@@ -110,14 +110,16 @@ def gather(x, size, places):
 def centre(Y, C):
     """Take from each patch (m,) of Y (n, m), in place, its mean in each of C channels: returns them, (n, C)."""
     n = Y.shape[1] // C
-    mu = np.zeros((len(Y), C), Y.dtype)
+    mu = np.empty((len(Y), C), Y.dtype)
     for i in range(len(Y)):
         for c in range(C):
+            mean = Y[i, 0] * 0
             for t in range(c * n, (c + 1) * n):
-                mu[i, c] += Y[i, t]
-            mu[i, c] /= n
+                mean += Y[i, t]
+            mean /= n
             for t in range(c * n, (c + 1) * n):
-                Y[i, t] -= mu[i, c]
+                Y[i, t] -= mean
+            mu[i, c] = mean
     return mu
 
 
