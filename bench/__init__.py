@@ -47,7 +47,7 @@ def run(
     repeats    noise realisations per image
     store      where records are kept; cells already there are not measured again unless `force`
     jobs       cells measured side by side; more than one measures quality only, no times
-    threads    each restorer may use (default: all cores)
+    threads    each restorer may use (default: all cores, shared by the jobs)
     readings   timed calls per cell after the warm-up (default: three, fewer when they take over a second)
     time_limit, memory_limit  per cell, in seconds and MiB of resident memory
 
@@ -70,7 +70,7 @@ def run(
         repeats=repeats,
         device=device,
         threads=threads,
-        timed=jobs == 1,
+        jobs=jobs,
         readings=readings,
     )
     with Store(Path(store)) as records:

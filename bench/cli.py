@@ -72,7 +72,7 @@ def run(
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Measure again what failed.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and measure nothing.")] = False,
     jobs: Annotated[int, typer.Option(help="Cells side by side; more than 1 takes no times.")] = 1,
-    threads: Annotated[int | None, typer.Option(help="Threads per restorer (default: all cores).")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads per restorer (default: share of the cores).")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     readings: Annotated[
         int | None, typer.Option(help="Timed calls per cell (default: 3, or as many as fit 1 s).")
@@ -94,10 +94,6 @@ def run(
     from bench.workers import Limits
 
     check_format(format)
-    if jobs < 1:
-        raise RequestError(f"--jobs {jobs}: expected a whole number of at least 1.")
-    if jobs > 1 and readings is not None:
-        raise RequestError("--readings asks for times, --jobs takes none: choose one.")
     request = make_request(
         methods,
         task,
@@ -107,7 +103,7 @@ def run(
         repeats=repeats,
         device=device,
         threads=threads,
-        timed=jobs == 1,
+        jobs=jobs,
         readings=readings,
     )
     limits = Limits(time_limit, memory_limit)
@@ -327,7 +323,7 @@ def reference(
         return
     failed = False
     for words in read_plan(plan or folder() / "plan.toml", quick=quick):
-        made = make_plan(make_request(**words, timed=jobs == 1))
+        made = make_plan(make_request(**words, jobs=jobs))
         with Store(store) as records, _progress() as progress:
             outcome = run_plan(made, records, jobs=jobs, progress=progress)
         print(

@@ -32,19 +32,22 @@ def make_request(
     repeats: int = 1,
     device: str = "cpu",
     threads: int | None = None,
-    timed: bool = True,
+    jobs: int = 1,
     readings: int | None = None,
 ) -> Request:
     """Look up what was asked for.
 
     levels  by kind: {"sigma": "15,25", "quality": …, "scale": …, "pattern": …}; a kind left out takes the
             task's usual levels
+    jobs    cells side by side: more than 1 share the cores, and are not timed
     Raises a BenchError that names the first thing that will not do.
     """
     tasks = [get_task(name) for name in _parts(task, "task")]
-    for name, value in (("--repeats", repeats), ("--threads", threads), ("--readings", readings)):
+    for name, value in (("--repeats", repeats), ("--threads", threads), ("--jobs", jobs), ("--readings", readings)):
         if value is not None and value < 1:
             raise RequestError(f"{name} {value}: expected a whole number of at least 1.")
+    if jobs > 1 and readings is not None:
+        raise RequestError("--readings asks for times, --jobs takes none: choose one.")
     return Request(
         choices=tuple(choose(name) for name in _parts(methods, "methods")),
         tasks={t.name: (t, _levels(t, levels or {}, tasks)) for t in tasks},
@@ -52,8 +55,8 @@ def make_request(
         protocol=get_protocol(protocol),
         repeats=repeats,
         device=check_device(device),
-        threads=threads or n_cores(),
-        timed=timed,
+        threads=threads or max(1, n_cores() // jobs),
+        timed=jobs == 1,
         readings=readings,
     )
 

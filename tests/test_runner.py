@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import bench
+from bench.environment import n_cores
 from bench.errors import RequestError
 from bench.store import Store
 from tests.conftest import BAD
@@ -45,8 +46,10 @@ def test_figures_do_not_depend_on_when_or_how_they_are_measured(photos, options)
     assert again.frame()[FIGURES].equals(first)
 
 
-def test_side_by_side_no_times_are_taken(photos):
-    assert run(photos, jobs=2).frame()["seconds"].isna().all()
+def test_side_by_side_no_times_are_taken_and_cores_are_shared(photos):
+    frame = run(photos, jobs=2).frame()
+    assert frame["seconds"].isna().all()
+    assert set(frame["threads"]) == {max(1, n_cores() // 2)}
 
 
 def test_timed_records_serve_an_untimed_run_but_not_the_other_way_round(photos):
