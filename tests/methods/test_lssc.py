@@ -101,7 +101,11 @@ def test_patches_grow_with_the_noise(sigma, channels, size):
     ("picture", "at_15", "at_50"),
     [
         pytest.param(
-            "02.png", 35.32, 29.90, id="House", marks=pytest.mark.xfail(strict=True, reason="less: see README")
+            "02.png",
+            35.32,
+            29.90,
+            id="House",
+            marks=pytest.mark.xfail(strict=True, reason="less, in part by its means: see README"),
         ),
         pytest.param("03.png", 32.87, 26.87, id="Peppers"),
     ],
