@@ -107,19 +107,47 @@ def gather(x, size, places):
 
 
 @kernel
-def centre(Y, C):
-    """Take from each patch (m,) of Y (n, m), in place, its mean in each of C channels: returns them, (n, C)."""
+def centre(Y, starts, C, variance):
+    """Take from each patch (m,) of Y (n, m), in place, a mean in each of C channels: returns them, (n, C).
+
+    It is the patch's own, or that of its group of k where noise alone would make the members' means differ so:
+    sum_i (mu_i - mu_group)^2 < (k - 1) variance.
+
+    starts    group g is Y[starts[g] : starts[g + 1]]
+    variance  of the noise in a patch's mean; 0: always its own
+    """
+    mu = _means(Y, C)
+    for g in range(len(starts) - 1):
+        first, end = starts[g], starts[g + 1]
+        for c in range(C):
+            mean = 0.0
+            for i in range(first, end):
+                mean += mu[i, c]
+            mean /= end - first
+            spread = 0.0
+            for i in range(first, end):
+                spread += (mu[i, c] - mean) ** 2
+            if spread < (end - first - 1) * variance:
+                mu[first:end, c] = mean
+    n = Y.shape[1] // C
+    for i in range(len(Y)):
+        for c in range(C):
+            for t in range(c * n, (c + 1) * n):
+                Y[i, t] -= mu[i, c]
+    return mu
+
+
+@kernel
+def _means(Y, C):
+    """The means (n, C) of the C channels of the patches Y (n, m)."""
     n = Y.shape[1] // C
     mu = np.empty((len(Y), C), Y.dtype)
     for i in range(len(Y)):
         for c in range(C):
-            mean = Y[i, 0] * 0
+            mean = 0.0
             for t in range(c * n, (c + 1) * n):
                 mean += Y[i, t]
-            mean /= n
-            for t in range(c * n, (c + 1) * n):
-                Y[i, t] -= mean
-            mu[i, c] = mean
+            mu[i, c] = mean / n
     return mu
 
 

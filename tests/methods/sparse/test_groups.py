@@ -57,7 +57,7 @@ def test_each_patch_loses_the_mean_of_each_channel_and_gets_it_back():
     x, places = image(3), np.array([0, 17, 40, 3, 4])
     Y = groups.gather(x, 4, places)
     channels = Y.copy().reshape(5, 3, 16)
-    mu = groups.centre(Y, 3)
+    mu = groups.centre(Y, np.array([0, 2, 5]), 3, 0.0)
     np.testing.assert_allclose(mu, channels.mean(2), atol=1e-6)
     np.testing.assert_allclose(Y.reshape(5, 3, 16), channels - mu[..., None], atol=1e-6)
 
@@ -67,3 +67,12 @@ def test_each_patch_loses_the_mean_of_each_channel_and_gets_it_back():
     assert count.sum() == 16 * 5
     np.testing.assert_allclose((total / np.maximum(count, 1))[:, seen], x[:, seen], atol=1e-6)
     assert not total[:, ~seen].any()
+
+
+def test_a_group_shares_the_mean_that_differs_no_more_than_by_noise():
+    Y = np.float32([[0, 0], [2, 2], [7, 1], [9, 9], [5, 5]])  # two groups of two patches, a patch alone
+    mu = groups.centre(Y, np.array([0, 2, 4, 5]), 1, 2.1)  # spreads are 2, below the noise's 2.1, and 12.5
+    assert mu[:, 0].tolist() == [1, 1, 4, 9, 5]
+    assert Y.tolist() == [[-1, -1], [1, 1], [3, -3], [0, 0], [0, 0]]
+    Y = np.float32([[0, 0], [2, 2]])
+    assert groups.centre(Y, np.array([0, 2]), 1, 1.9)[:, 0].tolist() == [0, 2]
