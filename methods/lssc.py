@@ -56,8 +56,9 @@ class LSSC(Restorer):
     the seeds of groups are taken square by square of AREA x AREA patches, so that squares can be coded side by side.
     The patches of a group share their mean only where noise explains that theirs differ (`code_groups` says why). How
     often they repeat step 3 for their tables is not known: the second time gains 0.02 / 0.05 dB at sigma 15 / 50 on
-    twelve pictures of bsd400, a third 0.006 / 0.012. Nor is their size of colour patches: 7x7 is GroupSC's. Of mosaics, the joint codes of what is measured alone lost against those of the patches
-    one by one, and so are not used.
+    twelve pictures of bsd400, a third 0.006 / 0.012. Nor is their size of colour patches known: 7x7 is GroupSC's. Of
+    mosaics, the joint codes of what is measured alone lost against those of the patches one by one, and so are not
+    used.
 
     sigma 0: the image as it is. An image smaller than a patch is extended by reflection; one that is constant stays
     so. A mosaic that lacks a colour, being one pixel wide or high, is answered in gray. Values that are not finite:
@@ -149,18 +150,20 @@ def code_patches(y: Tensor, D: np.ndarray, size: int, s: float) -> Tensor:
     return (sum_of_estimates(y, size, estimate) / coverage(*y.shape[2:], size, like=y)).clamp(0, 1)
 
 
-def code_groups(y: Tensor, pilot: Tensor, D: np.ndarray, size: int, s: float, *, noise: float, alike: float) -> Tensor:
+def code_groups(
+    y: Tensor, pilot: Tensor, D: np.ndarray, size: int, s: float, *, noise: float, alike: float
+) -> Tensor:
     """Groups of patches similar in the pilot, their members in y coded together, averaged and clipped. (1, C, H, W).
 
     Patches of n pixels are similar whose squared distance, a channel, is below (32 alike)^2 / n; of noisy images
     `alike` is s. The authors divide by the number of values instead, which is the same in gray; in colour next to no
     patch would then be similar to another, and crops of cbsd400 at sigma 25 lose 0.15 dB.
 
-    Members lose their means first, channel by channel. The authors' library can take one mean for a whole group; but
-    members of 9x9 pixels may differ in brightness by 0.4 `alike`, which atoms then have to code: of eleven pictures of
-    bsd400, own means gain 0.36 / 0.27 / 0.09 dB at sigma 15 / 25 / 50, most where it is smooth. Where `noise` alone
-    (the standard deviation of y's; 0: none) would make the means differ so, the group's is the better estimate of
-    each: 0.003 / 0.01 dB more at sigma 15 / 50 on twelve pictures, most where it is flat.
+    Members lose their means first, channel by channel. The authors' library can take one mean for a whole group. But
+    members of 9x9 pixels may differ in brightness by 0.4 `alike`, which atoms then have to code: of eleven pictures
+    of bsd400, own means gain 0.36 / 0.27 / 0.09 dB at sigma 15 / 25 / 50, most where it is smooth. Where `noise`
+    alone (the standard deviation of y's; 0: none) would make the means differ so, the group's is the better estimate
+    of each: 0.003 / 0.01 dB more at sigma 15 / 50 on twelve pictures, most where it is flat.
     """
     noisy, guide, m = y[0].numpy(), pilot[0].numpy(), len(D)
     C, H, W = noisy.shape
