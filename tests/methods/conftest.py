@@ -23,12 +23,12 @@ def noisy_edge():
 
 @pytest.fixture
 def psnr_on_set12():
-    """(restorer, file, sigma) -> its PSNR in dB on a picture of set12, clipped and rounded, noise of seed 0."""
+    """(restorer, file, sigma, seed of the noise) -> its PSNR in dB on a picture of set12, clipped and rounded."""
 
-    def psnr_db(restorer: Restorer, file: str, sigma: float) -> float:
+    def psnr_db(restorer: Restorer, file: str, sigma: float, seed: int = 0) -> float:
         set12 = datasets.get("set12")
         clean = datasets.read(set12, next(entry for entry in set12.entries if entry.name == file)).pixels
-        noise = np.random.default_rng(0).normal(0, sigma / 255, clean.shape)
+        noise = np.random.default_rng(seed).normal(0, sigma / 255, clean.shape)
         x_hat = restorer.restore(Observation((clean + noise).astype(np.float32), "denoise", sigma=sigma))
         error = np.rint(255 * np.clip(x_hat, 0, 1)) - 255 * clean
         return float(10 * np.log10(255**2 / np.mean(error**2)))
