@@ -103,9 +103,12 @@ class TorchRestorer(Restorer):
 
     options  of the network, e.g. its depth: from the recipe when it is trained, from the metadata of its weights
              when it is loaded, empty for the defaults. To be read by `network`
+    of_level  first words of the names of tensors whose shapes depend on the level: a training that starts from the
+             weights of another leaves those out
     """
 
     needs_weights: ClassVar[bool] = True
+    of_level: ClassVar[Sequence[str]] = ()
 
     def __init__(self, variant: str = "", weights: WeightsFile | None = None) -> None:
         super().__init__(variant, weights)

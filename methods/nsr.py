@@ -50,6 +50,7 @@ class NSR(TorchRestorer):
     name = "nsr"
     tasks = {"denoise", "deblock", "superres"}
     variants = ("sparse-", "dense")
+    of_level = ("skip", "tail")  # as many answers as pixels: scale^2
 
     def network(self, setting: Setting) -> SparseResidual:
         options = {name: value for name, value in self.options.items() if name != "levels"}  # one network for all

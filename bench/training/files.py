@@ -51,8 +51,10 @@ def export(network: nn.Module, folder: Path, card: Mapping[str, Any]) -> None:
     _replace(folder / "weights.json", lambda path: path.write_text(json.dumps(card, indent=2) + "\n"))
 
 
-def read_weights(network: nn.Module, path: Path, level: Level) -> None:
+def read_weights(network: nn.Module, path: Path, level: Level, of_level: Sequence[str] = ()) -> None:
     """Start from other weights, at `level`: take the tensors whose names the network has.
+
+    of_level  first words of the names of tensors that another level may give another shape: left out if it does
 
     A tensor that lacks the network's first axis serves all along it: thresholds trained for one level start those of
     every level. Of thresholds for several levels, a network for one takes those of the nearest.
@@ -76,6 +78,8 @@ def read_weights(network: nn.Module, path: Path, level: Level) -> None:
             common[name] = tensor.expand_as(own[name])
         elif tensor.shape[1:] == own[name].shape and len(tensor) == len(options.get("levels", ())):
             common[name] = tensor[nearest(options["levels"], level)]
+        elif tensor.shape != own[name].shape and name.split(".")[0] in of_level:
+            common[name] = own[name]
         elif tensor.shape != own[name].shape:
             raise TrainingError(
                 f"--start {path}: {name} has shape {tuple(tensor.shape)}, expected {tuple(own[name].shape)}:"

@@ -49,7 +49,7 @@ class Training:
     """One training in one folder: checkpoint.pt, log.csv, curves.svg, and weights.safetensors, the best so far.
 
     seconds  a budget that the schedule is stretched to; None: the recipe's steps, or `steps`
-    start    weights to begin with: those of the same names and shapes are taken
+    start    weights to begin with: see read_weights
     Goes on from the folder's checkpoint if there is one. Raises TrainingError if that is of another training.
     """
 
@@ -91,7 +91,7 @@ class Training:
             clean = torch.from_numpy(self.crops.clean(N_CROPS_TO_INITIALISE)).permute(0, 3, 1, 2)
             self.restorer.initialise(network, clean)
         else:
-            read_weights(network, start, self.setting.level)
+            read_weights(network, start, self.setting.level, self.restorer.of_level)
         self.network = network.to(self.device)
         self.optimizer = self._optimizer()
         self.mean = copy.deepcopy(self.network) if self.recipe.ema else self.network

@@ -339,6 +339,19 @@ def test_weights_of_several_levels_start_one_of_them(tmp_path, level, taken):
     assert torch.equal(one.lmbda, several.lmbda[taken])
 
 
+def test_weights_of_another_scale_start_all_but_what_makes_its_pixels(tmp_path):
+    from bench.training.files import export, read_weights
+    from methods.nsr import NSR
+
+    by_2, by_3 = (NSR().network(Setting("superres", scale, 1)) for scale in (2, 3))
+    export(by_2, tmp_path, {"options": {}})
+    own = by_3.tail.v.clone()
+    read_weights(by_3, tmp_path / "weights.safetensors", 3, NSR.of_level)
+    assert torch.equal(by_3.tail.v, own)
+    assert torch.equal(by_3.head.v, by_2.head.v)
+    assert torch.equal(by_3.body[0][0].v, by_2.body[0][0].v)
+
+
 def test_a_file_that_is_no_checkpoint_is_named_and_kept(tmp_path):
     (tmp_path / "checkpoint.pt").write_bytes(b"not a checkpoint")
     with pytest.raises(TrainingError, match=r"checkpoint\.pt is no checkpoint"):
