@@ -37,6 +37,8 @@ class Session:
     """One restorer's life in this process."""
 
     make: Callable[[WeightsFile | None], Restorer]
+    name: str
+    needs_weights: bool
     restorer: Restorer
     device: str
     clock: Clock
@@ -51,7 +53,9 @@ class Session:
     def load(self, message: Load) -> Ready:
         from bench.registry import load_class
 
-        make = partial(load_class(message.target), message.variant)
+        cls = load_class(message.target)
+        self.name, self.needs_weights = cls.name, cls.needs_weights
+        make = partial(cls, message.variant)
         self.make = (lambda weights: SelfEnsemble(make(weights))) if message.ensemble else make
         self.device = message.device
         self.clock = clock_for(message.device)
@@ -62,6 +66,8 @@ class Session:
         reason = self.restorer.why_not(message.setting)
         if reason is not None:
             return Unable(reason)
+        if self.needs_weights and message.weights is None:  # the plan cannot see what a class of another file needs
+            return Unable(f"{self.name} needs weights, and none are declared for {message.setting}")
         _seed()
         self.restorer.prepare(message.setting, self.device)
         self.warm: set[tuple[int, ...]] = set()

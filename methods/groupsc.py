@@ -46,6 +46,7 @@ class GroupSC(SC):
     name = "groupsc"
     tasks = {"denoise", "denoise-blind", "deblock", "demosaick"}
     variants = ("blocks", "blocks48")
+    needs_weights = True  # SC's too, but the plan reads this file alone
 
     def network(self, setting: Setting) -> SparseCoding:
         freq = 8 if setting.task == "demosaick" else 6

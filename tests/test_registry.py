@@ -121,6 +121,11 @@ def test_every_built_in_is_readable():
     assert not [card for card in cards().values() if card.fault]
 
 
+def test_the_cards_of_the_built_in_say_whether_they_need_weights():
+    for card in cards().values():
+        assert card.needs_weights == load_class(card.target).needs_weights, card.name
+
+
 def test_a_file_restorer_loads():
     assert load_class(choose(f"{BAD}:Prints").card.target).name == "prints"
 

@@ -152,6 +152,16 @@ def test_a_sigma_without_weights_is_skipped_with_those_that_there_are(photos):
     assert reason == ("dncnn has no weights for denoise sigma 20 gray; for denoise gray it has sigma 15, 25, 50")
 
 
+def test_a_network_by_inheritance_from_another_file_is_not_measured_without_weights(photos, tmp_path):
+    mine = tmp_path / "mine.py"
+    mine.write_text(
+        'from methods.dncnn import DnCNN\n\n\nclass Mine(DnCNN):\n    name, tasks = "mine", {"denoise"}\n'
+    )
+    frame = run(photos, f"{mine}:Mine").frame()
+    assert (frame["status"] == "skipped").all()
+    assert (frame["reason"] == "mine needs weights, and none are declared for denoise sigma 25 gray").all()
+
+
 def test_weights_that_cannot_be_had_cost_only_their_own_restorer(photos):
     frame = run(photos, "noisy,dncnn@published").frame()
     assert (frame[frame["restorer"] == "noisy"]["status"] == "ok").all()

@@ -41,7 +41,8 @@ class LineProgress(Progress):
     def measured(self, cell: Cell, record: Record) -> None:
         self.left[_group(cell)] -= 1
         if not self.left[_group(cell)]:
-            print("measured {}, {}, {}".format(*_group(cell)), file=sys.stderr, flush=True)
+            done = "skipped" if record.status == "skipped" else "measured"
+            print("{} {}, {}, {}".format(done, *_group(cell)), file=sys.stderr, flush=True)
 
 
 class BarProgress(Progress):

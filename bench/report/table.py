@@ -59,7 +59,8 @@ def render(frame: pd.DataFrame, format: str = "text", *, significance: bool = Fa
     check_format(format)
     tables = list(make_tables(frame, significance=significance))
     if not tables:
-        raise RequestError("There are no records to make a table of.")
+        reasons = "; ".join(_skips(frame[frame["status"] == "skipped"]))
+        raise RequestError(f"There are no records to make a table of{reasons and f' ({reasons})'}.")
     draw = _as_csv if format == "csv" else _draw
     return "\n\n".join(draw(table, format) for table in tables)
 

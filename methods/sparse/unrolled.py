@@ -55,10 +55,20 @@ def steps(
     tiles = () if Sigma is None else Sigma.tiles
     given = [x for x in (alpha, C, D, lmbda, *tensors) if x is not None]
     training = torch.is_grad_enabled() and any(x.requires_grad for x in given)
+    dtype = dtype or y.dtype
     if training and y.is_cuda:
-        return compiled_steps(alpha, y, C, D, lmbda, M, Sigma, dtype or y.dtype)
-    out: Tensor = _Steps.apply(dtype or y.dtype, training, tiles, y, M, alpha, C, D, lmbda, *tensors)
-    return out
+        return compiled_steps(alpha, y, C, D, lmbda, M, Sigma, dtype)
+    if Sigma is not None or y.is_cuda:
+        codes: Tensor = _Steps.apply(dtype, training, tiles, y, M, alpha, C, D, lmbda, *tensors)
+        return codes
+    grid, size = y.shape[:-1], CACHED * torch.get_num_threads()
+    some = [[None] * (-(-grid.numel() // size)) if x is None else x.flatten(0, -2).split(size) for x in (y, M, alpha)]
+    parts = [_Steps.apply(dtype, training, (), *part, C, D, lmbda) for part in zip(*some, strict=True)]
+    return torch.cat(parts).view(*grid, -1)
+
+
+CACHED = 2048
+"""Without Sigma patches have nothing to do with each other: so many a thread go through all steps in its caches."""
 
 
 def compiled_steps(

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from bench.errors import RequestError
 from bench.report.table import render
 from bench.store import frame_of
 
@@ -97,6 +98,11 @@ def test_ssim_that_is_not_a_number_is_left_out():
 def test_what_was_skipped_stands_below():
     skipped = record("", None, restorer="nlm", status="skipped", reason="nlm does not deblock")
     assert "skipped: nlm does not deblock" in table(record("1.png"), skipped, format="text")
+
+
+def test_where_all_was_skipped_there_is_no_table_and_the_reason_is_told():
+    with pytest.raises(RequestError, match="skipped: no weights"):
+        table(record("1.png", status="skipped", reason="no weights"))
 
 
 @pytest.mark.parametrize(("format", "sigma"), [("latex", r"$\sigma$25"), ("markdown", "σ25"), ("html", "σ25")])

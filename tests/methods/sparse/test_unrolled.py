@@ -55,6 +55,21 @@ def test_several_steps_at_once_are_the_steps_one_by_one_and_so_are_their_gradien
         torch.testing.assert_close(ours, papers, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("from_zero", [False, True])
+def test_patches_that_go_through_the_steps_a_few_at_a_time_are_all_there(masked, from_zero, monkeypatch):
+    alpha, y, C, D, lmbda, _, M = problem()
+    alpha, M = None if from_zero else alpha, M if masked else None
+    leaves = [x.requires_grad_() for x in (alpha, C, D, lmbda) if x is not None]
+    results = []
+    for at_a_time in (10**6, 7):
+        monkeypatch.setattr(unrolled, "CACHED", at_a_time)
+        codes = steps(alpha, y, C, D, lmbda, M)
+        results.append([codes, *torch.autograd.grad(codes.square().sum(), leaves)])
+    for few, all_at_once in zip(*results, strict=True):
+        torch.testing.assert_close(few, all_at_once, rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize("window", [0, 3])
 @pytest.mark.parametrize("masked", [False, True])
 def test_what_a_gpu_trains_with_is_the_same(window, masked, monkeypatch):
