@@ -41,9 +41,10 @@ class Restore:
 
 @dataclass(frozen=True)
 class Ready:
-    """Loaded or prepared. device: its name, where it is not the CPU."""
+    """Loaded or prepared. device: its name, where it is not the CPU; needs_weights: what the loaded class says."""
 
     device: str = ""
+    needs_weights: bool = False
 
 
 @dataclass(frozen=True)

@@ -37,8 +37,6 @@ class Session:
     """One restorer's life in this process."""
 
     make: Callable[[WeightsFile | None], Restorer]
-    name: str
-    needs_weights: bool
     restorer: Restorer
     device: str
     clock: Clock
@@ -54,20 +52,17 @@ class Session:
         from bench.registry import load_class
 
         cls = load_class(message.target)
-        self.name, self.needs_weights = cls.name, cls.needs_weights
         make = partial(cls, message.variant)
         self.make = (lambda weights: SelfEnsemble(make(weights))) if message.ensemble else make
         self.device = message.device
         self.clock = clock_for(message.device)
-        return Ready(_device_name(message.device))
+        return Ready(_device_name(message.device), cls.needs_weights)
 
     def prepare(self, message: Prepare) -> Ready | Unable:
         self.restorer = self.make(message.weights)
         reason = self.restorer.why_not(message.setting)
         if reason is not None:
             return Unable(reason)
-        if self.needs_weights and message.weights is None:  # the plan cannot see what a class of another file needs
-            return Unable(f"{self.name} needs weights, and none are declared for {message.setting}")
         _seed()
         self.restorer.prepare(message.setting, self.device)
         self.warm: set[tuple[int, ...]] = set()

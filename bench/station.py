@@ -96,6 +96,8 @@ class Station:
         if isinstance(loaded, Failure):
             self.hopeless[held] = loaded
             return loaded
+        if loaded.needs_weights and cell.weights is None:  # the plan reads one file, not those of its base classes
+            return Unable(f"{cell.choice.name} needs weights, and none are declared for {cell.setting}")
         if self.prepared == setting:
             return None
         self.prepared = None
