@@ -248,7 +248,8 @@ def _frame(store: Path, select: str | None) -> Any:
     try:
         return frame.query(select)
     except Exception as error:  # pandas raises nearly anything for an expression that it cannot read
-        raise RequestError(f"--select {select}: {error}.") from None
+        expected = "expected a condition on a record's columns, e.g. \"dataset == 'set12' and level == 25\""
+        raise RequestError(f"--select {select}: {error}; {expected}.") from None
 
 
 # --- against the papers ---------------------------------------------------------------------------------

@@ -150,7 +150,8 @@ def make_plan(request: Request, *, fetch_weights: bool = True) -> Plan:
         plan.note(f"{name}: weights of ours stand in for published ones ({labels}). {stand_ins[0][1]}")
     if not plan.cells:
         reasons = [skip.reason for skip in plan.skips] + [f"{image}: {reason}" for _, image, reason in plan.broken]
-        raise RequestError(f"Nothing to measure: {'; '.join(dict.fromkeys(reasons)) or 'no images'}.")
+        reasons = [reason.removesuffix(".") for reason in dict.fromkeys(reasons)] or ["no images"]
+        raise RequestError(f"Nothing to measure: {'; '.join(reasons)}.")
     return plan
 
 
