@@ -68,7 +68,10 @@ def steps(
 
 
 CACHED = 2048
-"""Without Sigma patches have nothing to do with each other: so many a thread go through all steps in its caches."""
+"""Without Sigma patches have nothing to do with each other: so many a thread go through all steps in its caches.
+
+A training step on six crops of 64x64 (18,816 patches) is then 1.3 times as fast as with all at once.
+"""
 
 
 def compiled_steps(

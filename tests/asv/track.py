@@ -22,7 +22,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / ".asv" / "results"
 
 
@@ -31,6 +31,7 @@ def main() -> None:
     _asv("machine", "--yes")
     if options.command == "run":
         commits = [_commit("HEAD")]
+        _check_what_is_installed()
         _forget(commits)
         where = ["--environment", f"existing:{sys.executable}", "--set-commit-hash", commits[0]]
         status = _asv("run", *where, "--show-stderr", *(["--quick"] if options.quick else []), *_bench(options))
@@ -38,7 +39,8 @@ def main() -> None:
         commits = [_commit(options.base), _commit(options.head)]
         _forget(commits)
         os.environ["PIP_CONSTRAINT"] = str(ROOT / "constraints.txt")  # reaches pip in the environments that asv makes
-        words = ["--factor", str(options.factor), "--show-stderr", *_bench(options), *commits]
+        # By asv's test for significance, what takes seconds is never slower: it has too few readings of it.
+        words = ["--no-stats", "--factor", str(options.factor), "--show-stderr", *_bench(options), *commits]
         status = _asv("continuous", *words)
     measured = [_report(commit) for commit in commits]
     if not all(measured):
@@ -49,6 +51,14 @@ def main() -> None:
 
 def _asv(*words: str) -> int:
     return subprocess.run([sys.executable, "-m", "asv", *words], cwd=ROOT, stdin=subprocess.DEVNULL).returncode
+
+
+def _check_what_is_installed() -> None:
+    """End the program if this environment has another checkout's bench: asv would measure that one, not this."""
+    command = [sys.executable, "-I", "-c", "import bench; print(bench.__file__)"]
+    there = Path(subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip())
+    if there != ROOT / "bench" / "__init__.py":
+        sys.exit(f"FAILED: what is installed here is {there.parent}, not this checkout: pip install -e {ROOT}")
 
 
 def _commit(name: str) -> str:
