@@ -56,7 +56,7 @@ def _asv(*words: str) -> int:
 def _check_what_is_installed() -> None:
     """End the program if this environment has another checkout's bench: asv would measure that one, not this."""
     command = [sys.executable, "-I", "-c", "import bench; print(bench.__file__)"]
-    there = Path(subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip())
+    there = Path(subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()).resolve()
     if there != ROOT / "bench" / "__init__.py":
         sys.exit(f"FAILED: what is installed here is {there.parent}, not this checkout: pip install -e {ROOT}")
 

@@ -66,7 +66,7 @@ def test_patches_that_go_through_the_steps_a_few_at_a_time_are_all_there(masked,
         monkeypatch.setattr(unrolled, "CACHED", at_a_time)
         codes = steps(alpha, y, C, D, lmbda, M)
         results.append([codes, *torch.autograd.grad(codes.square().sum(), leaves)])
-    for few, all_at_once in zip(*results, strict=True):
+    for all_at_once, few in zip(*results, strict=True):
         torch.testing.assert_close(few, all_at_once, rtol=1e-9, atol=1e-9)
 
 
