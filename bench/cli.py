@@ -65,7 +65,7 @@ def run(
     quality: Annotated[str | None, typer.Option(help="JPEG quality factors, e.g. 10,20,30,40.")] = None,
     scale: Annotated[str | None, typer.Option(help="Super-resolution factors, e.g. 2,3,4.")] = None,
     pattern: Annotated[str | None, typer.Option(help="Bayer patterns, e.g. RGGB.")] = None,
-    protocol: Annotated[str, typer.Option(help="standard-v1, groupsc-v1 or kair-v1.")] = "standard-v1",
+    protocol: Annotated[str, typer.Option(help="standard-v1, groupsc-v1, kair-v1 or dncnn-v1.")] = "standard-v1",
     repeats: Annotated[int, typer.Option(help="Noise realisations per image.")] = 1,
     store: StoreOption = DEFAULT_STORE,
     force: Annotated[bool, typer.Option("--force", help="Measure again what the store holds.")] = False,
@@ -265,7 +265,9 @@ def compare(
         bool, typer.Option("--significance", help="Hold the restorers against each other, paired by image.")
     ] = False,
     store: StoreOption = DEFAULT_STORE,
-    protocol: Annotated[str, typer.Option(help="Which records to hold against a paper.")] = "standard-v1",
+    protocol: Annotated[
+        str | None, typer.Option(help="Which records to hold against a paper, instead of those its tables name.")
+    ] = None,
     tolerance: Annotated[
         float | None, typer.Option(help="In dB, for every PSNR, instead of the papers' files'.")
     ] = None,

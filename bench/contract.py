@@ -110,7 +110,5 @@ def observe_disc(setting: Setting, size: tuple[int, int]) -> Observation:
     factor = int(setting.level) if setting.task == "superres" else 1
     image = disc((size[0] * factor, size[1] * factor), setting.channels)
     protocol = get_protocol("standard-v1")
-    task = get_task(setting.task)
-    return protocol.observe(
-        task.reference(image, setting.level), setting, protocol.seed(setting, "disc", f"{size}", 0)
-    )
+    _, seen = protocol.degrade(image, setting, protocol.seed(setting, "disc", f"{size}", 0))
+    return seen

@@ -64,10 +64,11 @@ def compute(task: str, dataset: Dataset, level: Level) -> Iterator[tuple[str, st
     """(image, sha256 of its degraded pixels) for a data set, as this machine makes them."""
     protocol = get_protocol(PROTOCOL)
     for entry in dataset.entries:
-        clean = get_task(task).reference(read(dataset, entry).pixels, level)
-        setting = Setting(task, level, clean.shape[2])
+        pixels = read(dataset, entry).pixels
+        setting = Setting(task, level, get_task(task).channels or pixels.shape[2])
         seed = protocol.seed(setting, dataset.name, entry.name, repeat=0)
-        yield entry.name, fingerprint(protocol.observe(clean, setting, seed).image)
+        _, seen = protocol.degrade(pixels, setting, seed)
+        yield entry.name, fingerprint(seen.image)
 
 
 def main() -> None:

@@ -4,8 +4,9 @@
 
 A file holds `[paper]` (title, authors, venue, year, document) and
 
-    [[table]]        number, part (of a table in several blocks), caption, protocol (the paper's words), metric, and
-                     what all its figures share: task, channels, dataset, image, level, variant
+    [[table]]        number, part (of a table in several blocks), caption, protocol (the paper's words), under (ours
+                     that its figures are held against, if not standard-v1), metric, and what all its figures share:
+                     task, channels, dataset, image, level, variant
     columns.<axis>   the values of an axis, e.g. `columns.level = [15, 25, 50]`; several axes are crossed, the last
                      one running fastest. An axis may be any of the shared words, and `metric`
     heads            the columns' names as printed, where they say more than the axes
@@ -32,6 +33,7 @@ from itertools import product
 from typing import Any
 
 from bench.errors import PaperError, unknown
+from bench.protocol import PROTOCOLS
 from bench.task import TASKS, Level, format_level
 
 if sys.version_info >= (3, 11):
@@ -60,6 +62,7 @@ class Entry:
     """One figure of one paper.
 
     table, part   e.g. "V", "deblocking"
+    under         the protocol of ours that comes nearest to how it was taken
     column        its head as printed, or made from the axes
     method        as printed; `id` is the same for the same method and training in all papers
     restorer      ours that can measure it, or ""
@@ -77,6 +80,7 @@ class Entry:
     paper: str
     table: str
     part: str
+    under: str
     column: str
     method: str
     id: str
@@ -188,12 +192,16 @@ def _check(raw: Any, required: Mapping[str, Any], optional: Mapping[str, Any], w
 def _read_table(raw: Any, paper: str, file: str) -> list[Entry]:
     where = f"{file}, Table {raw.get('number', '?')}" if isinstance(raw, dict) else file
     required = {"number": str, "caption": str, "protocol": str, "columns": dict, "rows": list}
-    _check(raw, required, {**WORDS, "metric": str, "part": str, "heads": str, "notes": list}, where)
+    optional = dict.fromkeys(("metric", "part", "under", "heads"), str)
+    _check(raw, required, {**WORDS, **optional, "notes": list}, where)
     columns = _read_columns(raw["columns"], where)
     heads = raw["heads"].split() if "heads" in raw else [_head(column) for column in columns]
     if len(heads) != len(columns):
         raise PaperError(f"{where}: {len(heads)} heads for {len(columns)} columns.")
-    at = {"paper": paper, "table": raw["number"], "part": raw.get("part", "")}
+    under = raw.get("under", "standard-v1")
+    if under not in PROTOCOLS:
+        raise PaperError(f"{where}: {unknown('protocol', under, PROTOCOLS)}")
+    at = {"paper": paper, "table": raw["number"], "part": raw.get("part", ""), "under": under}
     shared = {word: raw[word] for word in (*WORDS, "metric") if word in raw}
     entries = [
         e for row in raw["rows"] for e in _read_row(row, shared, list(zip(heads, columns, strict=True)), at, where)

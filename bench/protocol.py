@@ -1,11 +1,16 @@
 """Protocols: the choices that move a PSNR by more than the methods differ, as objects with names.
 
-| protocol    | noise                                             | answer before scoring          |
-|-------------|---------------------------------------------------|--------------------------------|
-| standard-v1 | seeded by task, level, data set, image and repeat | clipped and rounded to 8 bits  |
-| groupsc-v1  | as standard-v1 (the authors' is unseeded)         | clipped to [0, 1], not rounded |
-| kair-v1     | NumPy seed 0 for every image                      | clipped and rounded to 8 bits  |
+| protocol    | noise                                             | answer before scoring          | superres     |
+|-------------|---------------------------------------------------|--------------------------------|--------------|
+| standard-v1 | seeded by task, level, data set, image and repeat | clipped and rounded to 8 bits  | of luma      |
+| groupsc-v1  | as standard-v1 (the authors' is unseeded)         | clipped to [0, 1], not rounded | of luma      |
+| kair-v1     | NumPy seed 0 for every image                      | clipped and rounded to 8 bits  | of luma      |
+| dncnn-v1    | as standard-v1 (the authors' is MATLAB's)         | superres: as in groupsc-v1,    | of 8-bit RGB |
+|             |                                                   | all else: as in standard-v1    |              |
 
+Super-resolution of luma: MATLAB's `imresize` makes the 8-bit luma small, and what comes out is neither clipped nor
+rounded. Of 8-bit RGB: it makes the RGB picture small, in 8 bits; luma is taken after, there and of the reference, and
+not rounded.
 Common to all: noise is added in float and neither clipped nor rounded; PSNR has peak 255 over all pixels, one
 mean squared error over the channels; SSIM is Wang et al.'s on the valid region, per channel then averaged;
 both per image, then averaged over images; `superres` removes a border of `scale` pixels.
@@ -15,16 +20,14 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from bench.errors import RequestError, unknown
-from bench.task import Image, Observation, Setting, format_level, get_task
+from bench.task import SUPERRES_OF_8_BIT_RGB, TASKS, Image, Observation, Setting, Task, format_level
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from bench.measure.quality import Quality
 
 __all__ = ["PROTOCOLS", "Protocol", "get_protocol"]
@@ -32,12 +35,18 @@ __all__ = ["PROTOCOLS", "Protocol", "get_protocol"]
 
 @dataclass(frozen=True)
 class Protocol:
-    """How noise is drawn and the answer scored. The name carries the version: a change of either is a new name."""
+    """How images are degraded and answers scored. The name carries the version: a change of either is a new name.
+
+    noise        where its seed comes from
+    not_rounded  tasks whose answers are scored as they are; those of all others are rounded to 8 bits
+    tasks        what each task is under this protocol
+    """
 
     name: str
     words: str
-    noise: Literal["hashed", "seed-0"]
-    rounded: bool
+    noise: Literal["hashed", "seed-0"] = "hashed"
+    not_rounded: frozenset[str] = frozenset()
+    tasks: Mapping[str, Task] = field(default_factory=lambda: TASKS, hash=False, repr=False)
 
     def seed(self, setting: Setting, dataset: str, image: str, repeat: int) -> tuple[int, ...]:
         """Seed of the noise of one cell, as 32-bit words: a pure function of what it is named after."""
@@ -48,30 +57,27 @@ class Protocol:
         digest = hashlib.sha256(identity.encode()).digest()
         return struct.unpack("<8I", digest)
 
-    def observe(self, clean: Image, setting: Setting, seed: tuple[int, ...]) -> Observation:
-        """Degrade `clean` (the task's reference image) as the setting says."""
+    def degrade(self, image: Image, setting: Setting, seed: tuple[int, ...]) -> tuple[Image, Observation]:
+        """The reference that answers to a data set's image are compared with, and what restorers are shown of it."""
         import numpy as np
 
         # RandomState, not Generator: NumPy promises that its streams never change (NEP 19).
         stream = np.random.RandomState(seed if len(seed) > 1 else seed[0])
-        return get_task(setting.task).observe(clean, setting.level, stream)
+        task = self.tasks[setting.task]
+        return task.reference(image, setting.level), task.observe(image, setting.level, stream)
 
     def score(self, x_hat: Image, clean: Image, setting: Setting) -> Quality:
         """PSNR in dB and SSIM of the answer `x_hat` against the reference, both (H, W, C) in [0, 1]."""
+        import numpy as np
+
         from bench.measure.quality import Quality, psnr_db, ssim
 
         border = int(setting.level) if setting.task == "superres" else 0
-        x, y = (
-            self._grey_levels(image)[border : -border or None, border : -border or None] for image in (x_hat, clean)
-        )
+        x, y = (255 * np.clip(image.astype(np.float64), 0, 1) for image in (x_hat, clean))
+        if setting.task not in self.not_rounded:
+            x, y = np.rint(x), np.rint(y)
+        x, y = (image[border : -border or None, border : -border or None] for image in (x, y))
         return Quality(psnr_db(x, y, peak=255), ssim(x, y, peak=255))
-
-    def _grey_levels(self, image: Image) -> NDArray[np.float64]:
-        """[0, 1] to the 0-255 scale in float64; clipped, and rounded where the protocol rounds."""
-        import numpy as np
-
-        grey = 255 * np.clip(image.astype(np.float64), 0, 1)
-        return np.rint(grey) if self.rounded else grey
 
 
 PROTOCOLS: dict[str, Protocol] = {
@@ -80,20 +86,23 @@ PROTOCOLS: dict[str, Protocol] = {
         Protocol(
             "standard-v1",
             "noise seeded by task, level, data set, image and repeat; answer clipped and rounded to 8 bits",
-            noise="hashed",
-            rounded=True,
         ),
         Protocol(
             "groupsc-v1",
             "noise as in standard-v1; answer clipped to [0, 1] and not rounded, as the GroupSC authors score",
-            noise="hashed",
-            rounded=False,
+            not_rounded=frozenset(TASKS),
         ),
         Protocol(
             "kair-v1",
             "noise from NumPy seed 0 for every image, as in KAIR's scripts; answer clipped and rounded to 8 bits",
             noise="seed-0",
-            rounded=True,
+        ),
+        Protocol(
+            "dncnn-v1",
+            "as standard-v1 but for superres, set as in the DnCNN authors' program: the small picture is 8-bit RGB,"
+            " its luma and the answer are not rounded",
+            not_rounded=frozenset({"superres"}),
+            tasks={**TASKS, "superres": SUPERRES_OF_8_BIT_RGB},
         ),
     )
 }

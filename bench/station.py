@@ -11,7 +11,7 @@ from bench.errors import DataError
 from bench.measure.quality import load_libraries
 from bench.plan import Cell
 from bench.store import Record
-from bench.task import Image, Observation, Setting, get_task
+from bench.task import Image, Observation, Setting
 from bench.workers import Limits, Worker
 from data.datasets import read
 from data.degrade import fingerprint
@@ -146,8 +146,7 @@ def degrade(cell: Cell) -> tuple[Image, Observation]:
             f"{cell.dataset.name}/{cell.entry.name} has other pixels than planned: it changed meanwhile,"
             " or this machine's JPEG decoder differs."
         )
-    clean = get_task(cell.setting.task).reference(image.pixels, cell.setting.level)
-    return clean, cell.protocol.observe(clean, cell.setting, cell.seed)
+    return cell.protocol.degrade(image.pixels, cell.setting, cell.seed)
 
 
 def _record(cell: Cell, **figures: Any) -> Record:

@@ -1,13 +1,13 @@
 """Tasks: how a clean image becomes an observation, and what the result is judged against.
 
 A task is degradation and reference; how the figures are taken (noise stream, rounding, border) is the
-protocol's business, in `bench.protocol`.
+protocol's business, in `bench.protocol`, and so is a task that a paper sets otherwise than most.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from bench.errors import RequestError, unknown
@@ -19,7 +19,18 @@ if (
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["TASKS", "Image", "Level", "Observation", "Setting", "Task", "format_level", "get_task", "parse_levels"]
+__all__ = [
+    "SUPERRES_OF_8_BIT_RGB",
+    "TASKS",
+    "Image",
+    "Level",
+    "Observation",
+    "Setting",
+    "Task",
+    "format_level",
+    "get_task",
+    "parse_levels",
+]
 
 Image: TypeAlias = "NDArray[np.float32]"
 """float32 (H, W, C) with C = 1 or 3, nominally in [0, 1]; a noisy one may leave that range."""
@@ -91,7 +102,7 @@ class Task:
     level      what its level is: sigma, quality, scale or pattern (also the option's name)
     levels     the levels measured when none is asked for
     reference  (data set's image, level) -> the clean image that the answer is compared with
-    observe    (reference, level, noise stream) -> Observation
+    observe    (data set's image, level, noise stream) -> Observation; of the reference it is the same for TASKS
     channels   of every reference (1: luma; 3: only colour images can be measured), or None: the image's own
     """
 
@@ -174,43 +185,63 @@ def _luma(image: Image, level: Level) -> Image:
     return luma(image)
 
 
-def _luma_multiple_of_scale(image: Image, level: Level) -> Image:
+def _multiple_of_scale(image: Image, level: Level) -> Image:
     scale = int(level)
     height, width = (n - n % scale for n in image.shape[:2])
-    return _luma(image[:height, :width], level)
+    return image[:height, :width]
 
 
-def _awgn(clean: Image, level: Level, stream: np.random.RandomState) -> Observation:
+def _luma_multiple_of_scale(image: Image, level: Level) -> Image:
+    return _luma(_multiple_of_scale(image, level), level)
+
+
+def _unrounded_luma_multiple_of_scale(image: Image, level: Level) -> Image:
+    from data.colour import luma
+
+    return luma(_multiple_of_scale(image, level), rounded=False)
+
+
+def _awgn(image: Image, level: Level, stream: np.random.RandomState) -> Observation:
     from data.degrade import awgn
 
     sigma = float(level)
-    return Observation(awgn(clean, sigma, stream), "denoise", sigma=sigma)
+    return Observation(awgn(image, sigma, stream), "denoise", sigma=sigma)
 
 
-def _awgn_blind(clean: Image, level: Level, stream: np.random.RandomState) -> Observation:
+def _awgn_blind(image: Image, level: Level, stream: np.random.RandomState) -> Observation:
     from data.degrade import awgn
 
-    return Observation(awgn(clean, float(level), stream), "denoise-blind")
+    return Observation(awgn(image, float(level), stream), "denoise-blind")
 
 
-def _jpeg(clean: Image, level: Level, stream: np.random.RandomState) -> Observation:
+def _jpeg(image: Image, level: Level, stream: np.random.RandomState) -> Observation:
     from data.degrade import jpeg
 
-    return Observation(jpeg(clean, int(level)), "deblock", quality=int(level))
+    return Observation(jpeg(_luma(image, level), int(level)), "deblock", quality=int(level))
 
 
-def _bayer(clean: Image, level: Level, stream: np.random.RandomState) -> Observation:
+def _bayer(image: Image, level: Level, stream: np.random.RandomState) -> Observation:
     from data.degrade import bayer
 
-    mosaic, mask = bayer(clean, str(level))
+    mosaic, mask = bayer(image, str(level))
     return Observation(mosaic, "demosaick", pattern=str(level), mask=mask)
 
 
-def _downscale(clean: Image, level: Level, stream: np.random.RandomState) -> Observation:
+def _downscale(image: Image, level: Level, stream: np.random.RandomState) -> Observation:
     from data.degrade import bicubic
 
     scale = int(level)
-    return Observation(bicubic(clean, 1 / scale), "superres", scale=scale)
+    return Observation(bicubic(_luma_multiple_of_scale(image, level), 1 / scale), "superres", scale=scale)
+
+
+def _downscale_in_8_bit_rgb(image: Image, level: Level, stream: np.random.RandomState) -> Observation:
+    """The small picture as a program finds it in a file; only then its luma is taken."""
+    from data.colour import luma, to_8bit, to_unit
+    from data.degrade import bicubic
+
+    scale = int(level)
+    small = to_unit(to_8bit(bicubic(_multiple_of_scale(image, level), 1 / scale)))
+    return Observation(luma(small, rounded=False), "superres", scale=scale)
 
 
 TASKS: dict[str, Task] = {
@@ -231,6 +262,11 @@ TASKS: dict[str, Task] = {
         ),
     )
 }
+
+SUPERRES_OF_8_BIT_RGB = replace(
+    TASKS["superres"], reference=_unrounded_luma_multiple_of_scale, observe=_downscale_in_8_bit_rgb
+)
+"""`superres` as the DnCNN authors' program sets it."""
 
 
 def get_task(name: str) -> Task:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from bench.errors import PaperError
 from bench.papers import QUALITY, SIZES, TIMES, Entry, Paper
+from bench.protocol import get_protocol
 from bench.task import Level
 from data import datasets
 
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
 __all__ = ["NOT_MEASURED", "OFF", "OURS", "REPRODUCED", "Comparison", "Verdict", "compare"]
 
 REPRODUCED, OFF, OURS, NOT_MEASURED = "reproduced", "off", "ours", "not measured"
-HEADERS = ("table", "method", "setting", "metric", "measured", "published", "difference", "verdict", "weights", "why")
+HEADERS = (
+    *("table", "method", "setting", "protocol", "metric", "measured", "published", "difference", "verdict"),
+    *("weights", "why"),
+)
 RECORD_COLUMNS = {
     "restorer",
     "weights",
@@ -40,11 +44,13 @@ class Verdict:
 
     verdict   reproduced (within tolerance), off, ours (measured with weights that this project trained: never a
               reproduction of the authors' figure, whatever the difference), or not measured
+    protocol  under which ours was taken, or would have been
     measured  unrounded, None where not measured; `why` then says why
     """
 
     entry: Entry
     verdict: str
+    protocol: str
     measured: float | None = None
     weights: str = ""
     why: str = ""
@@ -60,7 +66,6 @@ class Comparison:
     """The verdict on every figure of a paper."""
 
     paper: str
-    protocol: str
     verdicts: tuple[Verdict, ...]
 
     def counts(self) -> dict[str, int]:
@@ -84,12 +89,12 @@ class Comparison:
         return sum(v.verdict == OFF and bool(v.entry.cause) for v in self.verdicts)
 
     def summary(self) -> str:
-        """`dncnn-2017 under standard-v1: 12 compared, 11 reproduced, 1 off (1 explained), 0 ours, 9 not measured`"""
+        """`dncnn-2017: 12 compared, 11 reproduced, 1 off (1 explained), 0 ours, 9 not measured`"""
         counts = self.counts()
         off = f" ({self.explained} explained)" if self.explained else ""
         told = ", ".join(f"{counts[verdict]} {verdict}{off if verdict == OFF else ''}" for verdict in counts)
         failure = "" if self.compared else "; nothing was compared, which counts as failure"
-        return f"{self.paper} under {self.protocol}: {self.compared} compared, {told}{failure}"
+        return f"{self.paper}: {self.compared} compared, {told}{failure}"
 
     def rows(self, *, everything: bool = False) -> tuple[list[str], list[list[str]]]:
         """Headers, and one line a figure: the measured ones, or `everything`."""
@@ -106,7 +111,8 @@ def _row(verdict: Verdict) -> list[str]:
         figures = (f"{measured:.{digits}f}", entry.printed, f"{difference:+.{digits}f}")
     reason = {REPRODUCED: entry.because if difference else "", OFF: entry.cause}.get(verdict.verdict, "")
     why = verdict.why or reason or entry.note
-    return [table, entry.method, entry.setting, entry.metric, *figures, verdict.verdict, verdict.weights, why]
+    taken = (entry.setting, verdict.protocol, entry.metric)
+    return [table, entry.method, *taken, *figures, verdict.verdict, verdict.weights, why]
 
 
 def _decimals(entry: Entry) -> int:
@@ -123,21 +129,24 @@ def compare(
     paper: Paper,
     records: pd.DataFrame,
     tolerance: float | None = None,
-    protocol: str = "standard-v1",
+    protocol: str | None = None,
     images_in: Callable[[str], int | None] | None = None,
 ) -> Comparison:
     """Hold the records (one row per measured image, the columns of DESIGN.md) against the paper.
 
     tolerance  of PSNR in dB, instead of the paper file's
+    protocol   which records count, for every figure; None: those under the protocol that its table names
     images_in  data set's name -> how many images it has, None if we have no such set; default: the data room's
     """
     if missing := RECORD_COLUMNS - set(records.columns):
         raise PaperError(f"The records have no column '{min(missing)}', which comparing needs.")
-    bench = _Bench(records[records["protocol"] == protocol], images_in or datasets.size)
+    if protocol is not None:
+        get_protocol(protocol)  # raises RequestError with the nearest name
+    bench = _Bench(records, images_in or datasets.size)
     entries = paper.entries
     if tolerance is not None:
         entries = tuple(replace(e, tolerance=tolerance) if e.metric == "psnr_db" else e for e in entries)
-    return Comparison(paper.name, protocol, tuple(bench.verdict(entry) for entry in entries))
+    return Comparison(paper.name, tuple(bench.verdict(entry, protocol or entry.under) for entry in entries))
 
 
 def _level_text(level: Level | None) -> str:
@@ -149,34 +158,32 @@ def _level_text(level: Level | None) -> str:
 
 
 class _Bench:
-    """Our records under one protocol, by what the papers' figures are of."""
+    """Our records, by what the papers' figures are of."""
 
     def __init__(self, records: pd.DataFrame, images_in: Callable[[str], int | None]) -> None:
         records = records.assign(level=records["level"].map(_level_text), weights=records["weights"].fillna(""))
         self.images_in = images_in
         self.restorers = set(records["restorer"])
-        whole = ["restorer", "task", "channels"]
+        whole = ["restorer", "task", "channels", "protocol"]
         self.networks = dict(iter(records.groupby(whole)))
         self.cells = dict(iter(records.groupby([*whole, "dataset", "level"])))
 
-    def verdict(self, entry: Entry) -> Verdict:
+    def verdict(self, entry: Entry, protocol: str) -> Verdict:
         why = self._why_not(entry)
         if why:
-            return Verdict(entry, NOT_MEASURED, why=why)
-        rows = self._rows(entry)
+            return Verdict(entry, NOT_MEASURED, protocol, why=why)
+        rows = self._rows(entry, protocol)
         if rows is None:
-            seen = entry.restorer in self.restorers
-            return Verdict(
-                entry, NOT_MEASURED, why=f"no records of {entry.restorer}{' at this setting' if seen else ''}"
-            )
+            where = f" at this setting under {protocol}" if entry.restorer in self.restorers else ""
+            return Verdict(entry, NOT_MEASURED, protocol, why=f"no records of {entry.restorer}{where}")
         figure = self._size if entry.metric in SIZES else self._quality
         whys = []
         for weights in sorted(set(rows["weights"]), key=_preference):
             measured, why = figure(entry, rows[rows["weights"] == weights])
             if measured is not None:
-                return Verdict(entry, _judge(entry, measured, weights), measured, weights)
+                return Verdict(entry, _judge(entry, measured, weights), protocol, measured, weights)
             whys.append(why)
-        return Verdict(entry, NOT_MEASURED, why=whys[0])
+        return Verdict(entry, NOT_MEASURED, protocol, why=whys[0])
 
     def _why_not(self, entry: Entry) -> str:
         """Why this figure is out of reach whatever was measured, or ""."""
@@ -192,8 +199,8 @@ class _Bench:
             return f"we have no data set {entry.dataset}"
         return ""
 
-    def _rows(self, entry: Entry) -> pd.DataFrame | None:
-        whole = (entry.restorer, entry.task, entry.channels)
+    def _rows(self, entry: Entry, protocol: str) -> pd.DataFrame | None:
+        whole = (entry.restorer, entry.task, entry.channels, protocol)
         if entry.metric in SIZES:
             return self.networks.get(whole)
         return self.cells.get((*whole, entry.dataset, _level_text(entry.level)))

@@ -34,22 +34,24 @@ def rgb2gray(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return rounded
 
 
-def luma(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The luma that JPEG and super-resolution papers score: channel Y of MATLAB's `rgb2ycbcr` on uint8.
+def luma(image: NDArray[np.float32], *, rounded: bool = True) -> NDArray[np.float32]:
+    """The luma that JPEG and super-resolution papers score: channel Y of MATLAB's `rgb2ycbcr`.
 
-        Y = round(16 + (65.481 R + 128.553 G + 24.966 B) / 255),   R, G, B = 0, ..., 255
+        Y = 16 + (65.481 R + 128.553 G + 24.966 B) / 255,   R, G, B = 0, ..., 255
 
-    image   float32 (H, W, 1 or 3) in [0, 1], an 8-bit image divided by 255; one channel passes unchanged
-    Answer  float32 (H, W, 1): whole grey levels from 16 to 235, divided by 255
-    MATLAB sums in double (`imlincomb`) and rounds once, halves up. We sum thousandths in whole numbers, which
-    is exact, and cannot differ but where the fraction is one half: 194 colours of the 16.8 million.
+    image    float32 (H, W, 1 or 3) in [0, 1], an 8-bit image divided by 255; one channel passes unchanged
+    rounded  to whole grey levels, as `rgb2ycbcr` does with uint8 and not with doubles
+    Answer   float32 (H, W, 1): grey levels from 16 to 235, divided by 255
+    MATLAB sums in double (`imlincomb`) and rounds once, halves up. We sum in whole numbers, which is exact,
+    and cannot differ but where the fraction is one half: 194 colours of the 16.8 million.
     Source: rgb2ycbcr.m (Image Processing Toolbox); ITU-R BT.601-7, Sec. 2.5.
     """
     if image.shape[-1] == 1:
         return image
-    thousandths = to_8bit(image).astype(np.int32) @ _LUMA
-    grey = 16 + (thousandths + 127_500) // 255_000
-    return to_unit(grey.astype(np.uint8)[..., None])
+    grey = 16 * 255_000 + (to_8bit(image).astype(np.int32) @ _LUMA)[..., None]  # in units of 1 / 255,000
+    if rounded:
+        return to_unit(((grey + 127_500) // 255_000).astype(np.uint8))
+    return (grey / (255 * 255_000)).astype(np.float32)
 
 
 def to_8bit(image: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -166,6 +166,7 @@ def test_suffixes_and_thousands_are_read():
         ("32.86/0.9000 ", "", r"ours-2020.toml, Table 1, row Ours: 1 values for 2 columns"),
         ("32.86/0.9000", "32.86", r"row Ours, column 15: '32.86' should hold psnr_db/ssim"),
         ("32.86", "32,86x", r"row Ours, column 15: '32,86x' is not a figure"),
+        ("[[table]]", '[[table]]\nunder = "dncn-v1"', "Table 1: No protocol named 'dncn-v1'"),
         ("[15, 25]", "[15, true]", r"Table 1, columns: 'level' cannot be True"),
         ("channels = 1\n", "", r"row Noisy, column 15: 'channels' is missing"),
         ("psnr_db = 0.05\n", "", r"no \[\[tolerance\]\] gives a psnr_db for ours-2020, Table 1, Noisy, 15"),

@@ -18,7 +18,7 @@ def flat(value=0.5, shape=(40, 50, 1)):
 
 def observe(setting=DENOISE, protocol=STANDARD, dataset="set12", image="01.png", repeat=0, clean=None):
     clean = flat() if clean is None else clean
-    return protocol.observe(clean, setting, protocol.seed(setting, dataset, image, repeat))
+    return protocol.degrade(clean, setting, protocol.seed(setting, dataset, image, repeat))[1]
 
 
 def test_the_same_cell_gives_the_same_bits_on_every_machine():
@@ -82,6 +82,24 @@ def test_the_answer_is_clipped_before_scoring():
     assert STANDARD.score(flat(1.7), flat(1.0), DENOISE).psnr_db == float("inf")
 
 
+def test_dncnn_makes_the_small_picture_in_8_bit_rgb_and_rounds_no_luma():
+    white = np.ones((24, 24, 3), np.float32)
+    white[:, 12:] = np.float32([0.2, 0.9, 0.1])  # beside an edge bicubic overshoots, which 8 bits clip
+    setting = Setting("superres", 2.0, 1)
+    clean, seen = get_protocol("dncnn-v1").degrade(white, setting, (0,))
+    assert STANDARD.degrade(white, setting, (0,))[1].image.max() > seen.image.max() == pytest.approx(235 / 255)
+    green = 16 + (65.481 * 51 + 128.553 * 230 + 24.966 * 26) / 255  # 0.2, 0.9 and 0.1 in 8 bits
+    assert 255 * clean[0, -1, 0] == pytest.approx(green, abs=1e-4)
+    assert 255 * seen.image[0, -1, 0] == pytest.approx(green, abs=1e-4)
+
+
+def test_dncnn_rounds_answers_of_every_task_but_superres():
+    protocol = get_protocol("dncnn-v1")
+    clean, x_hat = flat(100 / 255), flat(100.4 / 255)
+    assert protocol.score(x_hat, clean, DENOISE).psnr_db == float("inf")
+    assert protocol.score(x_hat, clean, Setting("superres", 2.0, 1)).psnr_db < 60
+
+
 def test_superres_leaves_out_a_border_of_the_scale():
     clean = flat(0.5, (24, 24, 1))
     x_hat = clean.copy()
@@ -91,14 +109,13 @@ def test_superres_leaves_out_a_border_of_the_scale():
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
-def test_every_task_shows_an_image_from_which_the_reference_s_shape_follows(task):
+def test_every_task_shows_an_image_from_which_the_clean_one_s_shape_follows(task):
     level = task.levels[-1]
     image = np.random.RandomState(0).uniform(size=(26, 29, 3)).astype(np.float32)
-    reference = task.reference(image, level)
-    seen = STANDARD.observe(reference, Setting(task.name, level, reference.shape[2]), (1, 2))
+    clean, seen = STANDARD.degrade(image, Setting(task.name, level, task.channels or 3), (1, 2))
     assert seen.task == task.name
-    assert seen.image.dtype == np.float32
-    assert seen.restored_shape == reference.shape
+    assert seen.image.dtype == clean.dtype == np.float32
+    assert seen.restored_shape == clean.shape
 
 
 def test_a_mosaic_shows_one_value_a_pixel_and_says_which_colour():
@@ -140,4 +157,4 @@ def test_levels_out_of_range_are_refused_with_what_was_expected(task, text):
 
 
 def test_protocols_are_named_with_their_version():
-    assert list(PROTOCOLS) == ["standard-v1", "groupsc-v1", "kair-v1"]
+    assert list(PROTOCOLS) == ["standard-v1", "groupsc-v1", "kair-v1", "dncnn-v1"]

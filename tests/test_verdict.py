@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from bench.errors import PaperError
+from bench.errors import PaperError, RequestError
 from bench.papers import load
 from bench.verdict import compare
 
@@ -77,10 +77,23 @@ def test_nothing_compared_is_a_failure_that_says_so(paper):
         assert "nothing was compared, which counts as failure" in comparison.summary()
 
 
+def test_a_table_may_name_the_protocol_that_its_figures_are_held_against(paper):
+    its_own = paper("[[table]]", '[[table]]\nunder = "kair-v1"')
+    kair = both_images("dncnn", 25.0, 30.44, protocol="kair-v1")
+    standard = both_images("dncnn", 25.0, 30.2)
+    got = verdict(its_own, kair + standard)
+    assert (got.verdict, got.protocol) == ("reproduced", "kair-v1")
+    forced = verdict(its_own, kair + standard, protocol="standard-v1")
+    assert (forced.verdict, forced.protocol) == ("off", "standard-v1")
+    assert verdict(its_own, standard).why == "no records of dncnn at this setting under kair-v1"
+    with pytest.raises(RequestError, match="No protocol named 'kair'"):
+        verdict(its_own, kair, protocol="kair")
+
+
 def test_all_that_was_compared_is_reproduced(paper):
     records = both_images("dncnn", 25.0, 30.44, ssim=0.86) + both_images("noisy", 15.0, 24.61, "", ssim=0.5)
     comparison = compare(paper(), pd.DataFrame(records), images_in=TWO_IMAGES)
-    assert comparison.summary().startswith("ours-2020 under standard-v1: 5 compared, 5 reproduced, 0 off")
+    assert comparison.summary().startswith("ours-2020: 5 compared, 5 reproduced, 0 off")
 
 
 def test_our_weights_never_reproduce_the_authors(paper):
@@ -100,7 +113,7 @@ def test_published_weights_are_preferred_to_ours(paper):
     ("records", "why"),
     [
         (both_images("noisy", 25.0, 30.0), "no records of dncnn"),
-        (both_images("dncnn", 50.0, 30.0), "no records of dncnn at this setting"),
+        (both_images("dncnn", 50.0, 30.0), "no records of dncnn at this setting under standard-v1"),
         (both_images("dncnn", 25.0, 30.0)[:1], "incomplete: 1 of 2 images"),
         (both_images("dncnn", 25.0, 30.0, status="failed"), "incomplete: 0 of 2 images"),
         (both_images("dncnn", 25.0, float("nan")), "incomplete: 0 of 2 images"),

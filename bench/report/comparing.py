@@ -31,7 +31,7 @@ def against_papers(
     paper: str,
     records: pd.DataFrame,
     *,
-    protocol: str = "standard-v1",
+    protocol: str | None = None,
     tolerance: float | None = None,
     at_least: int = 1,
     everything: bool = False,

@@ -34,10 +34,10 @@ def main() -> None:
         for entry in dataset.entries:
             clean = read(dataset, entry).pixels
             setting = Setting("denoise-blind", sigma, clean.shape[2])
-            y = protocol.observe(clean, setting, protocol.seed(setting, dataset.name, entry.name, 0)).image
+            _, seen = protocol.degrade(clean, setting, protocol.seed(setting, dataset.name, entry.name, 0))
             for name, estimate in ESTIMATORS.items():
                 start = perf_counter()
-                errors[name].append(float(estimate(y)) - sigma)
+                errors[name].append(float(estimate(seen.image)) - sigma)
                 seconds[name] += perf_counter() - start
         for name, e in errors.items():
             each = seconds[name] / len(dataset)

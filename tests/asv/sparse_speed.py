@@ -111,7 +111,7 @@ def observed(name: str, side: int) -> Observation:
     rows, columns = np.mgrid[:side, :side].astype(np.float32)
     gray = 0.5 + 0.2 * np.sin(rows / 3) * np.sin(columns / 50) + 0.15 * np.sign(np.sin((rows + 2 * columns) / 40))
     clean = gray[..., None] * np.float32([1, 0.9, 0.8][: setting.channels])
-    return get_protocol("standard-v1").observe(clean, setting, seed=(0,))
+    return get_protocol("standard-v1").degrade(clean, setting, seed=(0,))[1]
 
 
 def report(what: str, f: Callable[[], object]) -> float:

@@ -35,9 +35,9 @@ class Restorers:
         self.sample = get("sample")
         self.pictures = []
         for entry in self.sample.entries:
-            clean = read(self.sample, entry).pixels
             seed = PROTOCOL.seed(SETTING, self.sample.name, entry.name, 0)
-            self.pictures.append((entry.name, clean, PROTOCOL.observe(clean, SETTING, seed)))
+            clean, seen = PROTOCOL.degrade(read(self.sample, entry).pixels, SETTING, seed)
+            self.pictures.append((entry.name, clean, seen))
 
     def time_restore(self, name: str) -> None:
         self.restorer.restore(self.pictures[0][2])
