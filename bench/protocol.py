@@ -9,8 +9,10 @@
 |             |                                                   | all else: as in standard-v1    |              |
 
 Super-resolution of luma: MATLAB's `imresize` makes the 8-bit luma small, and what comes out is neither clipped nor
-rounded. Of 8-bit RGB: it makes the RGB picture small, in 8 bits; luma is taken after, there and of the reference, and
-not rounded.
+rounded. Of 8-bit RGB: `imresize` makes the picture small in RGB, clipping and rounding after the columns and after
+the rows, as it does with uint8; luma is taken after, of the small picture and of the large, and not rounded. Gray
+pictures stay uint8, which networks that start from the enlarged picture meet there too.
+
 Common to all: noise is added in float and neither clipped nor rounded; PSNR has peak 255 over all pixels, one
 mean squared error over the channels; SSIM is Wang et al.'s on the valid region, per channel then averaged;
 both per image, then averaged over images; `superres` removes a border of `scale` pixels.

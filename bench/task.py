@@ -66,6 +66,7 @@ class Observation:
     scale    super-resolution factor; the answer has shape (H * scale, W * scale, C)
     pattern  Bayer pattern, e.g. "RGGB": the colours of the top-left 2x2 pixels, row by row
     mask     demosaick: bool (H, W, 3), True where that colour was measured
+    uint8    superres: whether the image is to be enlarged as uint8, see `upscaled`
     """
 
     image: Image
@@ -75,6 +76,7 @@ class Observation:
     scale: int | None = None
     pattern: str | None = None
     mask: NDArray[np.bool_] | None = None
+    uint8: bool = False
 
     @property
     def restored_shape(self) -> tuple[int, int, int]:
@@ -86,12 +88,15 @@ class Observation:
         return height * factor, width * factor, channels
 
     def upscaled(self) -> Image:
-        """The low-resolution image after MATLAB's bicubic `imresize`, which many networks start from."""
+        """The low-resolution image after MATLAB's bicubic `imresize`, which many networks start from.
+
+        Neither rounded nor clipped, unless `uint8`, which MATLAB rounds after the columns and after the rows.
+        """
         from data.degrade import bicubic
 
         if self.scale is None:
             raise ValueError(f"an observation of task '{self.task}' has no scale")
-        return bicubic(self.image, self.scale)
+        return bicubic(self.image, self.scale, rounded=self.uint8)
 
 
 @dataclass(frozen=True)
@@ -235,13 +240,13 @@ def _downscale(image: Image, level: Level, stream: np.random.RandomState) -> Obs
 
 
 def _downscale_in_8_bit_rgb(image: Image, level: Level, stream: np.random.RandomState) -> Observation:
-    """The small picture as a program finds it in a file; only then its luma is taken."""
-    from data.colour import luma, to_8bit, to_unit
+    """The small picture as MATLAB makes it of uint8; only then its luma is taken. Gray ones stay uint8."""
+    from data.colour import luma
     from data.degrade import bicubic
 
     scale = int(level)
-    small = to_unit(to_8bit(bicubic(_multiple_of_scale(image, level), 1 / scale)))
-    return Observation(luma(small, rounded=False), "superres", scale=scale)
+    small = bicubic(_multiple_of_scale(image, level), 1 / scale, rounded=True)
+    return Observation(luma(small, rounded=False), "superres", scale=scale, uint8=small.shape[2] == 1)
 
 
 TASKS: dict[str, Task] = {

@@ -54,9 +54,10 @@ def luma(image: NDArray[np.float32], *, rounded: bool = True) -> NDArray[np.floa
     return (grey / (255 * 255_000)).astype(np.float32)
 
 
-def to_8bit(image: NDArray[np.float32]) -> NDArray[np.uint8]:
+def to_8bit(image: NDArray[np.floating]) -> NDArray[np.uint8]:
     """[0, 1] to the nearest of 0, ..., 255; what lies outside is clipped. Any shape, kept."""
-    return np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8)
+    pixels: NDArray[np.uint8] = np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8)
+    return pixels
 
 
 def to_unit(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:

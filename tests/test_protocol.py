@@ -84,13 +84,24 @@ def test_the_answer_is_clipped_before_scoring():
 
 def test_dncnn_makes_the_small_picture_in_8_bit_rgb_and_rounds_no_luma():
     white = np.ones((24, 24, 3), np.float32)
-    white[:, 12:] = np.float32([0.2, 0.9, 0.1])  # beside an edge bicubic overshoots, which 8 bits clip
+    white[:, 12:] = np.float32([51, 230, 26]) / 255  # beside an edge bicubic overshoots, which 8 bits clip
     setting = Setting("superres", 2.0, 1)
     clean, seen = get_protocol("dncnn-v1").degrade(white, setting, (0,))
     assert STANDARD.degrade(white, setting, (0,))[1].image.max() > seen.image.max() == pytest.approx(235 / 255)
-    green = 16 + (65.481 * 51 + 128.553 * 230 + 24.966 * 26) / 255  # 0.2, 0.9 and 0.1 in 8 bits
+    green = 16 + (65.481 * 51 + 128.553 * 230 + 24.966 * 26) / 255
     assert 255 * clean[0, -1, 0] == pytest.approx(green, abs=1e-4)
     assert 255 * seen.image[0, -1, 0] == pytest.approx(green, abs=1e-4)
+
+
+def test_dncnn_keeps_gray_pictures_in_8_bits_when_they_are_enlarged():
+    setting, edge = Setting("superres", 2.0, 1), flat(0, (24, 24, 1))
+    edge[:, 12:] = 1
+    _, seen = get_protocol("dncnn-v1").degrade(edge, setting, (0,))
+    grey = 255 * seen.upscaled()
+    assert np.abs(grey - np.rint(grey)).max() < 1e-4
+    assert (grey.min(), grey.max()) == (0, 255)
+    _, standard = STANDARD.degrade(edge, setting, (0,))
+    assert standard.upscaled().max() > 1
 
 
 def test_dncnn_rounds_answers_of_every_task_but_superres():

@@ -106,6 +106,7 @@ def _table(task: str, protocol: str, records: pd.DataFrame, skipped: pd.DataFram
         if restorer.endswith("+"):
             footnotes.append(f"{restorer} averages {restorer[:-1]} over 8 flips and rotations, at 8 times its cost")
         footnotes += _failures(restorer, these)
+    footnotes += _mixtures(task, records, columns)
     footnotes += [f"{contest.name}: {contest.doubt}" for contest in held.values() if contest.doubt]
     if any(any(of_column.values()) for of_column in letters.values()):
         footnotes.append(EQUAL)
@@ -192,6 +193,17 @@ def _failures(restorer: str, these: pd.DataFrame) -> list[str]:
         images = list(dict.fromkeys(records["dataset"] + "/" + records["image"]))
         named = ", ".join(images[:3]) + (f" and {len(images) - 3} more" if len(images) > 3 else "")
         lines.append(f"{restorer} failed on {named}: {reason}")
+    return lines
+
+
+def _mixtures(task: str, records: pd.DataFrame, columns: Iterable[tuple[str, float | str]]) -> list[str]:
+    """`photos σ25 is of 3 gray and 2 colour images`, for each column that is of both."""
+    lines = []
+    for dataset, level in columns:
+        of_column = records[(records["dataset"] == dataset) & (records["level"] == level)]
+        n = of_column.groupby("channels")["image"].nunique()
+        if len(n) > 1:
+            lines.append(f"{_heading(task, dataset, level)} is of {n[1]} gray and {n[3]} colour images")
     return lines
 
 

@@ -187,6 +187,15 @@ class TestBicubic:
         assert bicubic(edge, 2).max() > 1
         assert bicubic(edge, 2).min() < 0
 
+    def test_of_8_bits_clips_and_rounds_after_the_columns_and_again_after_the_rows(self):
+        image = np.random.RandomState(0).randint(0, 2, (12, 14, 3)).astype(np.float32)  # overshoots
+        columns = [bicubic(image[:, [j]], 0.5) for j in range(14)]  # one pixel in a row stays what it is
+        half = to_unit(to_8bit(np.hstack(columns)))
+        rows = [bicubic(half[[i]], 0.5) for i in range(6)]
+        small = bicubic(image, 0.5, rounded=True)
+        assert np.array_equal(small, to_unit(to_8bit(np.vstack(rows))))
+        assert not np.array_equal(small, to_unit(to_8bit(bicubic(image, 0.5))))
+
     @pytest.mark.parametrize("scale", [2, 3, 4])
     def test_a_multiple_of_the_scale_divides_without_remainder(self, scale):
         sizes = range(scale, 3000, 7 * scale)

@@ -58,6 +58,12 @@ def test_a_mean_over_a_part_of_a_set_says_so():
     assert (alone[1], both[1]) == ("30.00 / 0.8000 (1 of 2)", "30.00 / 0.8000")
 
 
+def test_a_mean_over_gray_and_colour_images_says_so():
+    mixed = [record("1.png"), record("2.png", channels=3), record("3.png", channels=3)]
+    assert "photos σ25 is of 1 gray and 2 colour images" in table(*mixed, format="text")
+    assert "colour images" not in table(*mixed[1:], format="text")
+
+
 def test_levels_of_a_set_are_in_order():
     headers, _ = cells(table(record("1.png", level=50.0), record("1.png", level=15.0), record("1.png", level=25.0)))
     assert headers[1:4] == ["photos σ15", "photos σ25", "photos σ50"]
