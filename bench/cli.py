@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,11 +29,20 @@ app.add_typer(data_app, name="data")
 app.add_typer(weights_app, name="weights")
 
 DEFAULT_STORE = Path("results/bench.sqlite")
+REFERENCE_STORE = Path("results/reference.sqlite")
 
 StoreOption = Annotated[
     Path, typer.Option("--store", help="File that holds the records (to read: also a CSV file).", metavar="FILE")
 ]
 SelectOption = Annotated[str | None, typer.Option(help="Only records where this holds, e.g. \"dataset == 'set12'\".")]
+StoresOption = Annotated[
+    list[Path],
+    typer.Option(
+        "--store",
+        help="File that holds the records (to read: also a CSV file); several times: what all hold.",
+        metavar="FILE",
+    ),
+]
 FormatOption = Annotated[str, typer.Option("--format", help="text, markdown, latex, csv or html.")]
 
 
@@ -214,7 +224,7 @@ def table(
     """Print the records of a store as tables."""
     from bench.report.table import render
 
-    print(render(_frame(store, select), format, significance=significance))
+    print(render(_frame([store], select), format, significance=significance))
 
 
 @app.command()
@@ -227,22 +237,13 @@ def export(
     """Write records, one row each, with all their columns."""
     from bench.report.export import write
 
-    write(_frame(store, select), format, output)
+    write(_frame([store], select), format, output)
 
 
-def _frame(store: Path, select: str | None) -> Any:
-    from bench.errors import StoreError
-    from bench.store import Store, frame_of
+def _frame(stores: Sequence[Path], select: str | None) -> Any:
+    import pandas as pd
 
-    if not store.exists():
-        raise StoreError(f"There is no store {store}. `bench run` makes one; --store FILE names another.")
-    if store.suffix == ".csv":
-        from bench.reference import read_records
-
-        frame = read_records(store)
-    else:
-        with Store(store) as records:
-            frame = frame_of(records.records())
+    frame = pd.concat([_records(store) for store in stores], ignore_index=True)
     if select is None:
         return frame
     try:
@@ -250,6 +251,19 @@ def _frame(store: Path, select: str | None) -> Any:
     except Exception as error:  # pandas raises nearly anything for an expression that it cannot read
         expected = "expected a condition on a record's columns, e.g. \"dataset == 'set12' and level == 25\""
         raise RequestError(f"--select {select}: {error}; {expected}.") from None
+
+
+def _records(store: Path) -> Any:
+    from bench.errors import StoreError
+    from bench.reference import read_records
+    from bench.store import Store, frame_of
+
+    if not store.exists():
+        raise StoreError(f"There is no store {store}. `bench run` makes one; --store FILE names another.")
+    if store.suffix == ".csv":
+        return read_records(store)
+    with Store(store) as records:
+        return frame_of(records.records())
 
 
 # --- against the papers ---------------------------------------------------------------------------------
@@ -264,7 +278,7 @@ def compare(
     significance: Annotated[
         bool, typer.Option("--significance", help="Hold the restorers against each other, paired by image.")
     ] = False,
-    store: StoreOption = DEFAULT_STORE,
+    store: StoresOption = [DEFAULT_STORE],  # noqa: B006  as typer wants it
     protocol: Annotated[
         str | None, typer.Option(help="Which records to hold against a paper, instead of those its tables name.")
     ] = None,
@@ -305,7 +319,8 @@ def compare(
 @app.command()
 def reference(
     quick: Annotated[bool, typer.Option("--quick", help="Only what CI measures.")] = False,
-    store: StoreOption = Path("results/reference.sqlite"),
+    only: Annotated[str | None, typer.Option(help="Only these restorers of the plan, e.g. sc,groupsc.")] = None,
+    store: StoresOption = [REFERENCE_STORE],  # noqa: B006
     force: Annotated[bool, typer.Option("--force", help="Measure again what the store holds.")] = False,
     jobs: Annotated[int, typer.Option(help="Cells side by side; more than 1 takes no times.")] = 1,
     plan: Annotated[Path | None, typer.Option(help="Another plan (default: results/reference/plan.toml).")] = None,
@@ -324,10 +339,13 @@ def reference(
     if write:
         print(write_reference(_frame(store, None)))
         return
+    if len(store) > 1:
+        raise RequestError(f"--store: {len(store)} files; what is measured goes into one.")
     failed = False
-    for words in read_plan(plan or folder() / "plan.toml", quick=quick):
+    chosen = only.split(",") if only else ()
+    for words in read_plan(plan or folder() / "plan.toml", quick=quick, only=chosen):
         made = make_plan(make_request(**words, jobs=jobs))
-        with Store(store) as records, _progress() as progress:
+        with Store(store[0]) as records, _progress() as progress:
             outcome = run_plan(made, records, jobs=jobs, progress=progress)
         print(
             f"{words['methods']} on {words['datasets']}: {len(outcome.records)} cells, {outcome.n_measured} measured"

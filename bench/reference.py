@@ -15,14 +15,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import RequestError, StoreError, unknown
-from bench.store import IDENTITY, current, frame_of
+from bench.store import IDENTITY, current, fastest, frame_of
 from bench.task import TASKS, Level, format_level
 from bench.verdict import NOT_MEASURED, OFF, REPRODUCED, Comparison
 
@@ -75,11 +75,12 @@ def folder() -> Path:
 # --- the plan --------------------------------------------------------------------------------------------
 
 
-def read_plan(path: Path, *, quick: bool = False) -> list[dict[str, Any]]:
+def read_plan(path: Path, *, quick: bool = False, only: Collection[str] = ()) -> list[dict[str, Any]]:
     """The arguments of `bench.request.make_request`, one dict a run.
 
     quick  only the runs that say quick = true
-    Raises RequestError naming the file, the run and the key.
+    only   only these restorers, by name and variant; none: all
+    Raises RequestError naming the file, the run and the key, or a restorer that it does not have.
     """
     try:
         runs = tomllib.loads(path.read_text(encoding="utf-8")).get("run", [])
@@ -99,8 +100,20 @@ def read_plan(path: Path, *, quick: bool = False) -> list[dict[str, Any]]:
             **{key: value for key, value in run.items() if key in words},
             "levels": {key: value for key, value in run.items() if key not in (*words, "quick")},
         }
-        for run in chosen
+        for run in (_only(only, chosen, path) if only else chosen)
     ]
+
+
+def _only(names: Collection[str], runs: Sequence[Mapping[str, Any]], path: Path) -> Iterator[dict[str, Any]]:
+    """The runs that have some of these restorers, with them alone."""
+    known = {method.partition("@")[0] for run in runs for method in run["methods"].split(",")}
+    for name in names:
+        if name not in known:
+            raise RequestError(f"{path}: {unknown('restorer', name, known)}")
+    for run in runs:
+        methods = [method for method in run["methods"].split(",") if method.partition("@")[0] in names]
+        if methods:
+            yield {**run, "methods": ",".join(methods)}
 
 
 # --- its records -----------------------------------------------------------------------------------------
@@ -150,7 +163,7 @@ def renewed(reference: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     name, made_by = ["restorer", "weights"], ["restorer", "weights", "weights_sha256", "restorer_version"]
-    measured = current(records)
+    measured = fastest(records)
     names, makers = ({*zip(*(measured[c] for c in columns), strict=True)} for columns in (name, made_by))
     stays = [
         maker[:2] not in names or maker in makers for maker in zip(*(reference[c] for c in made_by), strict=True)
@@ -245,12 +258,12 @@ class Holding:
 
 
 def hold(records: pd.DataFrame, reference: pd.DataFrame, *, time_band: float | None = None) -> Holding:
-    """Compare records, as from a store, with the reference's, cell by cell.
+    """Compare records, as from a store, with the reference's, cell by cell; of several times of a cell the least.
 
     time_band  also complain about restorers that take more than this many times as long as in the reference,
                relative to the median restorer of this run; None: times are only told
     """
-    mine = current(records[records["status"] != "skipped"])
+    mine = fastest(records[records["status"] != "skipped"])
     mine, theirs = (frame.assign(level=frame["level"].map(format_level)) for frame in (mine, reference))
     both = mine.merge(theirs, on=IDENTITY, suffixes=("", "_ref"))
     both = both[both["status_ref"] == "ok"]

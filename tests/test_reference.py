@@ -137,6 +137,21 @@ def test_a_restorer_grown_slow_beside_the_others_is_told_and_on_request_complain
     assert complaint == "dncnn, denoise 25 photos: 2.00 times as slow as in the reference, beside the others"
 
 
+def test_of_several_times_of_a_cell_the_least_counts(reference):
+    disturbed = records(dncnn={"seconds": 2.0})
+    both = pd.concat([disturbed, records(bm3d={"seconds": 9.0})], ignore_index=True)
+    assert hold(disturbed, reference, time_band=1.5).complaints
+    assert not hold(both, reference, time_band=1.5).complaints
+    assert [row[-1] for row in hold(both, reference).rows] == ["1.00"] * 3
+
+
+@pytest.mark.parametrize("change", [{"key": "other-"}, {"threads": 2}])
+def test_times_of_another_version_or_number_of_threads_do_not_count(reference, change):
+    slow = records(dncnn={"seconds": 2.0})
+    both = pd.concat([records().assign(**change), slow], ignore_index=True)
+    assert len(hold(both, reference, time_band=1.5).complaints) == 1
+
+
 def test_untimed_records_have_no_time(reference):
     untimed = records().assign(seconds=np.nan)
     assert {row[-1] for row in hold(untimed, reference, time_band=1.5).rows} == {"–"}
@@ -177,6 +192,15 @@ def test_a_plan_of_nothing_quick_is_an_error(tmp_path):
     assert read_plan(tmp_path / "plan.toml") == [{"methods": "noisy", "levels": {}}]
     with pytest.raises(RequestError, match="has no quick run: nothing would be measured"):
         read_plan(tmp_path / "plan.toml", quick=True)
+
+
+def test_a_plan_is_narrowed_to_some_restorers(tmp_path):
+    path = tmp_path / "plan.toml"
+    path.write_text('[[run]]\nmethods = "noisy,sc@ours,dncnn:bf16"\n[[run]]\nmethods = "noisy"\n')
+    assert [run["methods"] for run in read_plan(path, only=["dncnn:bf16", "sc"])] == ["sc@ours,dncnn:bf16"]
+    assert [run["methods"] for run in read_plan(path, only=["noisy"])] == ["noisy", "noisy"]
+    with pytest.raises(RequestError, match=r"plan.toml: No restorer named 'nosy'. Did you mean 'noisy'\?"):
+        read_plan(path, only=["nosy"])
 
 
 def test_a_key_that_nobody_knows_is_named(tmp_path):

@@ -24,6 +24,7 @@ from bench.training.crops import Batch, Crops
 from bench.training.files import Log, export, read_checkpoint, read_weights, sha256_of, write_checkpoint
 from bench.training.recipe import Recipe
 from bench.training.soap import SOAP
+from bench.training.teacher import Teacher
 
 __all__ = ["Training", "Validation"]
 
@@ -73,6 +74,7 @@ class Training:
         self.step, self.elapsed, self.lr_factor, self.best_db = 0, 0.0, 1.0, -math.inf
         self.accepted: dict[str, Any] | None = None
         self.validation = crops.validation()
+        self.teacher = Teacher(recipe.teacher, setting, self.device) if recipe.teacher else None
         self._make_network(start)
         self.start_sha256 = None if start is None else sha256_of(start)
         folder.mkdir(parents=True, exist_ok=True)
@@ -188,9 +190,11 @@ class Training:
         for group in self.optimizer.param_groups:
             group["lr"] = self._lr()
         self._to_train()
+        y, x = (crops.to(self.device, non_blocking=True) for crops in (y, x))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.bf16):
-            x_hat = self.restorer.estimate(self.network, y.to(self.device, non_blocking=True), seen, level)
-        loss = self.restorer.loss(x_hat.float(), x.to(self.device, non_blocking=True))
+            x_hat = self.restorer.estimate(self.network, y, seen, level)
+            target = self.teacher(y, seen, level) if self.teacher else x
+        loss = self.restorer.loss(x_hat.float(), target.float())
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip or math.inf)
@@ -284,6 +288,7 @@ class Training:
             **self._identity(),
             "options": self.recipe.network_options,
             "start_sha256": self.start_sha256,
+            "teacher_sha256": self.teacher and self.teacher.weights_sha256,
             "step": self.step,
             "seconds": round(self.elapsed, 1),
             "device": str(self.device),

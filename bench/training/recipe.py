@@ -25,6 +25,8 @@ A table is a recipe. The file says it in full, so that a reader sees all that a 
     fix_norms_at = 1.0            from this fraction of the training on, batch normalisation goes by what it has seen
                                   so far, as it will when it restores, and no longer by the batch
     bf16 = false                  products in bfloat16 (autocast); the weights and their updates stay in float32
+    teacher = ""                  a network, named as for `bench run` ("dncnn@published"): in the loss its answers to
+                                  the degraded crops stand for the clean ones; see bench/training/teacher.py
     rotations = true              crops are flipped, and turned by 90 degrees if true
     validate_every = 250          steps
     backtrack_db = 0.0            a validation PSNR this much below the last accepted one takes the training back to
@@ -83,6 +85,7 @@ class Recipe:
     backtrack_db: float
     seed: int
     optimizer: str = "adam"
+    teacher: str = ""
     decay: float = 1.0
     decay_every: float = 1.0
     decay_at: Sequence[float] = ()

@@ -178,6 +178,32 @@ def test_batch_normalisation_keeps_what_it_has_seen_from_the_fraction_that_a_rec
     assert state["optimizer"]["state"][0]["step"] == 20
 
 
+def test_a_network_that_is_its_own_teacher_has_nothing_to_learn(tmp_path):
+    run(tmp_path / "first")
+    start = tmp_path / "first" / "weights.safetensors"
+    run(tmp_path / "taught", name=with_recipe(tmp_path, f"teacher = '{NET}@{start}'"), start=start)
+    assert same(state(tmp_path / "taught"), weights(tmp_path / "first"))
+    card = json.loads((tmp_path / "taught" / "weights.json").read_text())
+    assert card["teacher_sha256"] == files.sha256_of(start) == card["start_sha256"]
+    assert json.loads((tmp_path / "first" / "weights.json").read_text())["teacher_sha256"] is None
+
+
+@pytest.mark.parametrize(
+    ("teacher", "says"),
+    [
+        ("dncn", "No restorer named 'dncn'. Did you mean 'dncnn'"),
+        ("noisy", "teacher = 'noisy': expected a network, and not its self-ensemble"),
+        ("dncnn+", r"teacher = 'dncnn\+': expected a network, and not its self-ensemble"),
+        ("sc@published", "teacher = 'sc@published': sc has no 'published' weights"),
+        (NET, "teacher = '.*Affine': affine needs weights and declares none"),
+        (f"{NET}@none.safetensors", "there is no file 'none.safetensors'"),
+    ],
+)
+def test_a_teacher_that_will_not_do_is_named(tmp_path, teacher, says):
+    with pytest.raises(BenchError, match=says):
+        trained_steps(tmp_path, f"teacher = '{teacher}'")
+
+
 def test_variants_of_a_restorer_are_trained_apart(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert train(NET, {"sigma": "25"}, steps=5) == Path("training/affine-gray-25")

@@ -1,0 +1,49 @@
+"""A teacher: a restorer whose answers a training strives for in place of the clean crops."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bench.errors import TrainingError, WeightsError
+from bench.registry import choose, load_class
+from bench.restorer import TorchRestorer
+from bench.task import Level, Observation, Setting
+from bench.weights import check_origin, out_of_reach, resolve
+
+__all__ = ["Teacher"]
+
+
+class Teacher:
+    """The network called `name`, with its weights for `setting`, on `device`.
+
+    weights_sha256  of the file that its weights were read from
+
+    Why it helps: the error against the clean crop is mostly what no restorer can know, and the gradient of that is
+    noise. A better restorer's answer is nearer to the mean of all that the crop may have been, which is what the
+    squared error asks for.
+
+    Raises TrainingError if there is no such network for the setting, or its weights cannot be had.
+    """
+
+    def __init__(self, name: str, setting: Setting, device: str | torch.device) -> None:
+        choice = choose(name)
+        restorer_class = load_class(choice.card.target)
+        if choice.ensemble or not issubclass(restorer_class, TorchRestorer):
+            raise TrainingError(f"teacher = '{name}': expected a network, and not its self-ensemble.")
+        try:
+            check_origin(choice)
+            weights, _, _ = resolve(choice, setting)
+        except WeightsError as error:
+            raise TrainingError(f"teacher = '{name}': {error}") from None
+        self.restorer = restorer_class(choice.variant, weights)
+        reason = out_of_reach(choice, setting) or self.restorer.why_not(setting)
+        if reason is not None or weights is None:
+            raise TrainingError(f"teacher = '{name}': {reason or 'it has no weights'}.")
+        self.weights_sha256 = weights.sha256
+        self.restorer.prepare(setting, str(device))
+
+    @torch.no_grad()
+    def __call__(self, y: Tensor, seen: Observation, level: Level) -> Tensor:
+        """Its answers (N, C, H, W) to a batch of degraded crops; the arguments of `TorchRestorer.estimate`."""
+        return self.restorer.estimate(self.restorer.plain, y, seen, level)
