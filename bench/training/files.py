@@ -40,15 +40,15 @@ def read_checkpoint(folder: Path) -> dict[str, Any] | None:
     return checkpoint
 
 
-def export(network: nn.Module, folder: Path, card: Mapping[str, Any]) -> None:
-    """folder/weights.safetensors, with the card in its metadata, and the card as weights.json beside it."""
+def export(network: nn.Module, folder: Path, card: Mapping[str, Any], stem: str = "weights") -> None:
+    """folder/<stem>.safetensors, with the card in its metadata, and the card as <stem>.json beside it."""
     from safetensors.torch import save
 
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     metadata = {"options": json.dumps(card["options"]), "card": json.dumps(card)}
     # not save_file: its files can be read by their owner alone
-    _replace(folder / "weights.safetensors", lambda path: path.write_bytes(save(weights, metadata)))
-    _replace(folder / "weights.json", lambda path: path.write_text(json.dumps(card, indent=2) + "\n"))
+    _replace(folder / f"{stem}.safetensors", lambda path: path.write_bytes(save(weights, metadata)))
+    _replace(folder / f"{stem}.json", lambda path: path.write_text(json.dumps(card, indent=2) + "\n"))
 
 
 def read_weights(network: nn.Module, path: Path, level: Level, of_level: Sequence[str] = ()) -> None:

@@ -49,6 +49,8 @@ class Validation:
 class Training:
     """One training in one folder: checkpoint.pt, log.csv, curves.svg, and weights.safetensors, the best so far.
 
+    At its end also last.safetensors: the crops that validate are few, and what they say may be off by 0.01 dB.
+
     seconds  a budget that the schedule is stretched to; None: the recipe's steps, or `steps`
     start    weights to begin with: see read_weights
     Goes on from the folder's checkpoint if there is one. Raises TrainingError if that is of another training.
@@ -229,7 +231,8 @@ class Training:
         else:
             passed = sum(progress >= at for at in self.recipe.decay_at)
             factor = self.recipe.decay ** (passed or int(progress / self.recipe.decay_every))
-        return self.recipe.lr * self.lr_factor * factor
+        rising = min(1.0, (self.step + 1) / self.recipe.warm_up) if self.recipe.warm_up else 1.0
+        return self.recipe.lr * self.lr_factor * factor * rising
 
     def _tensor(self, crops: np.ndarray) -> torch.Tensor:
         """(N, H, W, C) array to (N, C, H, W) tensor, in memory that a GPU copies from without anybody waiting."""
@@ -247,6 +250,8 @@ class Training:
         if psnr_db > self.best_db:
             self.best_db = psnr_db
             export(self.mean, self.folder, self._card(psnr_db))
+        if self.step >= self.total:
+            export(self.mean, self.folder, self._card(psnr_db), "last")
         self._backtrack(psnr_db)
         write_checkpoint(self.folder, self._checkpoint())
         now = Validation(self.step, self.total, self.elapsed, lr, loss, psnr_db, self.best_db)

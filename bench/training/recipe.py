@@ -16,6 +16,7 @@ A table is a recipe. The file says it in full, so that a reader sees all that a 
     optimizer = "adam"            or "soap": see bench/training/soap.py
     lr = 1e-3                     the optimizer's, at the start of the schedule
     eps = 1e-8                    the optimizer's
+    warm_up = 0                   steps in which it rises to that
     schedule = "cosine"           to zero; or "steps": times `decay` after every `decay_every` of the training
     decay = 0.35
     decay_every = 0.2667
@@ -86,6 +87,7 @@ class Recipe:
     seed: int
     optimizer: str = "adam"
     teacher: str = ""
+    warm_up: int = 0
     decay: float = 1.0
     decay_every: float = 1.0
     decay_at: Sequence[float] = ()

@@ -164,6 +164,23 @@ def test_the_learning_rate_falls_at_the_fractions_that_a_recipe_names(tmp_path):
     assert lrs == pytest.approx({0: 1e-2, 5: 1e-3, 10: 1e-3, 15: 1e-4, 20: 1e-4})
 
 
+def test_the_learning_rate_rises_over_the_steps_that_a_recipe_names(tmp_path):
+    folder = trained_steps(tmp_path, "schedule = 'steps'\nwarm_up = 8")
+    lrs = dict(zip(log(folder, "step"), log(folder, "lr"), strict=True))
+    assert lrs == pytest.approx({0: 1e-2 / 8, 5: 6e-2 / 8, 10: 1e-2, 15: 1e-2, 20: 1e-2})
+
+
+def test_the_last_weights_are_kept_beside_the_best(tmp_path, monkeypatch):
+    from bench.training.loop import Training
+
+    measured = iter([30.0, 31.0, 30.5, 30.5, 30.5])
+    monkeypatch.setattr(Training, "_psnr_db", lambda self: next(measured))
+    run(tmp_path)
+    best, last = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("weights", "last"))
+    assert [(card["step"], card["validation_psnr_db"]) for card in (best, last)] == [(5, 31.0), (20, 30.5)]
+    assert (tmp_path / "last.safetensors").is_file()
+
+
 def test_the_running_mean_of_the_weights_keeps_what_batch_normalisation_has_seen(tmp_path):
     state = files.read_checkpoint(trained_steps(tmp_path, "ema = 0.9", net="Normalised"))["state"]
     assert state["network"]["1.num_batches_tracked"] == 20
