@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from bench.restorer import Observation, Setting, TorchRestorer, WeightsFile
+from bench.restorer import Level, Observation, Setting, TorchRestorer, WeightsFile
+from methods._enlarging import enlarged
 from methods._fused import BandedConvolutions
 
 if TYPE_CHECKING:
@@ -75,6 +76,9 @@ class DnCNN(TorchRestorer):
         if seen.task == "superres":  # the network sharpens the bicubic enlargement (paper, Sec. III-E)
             y = self.to_tensor(seen.upscaled())
         return super().forward(y, seen)
+
+    def estimate(self, network: nn.Module, y: Tensor, seen: Observation, level: Level) -> Tensor:
+        return super().estimate(network, y if seen.scale is None else enlarged(y, seen.scale), seen, level)
 
 
 class Residual(nn.Module):

@@ -8,15 +8,14 @@ normalisations, which each state has for itself as in the authors' code, are 9,4
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.restorer import Level, Observation, Setting, TorchRestorer
+from methods._enlarging import enlarged
 from methods._sliding import Sliding, Tiling
 from methods.sparse.sliding import fast_dtype
 
@@ -74,20 +73,6 @@ class NLRN(TorchRestorer):
     def loss(self, x_hat: Tensor, x: Tensor) -> Tensor:
         """1/2 ||x_hat - x||^2, mean over crops (N, C, h, w): Sec. 4."""
         return (x_hat - x).square().sum() / (2 * len(x))
-
-
-def enlarged(y: Tensor, scale: int) -> Tensor:
-    """`Observation.upscaled` of a batch (N, C, h, w), wherever it is."""
-    rows, columns = (_enlarging(n, scale, y.device) for n in y.shape[2:])
-    with torch.autocast(y.device.type, enabled=False):
-        return rows @ y @ columns.T
-
-
-@lru_cache(maxsize=16)
-def _enlarging(n: int, scale: int, device: torch.device) -> Tensor:
-    """The matrix (n * scale, n) that enlarges n pixels in a row: how it enlarges each of them alone."""
-    pixels = np.eye(n, dtype=np.float32)[:, None]  # a column of n pixels; n of them, as channels
-    return torch.from_numpy(Observation(pixels, "superres", scale=scale).upscaled()[:, 0].copy()).to(device)
 
 
 class NonLocalRecurrent(nn.Module):

@@ -149,6 +149,8 @@ def test_super_resolution_starts_from_the_bicubic_enlargement():
     seen = Observation(low, "superres", scale=3)
 
     assert np.array_equal(dncnn.restore(seen), seen.upscaled())
+    in_training = dncnn.estimate(dncnn.plain, torch.from_numpy(low).permute(2, 0, 1)[None], seen, 3.0)
+    np.testing.assert_allclose(in_training[0, 0], seen.upscaled()[..., 0], atol=1e-6)
 
 
 @pytest.mark.slow

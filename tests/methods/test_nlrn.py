@@ -17,7 +17,7 @@ from bench.papers import load
 from bench.task import Observation, Setting
 from bench.training.recipe import read_recipes
 from methods._sliding import Sliding, Tiling, neighbours
-from methods.nlrn import METRICS, NLRN, NonLocal, NonLocalRecurrent, averaged_patches, enlarged, starts
+from methods.nlrn import METRICS, NLRN, NonLocal, NonLocalRecurrent, averaged_patches, starts
 
 GRAY = Setting("denoise", 25, 1)
 RECIPES = Path(methods.__file__).parent / "recipes" / "nlrn.toml"
@@ -217,15 +217,6 @@ def test_a_small_one_keeps_to_the_contract(variant, setting):
 
 
 # --- super-resolution ---
-
-
-@pytest.mark.parametrize("scale", [2, 3, 4])
-def test_crops_are_enlarged_as_images_are(scale):
-    images = np.random.default_rng(0).random((2, 5, 7, 1), dtype=np.float32)
-    expected = np.stack([Observation(image, "superres", scale=scale).upscaled() for image in images])
-    with torch.autocast("cpu", torch.bfloat16):
-        got = enlarged(torch.from_numpy(images).permute(0, 3, 1, 2), scale)
-    np.testing.assert_allclose(got.permute(0, 2, 3, 1), expected, atol=1e-6)
 
 
 def test_super_resolution_starts_from_the_enlarged_image():
