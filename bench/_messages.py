@@ -41,9 +41,8 @@ class Restore:
 
 @dataclass(frozen=True)
 class Ready:
-    """Loaded or prepared. device: its name, where it is not the CPU; needs_weights: what the loaded class says."""
+    """Loaded or prepared. needs_weights: what the loaded class says."""
 
-    device: str = ""
     needs_weights: bool = False
 
 

@@ -7,6 +7,7 @@ stream, which the runner keeps for the reason of a failure.
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import random
 import signal
@@ -55,8 +56,12 @@ class Session:
         make = partial(cls, message.variant)
         self.make = (lambda weights: SelfEnsemble(make(weights))) if message.ensemble else make
         self.device = message.device
-        self.clock = clock_for(message.device)
-        return Ready(_device_name(message.device), cls.needs_weights)
+        if self.device.startswith("cuda:"):  # a plugin's own kernels go to the current device
+            import torch
+
+            torch.cuda.set_device(self.device)
+        self.clock = clock_for(self.device)
+        return Ready(cls.needs_weights)
 
     def prepare(self, message: Prepare) -> Ready | Unable:
         self.restorer = self.make(message.weights)
@@ -114,12 +119,20 @@ def _seed() -> None:
         sys.modules["torch"].manual_seed(0)
 
 
-def _device_name(device: str) -> str:
-    if device == "cpu":
-        return ""
-    import torch
+def _free_device_memory() -> None:
+    """Give back what a failed cell held on the accelerator, so that the next one has it.
 
-    return torch.cuda.get_device_name()
+    Called when the exception is gone: its traceback holds the frames, and they the tensors.
+    """
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()  # raises if a kernel's error has made CUDA useless to this process
+        torch.cuda.empty_cache()
+    if torch.backends.mps.is_available():
+        torch.mps.empty_cache()
 
 
 def _die_with_parent() -> None:
@@ -154,6 +167,11 @@ def main() -> None:
         except Exception as error:  # whatever a plugin raises costs its own cell only
             traceback.print_exc()
             answer = Failure(_in_a_line(error))
+        if isinstance(answer, Failure):
+            try:
+                _free_device_memory()
+            except RuntimeError:  # the next cell gets a new process
+                sys.exit(answer.reason)
         connection.send(answer)
 
 

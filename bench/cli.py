@@ -24,7 +24,7 @@ SETTINGS: dict[str, Any] = {"rich_markup_mode": None, "no_args_is_help": True, "
 
 app = typer.Typer(**SETTINGS, pretty_exceptions_enable=False, help="Measure image restorers, comparably.")
 data_app = typer.Typer(**SETTINGS, help="List, fetch and verify data sets.")
-weights_app = typer.Typer(**SETTINGS, help="List, fetch and verify weights.")
+weights_app = typer.Typer(**SETTINGS, help="List, fetch and verify weights, and say which to train further.")
 app.add_typer(data_app, name="data")
 app.add_typer(weights_app, name="weights")
 
@@ -83,7 +83,7 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and measure nothing.")] = False,
     jobs: Annotated[int, typer.Option(help="Cells side by side; more than 1 takes no times.")] = 1,
     threads: Annotated[int | None, typer.Option(help="Threads per restorer (default: share of the cores).")] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N or mps.")] = "cpu",
     readings: Annotated[
         int | None, typer.Option(help="Timed calls per cell (default: 3, or as many as fit 1 s).")
     ] = None,
@@ -389,7 +389,7 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Steps, instead of the recipe's.")] = None,
     start: Annotated[Path | None, typer.Option(help="Weights (.safetensors) to start from.")] = None,
     folder: Annotated[Path | None, typer.Option(help="Where to (default: training/NAME-LEVEL).")] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N or mps.")] = "cpu",
 ) -> None:
     """Train a restorer by its recipe. Killed, the same command goes on from the last checkpoint.
 
@@ -492,6 +492,26 @@ def weights_verify() -> None:
     _print_rows(["weights", "file", "state"], rows)
     if any(row[2] == "damaged" for row in rows):
         raise typer.Exit(1)
+
+
+@weights_app.command("wanted")
+def weights_wanted(
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="As the page methods/weights/WANTED.md, with the commands.")
+    ] = False,
+) -> None:
+    """List the weights that deserve more training, the most wanted first."""
+    from bench.training.queue import page, wanted
+
+    entries = wanted()
+    if markdown:
+        print(page(entries), end="")
+        return
+    rows = []
+    for number, entry in enumerate(entries, 1):
+        levels = ", ".join(f"{name} {level}" for name, level in entry.levels.items())
+        rows.append([number, entry.restorer, levels, entry.recipe, entry.why, entry.goal])
+    _print_rows(["", "restorer", "levels", "recipe", "where it stands", "goal"], rows)
 
 
 def _print_rows(headers: list[str], rows: list[Any]) -> None:

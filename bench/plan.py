@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from bench.devices import card
 from bench.environment import environment
 from bench.errors import DataError, RequestError, WeightsError
 from bench.protocol import Protocol
@@ -68,6 +69,7 @@ class Cell:
     @cached_property
     def key(self) -> str:
         """Hash of what could change the quality, a dash, and that of what could change the timing (or `untimed`)."""
+        accelerator = () if self.device == "cpu" else (self.device, card(self.device))
         quality = _digest(
             self.choice.name,
             self.choice.card.version,
@@ -80,6 +82,7 @@ class Cell:
             self.image_sha256,
             self.seed,
             self.protocol.name,
+            *accelerator,
         )
         timing = _digest(self.device, self.threads, environment()) if self.timed else "untimed"
         return f"{quality}-{timing}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from os import PathLike, fspath
 
+from bench.devices import check_device
 from bench.environment import n_cores
 from bench.errors import RequestError
 from bench.plan import Request
@@ -80,15 +81,3 @@ def _levels(task: Task, asked: Mapping[str, Levels], tasks: list[Task]) -> tuple
         return task.levels
     parts = [value] if isinstance(value, (str, int, float)) else value
     return parse_levels(task, ",".join(map(str, parts)))
-
-
-def check_device(name: str) -> str:
-    """The name itself. Raises RequestError unless it is cpu, or cuda where there is one."""
-    if name not in ("cpu", "cuda"):
-        raise RequestError(f"--device {name}: expected cpu or cuda.")
-    if name == "cuda":
-        import torch
-
-        if not torch.cuda.is_available():
-            raise RequestError("--device cuda: torch sees no CUDA device here.")
-    return name

@@ -81,7 +81,7 @@ class Restorer(ABC):
         return None if setting.task in self.tasks else f"{self.name} does not {setting.task}"
 
     def prepare(self, setting: Setting, device: str) -> None:  # noqa: B027  most classical methods need none
-        """Get ready for one setting on `device` ("cpu" or "cuda"). Called before the first `restore`."""
+        """Get ready for one setting, before the first `restore`, on `device`: "cpu", "cuda", "cuda:1" or "mps"."""
 
     @abstractmethod
     def restore(self, seen: Observation) -> Image:
@@ -141,6 +141,11 @@ class TorchRestorer(Restorer):
         if self.weights is not None:
             self.load(network, self.weights)
         self.device = torch.device(device)
+        if self.device.type == "cuda":
+            # a restorer's name means float32 on every machine, and TensorFloat-32 keeps 10 bits of its 23;
+            # PyTorch's default for convolutions is to use it
+            torch.backends.cuda.matmul.allow_tf32 = False
+            torch.backends.cudnn.allow_tf32 = False
         self.plain = network
         self.net = self.compile(network.to(self.device), setting)
 

@@ -6,7 +6,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from bench._messages import Answer, Failure, Load, Prepare, Restore, Unable
-from bench.environment import environment, with_device
+from bench.devices import card
+from bench.environment import with_device
 from bench.errors import DataError
 from bench.measure.quality import load_libraries
 from bench.plan import Cell
@@ -129,7 +130,6 @@ class Station:
             macs_per_pixel=answer.macs_per_pixel,
             peak_mib=answer.peak_mib,
             input_sha256=given,
-            environment=with_device(self._current.loaded().device),
         )
 
 
@@ -165,7 +165,7 @@ def _record(cell: Cell, **figures: Any) -> Record:
             "device": cell.device,
             "threads": cell.threads,
             "restorer_version": cell.choice.card.version,
-            "environment": environment(),
+            "environment": with_device(card(cell.device)),
             "key": cell.key,
             **figures,
         }

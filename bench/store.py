@@ -20,7 +20,19 @@ from bench.errors import StoreError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["COLUMNS", "IDENTITY", "Record", "Store", "current", "fastest", "frame_of", "quality_part"]
+__all__ = [
+    "COLUMNS",
+    "IDENTITY",
+    "Record",
+    "Store",
+    "card_in",
+    "current",
+    "devices",
+    "fastest",
+    "frame_of",
+    "on_one_device",
+    "quality_part",
+]
 
 APPLICATION_ID = 0x62_6E_63_68  # "bnch": tells our files from other SQLite files
 SCHEMA_VERSION = 3
@@ -40,11 +52,12 @@ class Record:
     estimated_level  what a blind restorer took the level for; None if it was told, or keeps it to itself
     seconds          median of the timed calls; None if the cell was not timed
     seconds_spread   largest less smallest reading; None for a single one
-    device_seconds   the GPU's own share of `seconds`; None on a CPU
+    device_seconds   the CUDA device's own share of `seconds`; None elsewhere
+    device           `cpu`, `cuda`, `cuda:1`, `mps`; which card that is, `environment` says
     threads          that the restorer's process was given
     params           learned parameters, counted
     macs_per_pixel   multiply-accumulates per restored pixel, counted; None: not counted
-    peak_mib         peak memory during the call: of the process on a CPU, of the allocator on a GPU
+    peak_mib         peak memory during the call: of the process on a CPU, of the allocator on a CUDA device
     input_sha256     of the degraded pixels that the restorer was given
     weights_sha256   of the weights file; "" where there is none
     environment      machine and versions, JSON
@@ -206,34 +219,78 @@ def frame_of(records: Iterable[Record | Mapping[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
+def card_in(environment: object) -> str:
+    """The accelerator that a record's `environment` names; empty if it names none."""
+    try:
+        return str(json.loads(str(environment))["gpu"])
+    except (ValueError, TypeError, KeyError):
+        return ""
+
+
+def devices(frame: pd.DataFrame) -> pd.Series[str]:
+    """What each record was measured on: `cpu`, `NVIDIA H200`, and for the second such card `NVIDIA H200 (cuda:1)`.
+
+    Records of two devices never share a time. Those without a device are of the CPU.
+    """
+    import pandas as pd
+
+    told = frame.reindex(columns=["device", "environment"]).astype(object)
+    words = told["device"].where(told["device"].notna(), "cpu")
+    cards = {text: card_in(text) for text in told["environment"].unique()}
+    labels = [_device(word, cards.get(text, "")) for word, text in zip(words, told["environment"], strict=True)]
+    return pd.Series(labels, index=frame.index, dtype=object)
+
+
+def _device(word: str, card: str) -> str:
+    if word == "cpu" or not card:
+        return word
+    return f"{card} ({word})" if ":" in word else card
+
+
 IDENTITY = ["restorer", "weights", "task", "level", "channels", "dataset", "image", "protocol", "repeat"]
-"""What a cell is."""
+"""What a cell is. It may have been measured on several devices."""
 
 
-def current(frame: pd.DataFrame) -> pd.DataFrame:
-    """One record per cell, for tables and verdicts: what the last version of restorer, weights and image gave.
+def current(frame: pd.DataFrame, *, by_device: bool = False) -> pd.DataFrame:
+    """One record per cell, for verdicts on quality: what the last version of restorer, weights and image gave.
 
     A store keeps what earlier versions gave, and may hold the last one's twice: a good record goes before a failed
     one, a timed one before an untimed one, then the later one.
+
+    by_device  one record per cell and device, for tables and times; else those of `on_one_device`
     """
     known = frame.assign(
+        _device=devices(frame),
         _quality=frame["key"].map(quality_part),
         _ok=frame["status"] == "ok",
         _timed=frame["seconds"].notna(),
     )
-    last = known.drop_duplicates(IDENTITY, keep="last")[[*IDENTITY, "_quality"]]
-    same_version = known.reset_index().merge(last, on=[*IDENTITY, "_quality"]).set_index("index")
-    best = same_version.sort_values(["_ok", "_timed"], kind="stable").drop_duplicates(IDENTITY, keep="last")
-    return frame.loc[sorted(best.index)]
+    place = [*IDENTITY, "_device"]
+    last = known.drop_duplicates(place, keep="last")[[*place, "_quality"]]
+    same_version = known.reset_index().merge(last, on=[*place, "_quality"]).set_index("index")
+    best = same_version.sort_values(["_ok", "_timed"], kind="stable").drop_duplicates(place, keep="last")
+    kept = frame.loc[sorted(best.index)]
+    return kept if by_device else on_one_device(kept)
+
+
+def on_one_device(frame: pd.DataFrame) -> pd.DataFrame:
+    """Of each cell the records of one device, so that it counts once: the CPU, unless only another did not fail."""
+    device = devices(frame)
+    if device.nunique() < 2:
+        return frame
+    known = frame.assign(_device=device, _ok=frame["status"] == "ok", _cpu=device == "cpu")
+    preferred_last = known.sort_values(["_ok", "_cpu"], kind="stable")
+    chosen = preferred_last.groupby(IDENTITY, sort=False)["_device"].transform("last")
+    return frame[chosen[frame.index] == device]
 
 
 def fastest(frame: pd.DataFrame) -> pd.DataFrame:
-    """`current` with the least of the times that the same version gave for a cell on as many threads of a device.
+    """`current` by device, with the least of the times that the same version gave for a cell on as many threads.
 
     For holding times against others: a busy neighbour makes a time longer, and nothing makes it shorter.
     """
-    kept = current(frame)
-    same = [*IDENTITY, "device", "threads", "_version"]
-    versions = frame["key"].map(quality_part)
-    least = frame.assign(_version=versions).groupby(same, dropna=False)["seconds"].transform("min")
-    return kept.assign(seconds=least[kept.index])
+    kept = current(frame, by_device=True)
+    known = frame.assign(_device=devices(frame), _version=frame["key"].map(quality_part))
+    same = known.groupby([*IDENTITY, "_device", "threads", "_version"], dropna=False)
+    least = {column: same[column].transform("min")[kept.index] for column in ("seconds", "device_seconds")}
+    return kept.assign(**least)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from bench.errors import PaperError
 from bench.papers import QUALITY, SIZES, TIMES, Entry, Paper
 from bench.protocol import get_protocol
+from bench.store import on_one_device
 from bench.task import Level
 from data import datasets
 
@@ -33,6 +34,7 @@ RECORD_COLUMNS = {
     "dataset",
     "image",
     "protocol",
+    "repeat",
     "status",
     *QUALITY,
 }
@@ -134,6 +136,8 @@ def compare(
 ) -> Comparison:
     """Hold the records (one row per measured image, the columns of DESIGN.md) against the paper.
 
+    What was measured on several devices counts once (`bench.store.on_one_device`).
+
     tolerance  of PSNR in dB, instead of the paper file's
     protocol   which records count, for every figure; None: those under the protocol that its table names
     images_in  data set's name -> how many images it has, None if we have no such set; default: the data room's
@@ -142,7 +146,7 @@ def compare(
         raise PaperError(f"The records have no column '{min(missing)}', which comparing needs.")
     if protocol is not None:
         get_protocol(protocol)  # raises RequestError with the nearest name
-    bench = _Bench(records, images_in or datasets.size)
+    bench = _Bench(on_one_device(records), images_in or datasets.size)
     entries = paper.entries
     if tolerance is not None:
         entries = tuple(replace(e, tolerance=tolerance) if e.metric == "psnr_db" else e for e in entries)

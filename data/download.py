@@ -102,8 +102,10 @@ def cache_dir() -> Path:
     """The folder that downloads are kept in: BENCH_CACHE, or the user's cache folder."""
     if chosen := os.environ.get("BENCH_CACHE"):
         return Path(chosen).expanduser().absolute()
-    import pooch
-
+    try:
+        import pooch
+    except ImportError:  # a bare machine: the folder that pooch names on Linux
+        return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser().absolute() / "bench"
     return Path(pooch.os_cache("bench"))
 
 
@@ -219,12 +221,24 @@ def _from_folder(file: RemoteFile, source: Path) -> Path:
 
 def _download(file: RemoteFile, url: str, progress: Progress | None) -> Path:
     """Download `url` into the cache. Raises _NotFoundError if there is no such file."""
+    _need_pooch(file, url)
     with _place_in_cache(file) as temporary:
         _download_with_patience(file, url, temporary, progress)
         if problem := file.problem(temporary):
             at_fault = "The file was republished or damaged on the way." if url == file.url else _MEND_MIRROR
             raise DataError(f"{file} from {url} is refused: {problem}. {at_fault}")
     return file.cached
+
+
+def _need_pooch(file: RemoteFile, url: str) -> None:
+    """Only a download needs pooch, and the machine may lack it. Raises DataError."""
+    try:
+        import pooch  # noqa: F401
+    except ImportError as error:
+        raise DataError(
+            f"{file} would be downloaded from {url}, and the package pooch, which does that, cannot be imported "
+            f"({error}). Run pip install pooch, or set BENCH_MIRROR to a folder that has the file."
+        ) from None
 
 
 def _download_with_patience(file: RemoteFile, url: str, target: Path, progress: Progress | None) -> None:

@@ -6,7 +6,7 @@ of pixels; here memory and time are linear in the number of pixels. Four things 
 1. Tiles. The pixels of a tile have most of their neighbours in common, so their correlations with all pixels of the
    tile's surroundings are one product; those outside of a pixel's neighbourhood are minus infinity.
 2. Correlations stay where they are from state to state: the next state's products are added to them in place.
-3. bfloat16 for features and correlations where the processor multiplies it, with sums in float32.
+3. If asked for, bfloat16 for features and correlations, with sums in float32.
 4. Threads that each take whole tiles, instead of sharing every operation; convolutions as in methods._fused.
 
 Only 3 is an approximation.

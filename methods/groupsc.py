@@ -37,7 +37,8 @@ THIN = 2  # see sliding_restore
 class GroupSC(SC):
     """Sparse coding of similar patches together, unrolled and trained. `:blocks` runs the authors' blocks of 56x56.
 
-    `groupsc:blocks48` has fewer of them, every 48 pixels one.
+    `groupsc:blocks48` has fewer of them, every 48 pixels one. `groupsc:bf16` slides in bfloat16; methods.sparse.sliding
+    says what it costs.
 
     Options of its network: see methods.sparse.network.SparseCoding; unless said otherwise `window` is 48, and `freq`
     8 for mosaics and 6 for all else, as in the authors' code.
@@ -45,7 +46,8 @@ class GroupSC(SC):
 
     name = "groupsc"
     tasks = {"denoise", "denoise-blind", "deblock", "demosaick"}
-    variants = ("blocks", "blocks48")
+    version = "2"
+    variants = ("bf16", "blocks", "blocks48")
     needs_weights = True  # SC's too, but the plan reads this file alone
 
     def network(self, setting: Setting) -> SparseCoding:
@@ -59,9 +61,13 @@ class GroupSC(SC):
             super().load(network, weights)
 
     def restored(self, y: Tensor, mask: Tensor | None, level: float | None) -> Tensor:
-        if self.variant:
+        if self.in_blocks:
             return merged_blocks(self.net, y, self.stride(y.shape[1]), mask=mask, level=level)
-        return sliding_restore(self.net, y, mask, level, thin=THIN)
+        return sliding_restore(self.net, y, mask, level, thin=THIN, dtype=self.dtype)
+
+    @property
+    def in_blocks(self) -> bool:
+        return self.variant.startswith("blocks")
 
     def stride(self, channels: int) -> int:
         return 48 if self.variant == "blocks48" else STRIDE[channels]
@@ -74,7 +80,7 @@ class GroupSC(SC):
         """
         net, (H, W, channels) = self.plain, seen.restored_shape
         s, m, p, K = net.patch_size, *net.D.shape, net.n_steps
-        if self.variant:
+        if self.in_blocks:
             counts = [block_count(n, self.stride(channels)) for n in (H, W)]
             g = BLOCK - s + 1
             patches = counts[0] * counts[1] * g * g

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from bench.restorer import Level, Observation, Setting, TorchRestorer
 from methods._enlarging import enlarged
 from methods._sliding import Sliding, Tiling
-from methods.sparse.sliding import fast_dtype
 
 __all__ = ["METRICS", "NLRN", "NonLocal", "NonLocalRecurrent", "averaged_patches"]
 
@@ -38,19 +37,24 @@ METRICS = {  # Table 1: phi(X_i, X_j), and which of the embeddings theta and psi
 class NLRN(TorchRestorer):
     """NLRN on the whole image, every pixel attending to the 45x45 around it. `nlrn:patches` averages 45x45 patches.
 
+    `nlrn:bf16` has features and correlations in bfloat16: half the memory.
+
     Options of its network: see NonLocalRecurrent.
     """
 
     name = "nlrn"
     tasks = {"denoise", "superres"}
-    variants = ("patches",)
+    version = "2"
+    variants = ("bf16", "patches")
 
     def network(self, setting: Setting) -> NonLocalRecurrent:
         options = {name: value for name, value in self.options.items() if name != "levels"}  # one network for all
         return NonLocalRecurrent(setting.channels, **options)
 
     def compile(self, network: nn.Module, setting: Setting) -> nn.Module:
-        return network if self.variant == "patches" else Sliding(network, Q, fast_dtype(self.device))
+        if self.variant == "patches":
+            return network
+        return Sliding(network, Q, torch.bfloat16 if self.variant == "bf16" else torch.float32)
 
     def forward(self, y: Tensor, seen: Observation) -> Tensor:
         if seen.task == "superres":

@@ -65,7 +65,8 @@ def run(photos, tmp_path):
         ({}, ("--jobs", "0"), "--jobs 0: expected a whole number of at least 1."),
         ({}, ("--repeats", "0"), "--repeats 0: expected"),
         ({}, ("--time-limit", "0"), "--time-limit 0"),
-        ({}, ("--device", "tpu"), "--device tpu: expected cpu or cuda."),
+        ({}, ("--device", "tpu"), "--device tpu: expected cpu, cuda, cuda:N or mps; this machine has cpu"),
+        ({}, ("--device", "cuda:99"), "--device cuda:99: this machine has cpu"),
         ({"methods": "./no.py:Mine"}, (), "No file no.py"),
         ({"methods": "dncnn@publishd"}, (), "after the @ stands 'published', 'ours' or a weights file"),
         ({"methods": ","}, (), "--methods: nothing was named."),
@@ -177,6 +178,13 @@ def test_weights_are_listed_and_verified():
     assert "missing" in bench("weights", "verify").stdout
 
 
+def test_the_wanted_weights_are_listed_as_a_table_or_as_the_page():
+    listed = bench("weights", "wanted").stdout.splitlines()
+    assert listed[0].split() == ["restorer", "levels", "recipe", "where", "it", "stands", "goal"]
+    assert listed[2].split()[:5] == ["1", "nsr", "sigma", "25", "gpu"]
+    assert bench("weights", "wanted", "--markdown").stdout.startswith("# Weights that deserve more training\n")
+
+
 def test_an_unknown_weights_name_gets_the_near_miss():
     assert "Did you mean 'dncnn'" in refused(bench("weights", "fetch", "dncn"))
 
@@ -185,6 +193,7 @@ def test_doctor_says_what_the_machine_has():
     result = bench("doctor")
     assert "torch" in result.stdout
     assert "BENCH_OFFLINE" in result.stdout
+    assert "\ndevice cpu " in result.stdout
 
 
 def test_compare_wants_to_know_with_what(run, tmp_path):

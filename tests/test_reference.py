@@ -81,6 +81,91 @@ def test_what_other_weights_or_another_version_gave_goes(reference, tmp_path, ch
     assert len(both) == len(reference) - 3
 
 
+GPU = json.dumps({**json.loads(HERE), "cores": "16", "gpu": "NVIDIA H200"})
+OTHER_GPU = json.dumps({**json.loads(HERE), "cores": "16", "gpu": "NVIDIA H100"})
+
+
+def on_gpu(environment=GPU, **changes):
+    """What the same restorers give on a GPU, a hundred times as fast."""
+    frame = records(environment, **changes)
+    seconds = frame["seconds"] / 100
+    return frame.assign(device="cuda", key="gpu-" + frame["key"], seconds=seconds, device_seconds=seconds / 2)
+
+
+def test_what_a_gpu_gave_is_kept_beside_the_cpus_records_which_stay_as_they_were(reference, tmp_path):
+    before = (tmp_path / "records.csv").read_text().splitlines()
+    comparing.write_reference(on_gpu(dncnn={"restorer_version": "2", "weights_sha256": "b" * 64}))
+    after = (tmp_path / "records.csv").read_text().splitlines()
+    assert [line for line in after if ",cuda," not in line] == before
+    both = read_reference(tmp_path)
+    assert both[both["device"] == "cuda"]["device_seconds"].tolist() == [0.005] * 12
+    assert set(both[both["device"] == "cuda"]["environment"]) == {GPU}
+
+
+def test_on_a_gpu_too_what_is_measured_anew_replaces_its_records_alone(reference, tmp_path):
+    for environment in (GPU, OTHER_GPU):
+        comparing.write_reference(on_gpu(environment))
+    comparing.write_reference(on_gpu(dncnn={"psnr_db": 31.0}))
+    both = read_reference(tmp_path)
+    assert len(both) == 36
+    anew = both["psnr_db"] == 31.0
+    assert set(both[anew]["environment"]) == {GPU}
+    assert both[anew]["restorer"].tolist() == ["dncnn"] * 4
+
+
+def test_times_of_two_devices_are_not_held_against_each_other(reference):
+    slow = on_gpu(dncnn={"seconds": 900.0})
+    holding = hold(slow, reference, time_band=1.5)
+    assert not holding.complaints
+    assert [row[-1] for row in holding.rows] == ["–"] * 3
+    assert holding.rows[0][2] == "denoise 25 photos, NVIDIA H200 against cpu"
+    assert (holding.n_compared, holding.n_across) == (12, 12)
+    assert "all as in it; 12 of another device are held against the CPU's" in holding.summary
+
+
+def test_how_far_a_gpus_answers_are_from_the_cpus_is_told(reference):
+    far = records(GPU)["psnr_db"].iloc[:4].to_numpy() + 0.006
+    frame = on_gpu()
+    frame.loc[frame["restorer"] == "dncnn", "psnr_db"] = far
+    (complaint,) = hold(frame, reference).complaints
+    assert complaint.startswith(
+        "dncnn (published:a.mat), denoise 25 on photos, NVIDIA H200 against cpu: psnr_db differs on 4 of 4 images"
+    )
+    frame["environment"] = frame["environment"].str.replace('"x"', '"y"')  # the host's own platform matters not
+    assert len(hold(frame, reference).complaints) == 1
+
+
+def test_a_gpu_that_the_reference_has_is_held_against_itself(reference, tmp_path):
+    # a card that is 0.01 dB from the CPU, and was so in the reference
+    shifted = {name: {"psnr_db": 30.01} for name in ("noisy", "bm3d", "dncnn")}
+    comparing.write_reference(on_gpu(**shifted))
+    reference = read_reference(tmp_path)
+    holding = hold(pd.concat([records(), on_gpu(**shifted)], ignore_index=True), reference, time_band=1.5)
+    assert (holding.n_compared, holding.n_across, holding.complaints) == (24, 0, ())
+    assert hold(on_gpu(OTHER_GPU), reference).n_across == 12
+
+
+def test_a_restorer_grown_slow_on_a_gpu_is_told_from_a_slow_cpu(reference, tmp_path):
+    long = on_gpu(**{name: {"seconds": 100.0} for name in ("noisy", "bm3d", "dncnn")})
+    comparing.write_reference(long)
+    slow_on_gpu = long["seconds"].where(long["restorer"] != "dncnn", 3 * long["seconds"])
+    both = pd.concat([records().assign(seconds=4.0), long.assign(seconds=slow_on_gpu)], ignore_index=True)
+    (complaint,) = hold(both, read_reference(tmp_path), time_band=1.5).complaints
+    assert complaint == (
+        "dncnn, denoise 25 photos, NVIDIA H200: 3.00 times as slow as in the reference, beside the others"
+    )
+
+
+def test_a_reference_without_the_columns_that_came_later_is_read(reference, tmp_path):
+    path = tmp_path / "records.csv"
+    as_text = pd.read_csv(path, dtype=str, keep_default_na=False)
+    as_text.drop(columns="device_seconds").to_csv(path, index=False)
+    old = read_records(path)
+    assert old["device_seconds"].isna().all()
+    assert set(old["environment"]) == {HERE}
+    assert not hold(records(), old).complaints
+
+
 def test_other_weights_are_named(reference):
     holding = hold(records(dncnn={"weights_sha256": "b" * 64}), reference)
     assert holding.complaints == (

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ import pytest
 import bench
 from bench.environment import n_cores
 from bench.errors import RequestError
+from bench.plan import make_plan
+from bench.request import make_request
 from bench.store import Store
 from tests.conftest import BAD
 
@@ -102,6 +105,73 @@ def test_six_that_misbehave_cost_only_their_own_cells(photos):
     assert reasons["exits"] == "the process exited with status 3"
     assert reasons["allocates"] == "its resident memory grew past the limit of 700 MiB"
     assert "failed" in outcome.table()
+
+
+HUNGRY = """
+import weakref
+import torch
+from bench.restorer import Restorer
+
+class Fake:
+    held = None  # what the failed call had on the device
+    broken = False
+
+    def synchronize():
+        if Fake.broken:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    def empty_cache():
+        assert Fake.held() is None
+        Fake.held = None
+
+torch.cuda.is_initialized = lambda: Fake.held is not None
+torch.cuda.synchronize, torch.cuda.empty_cache = Fake.synchronize, Fake.empty_cache
+
+class Hungry(Restorer):
+    name, tasks = "hungry", {"denoise"}
+
+    def restore(self, seen):
+        if Fake.held is not None:
+            raise RuntimeError("the cache was not emptied")
+        if seen.image.shape[0] == 17:
+            large = torch.zeros(8)
+            Fake.held = weakref.ref(large)
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return seen.image
+
+class Breaks(Hungry):
+    name, tasks = "breaks", {"denoise"}
+
+    def restore(self, seen):
+        Fake.broken = seen.image.shape[0] == 17
+        return super().restore(seen)
+"""
+
+
+def test_out_of_memory_on_a_gpu_costs_its_own_cell(photos, tmp_path):
+    (tmp_path / "hungry.py").write_text(HUNGRY)
+    frame = run(photos, f"{tmp_path}/hungry.py:Hungry", sigma=[15, 25]).frame()
+    assert frame["status"].tolist() == ["ok", "ok", "failed"] * 2
+    reason = frame["reason"].iloc[2]
+    assert reason == "OutOfMemoryError: CUDA out of memory (hungry.py, line 30)"
+
+
+def test_a_process_whose_cuda_is_broken_is_replaced(photos, tmp_path):
+    (tmp_path / "hungry.py").write_text(HUNGRY)
+    frame = run(photos, f"{tmp_path}/hungry.py:Breaks", sigma=[15, 25]).frame()
+    assert frame["status"].tolist() == ["ok", "ok", "failed"] * 2
+    reason = frame["reason"].iloc[2]
+    assert reason.startswith("the process exited with status 1: OutOfMemoryError: CUDA out of memory")
+
+
+def test_each_card_has_records_of_its_own(photos, monkeypatch):
+    def quality_key(device, name):
+        monkeypatch.setattr("bench.plan.card", lambda device: name)
+        request = replace(make_request("noisy", datasets=photos), device=device)
+        return make_plan(request).cells[0].quality_key
+
+    devices = [("cpu", ""), ("cuda", "NVIDIA H200"), ("cuda", "NVIDIA H100"), ("cuda:1", "NVIDIA H100")]
+    assert len({quality_key(*device) for device in devices}) == 4
 
 
 def test_a_failure_is_tried_again_only_when_asked_for(photos):

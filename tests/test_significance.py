@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from bench.significance import contests, holm, letters
@@ -135,3 +136,9 @@ def test_letters_are_shared_by_those_that_are_equal_and_by_no_others():
 
 def test_three_that_are_equal_in_pairs_share_one_letter():
     assert letters(["a", "b", "c"], [("a", "b"), ("c", "b"), ("a", "c")]) == {"a": "a", "b": "a", "c": "a"}
+
+
+def test_what_two_devices_measured_counts_once_and_the_cpus_figures_count():
+    on_cpu = records(old=0.0, new=0.1 + 0.01 * np.random.RandomState(1).rand(12))
+    on_gpu = records(old=0.0, new=-1.0).assign(device="cuda", key="gpu-1")
+    assert only(pd.concat([on_cpu, on_gpu], ignore_index=True)) == only(on_cpu)

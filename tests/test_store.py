@@ -1,5 +1,6 @@
 """The store: one file, many writers, nothing lost, and no other program's file touched."""
 
+import json
 import sqlite3
 import subprocess
 import sys
@@ -7,7 +8,7 @@ import sys
 import pytest
 
 from bench.errors import StoreError
-from bench.store import COLUMNS, Record, Store, current, frame_of
+from bench.store import COLUMNS, Record, Store, current, devices, fastest, frame_of
 
 
 def record(key="k-untimed", **figures):
@@ -151,3 +152,49 @@ def test_a_version_that_fails_now_is_not_hidden_by_an_older_one():
 
 def test_cells_that_differ_are_all_shown():
     assert len(shown(record("a-1"), record("b-1", repeat=1), record("c-1", level=15.0))) == 3
+
+
+def on(card, key="gpu-1", device="cuda", **figures):
+    return record(key, device=device, environment=json.dumps({"cpu": "x", "gpu": card}), **figures)
+
+
+def test_a_device_is_a_word_and_a_card():
+    cards = [
+        on("NVIDIA H200"),
+        on("NVIDIA H200", device="cuda:1"),
+        on("NVIDIA H100"),
+        record(environment='{"cpu": "x"}'),
+    ]
+    assert devices(frame_of(cards)).tolist() == ["NVIDIA H200", "NVIDIA H200 (cuda:1)", "NVIDIA H100", "cpu"]
+
+
+@pytest.mark.parametrize("environment", ["", "0", "[]", "not JSON", None])
+def test_a_device_of_which_no_card_is_told_is_its_word(environment):
+    assert devices(frame_of([record(device="cuda", environment=environment)])).tolist() == ["cuda"]
+
+
+def test_each_device_keeps_its_record_of_a_cell():
+    frame = frame_of([record("a-1", seconds=2.0), on("NVIDIA H200", seconds=0.1), on("NVIDIA H100", seconds=0.2)])
+    assert current(frame, by_device=True)["seconds"].tolist() == [2.0, 0.1, 0.2]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_several_devices_the_cpu_answers_for_the_quality(order):
+    records = [record(psnr_db=30.0), on("NVIDIA H200", psnr_db=30.001)]
+    assert shown(*records[::order]) == [30.0]
+    failed = [record(status="failed", psnr_db=None), on("NVIDIA H200", psnr_db=30.001)]
+    assert shown(*failed[::order]) == [30.001]
+
+
+def test_the_least_time_is_sought_among_those_of_one_device():
+    frame = frame_of(
+        [
+            record("a-1", seconds=2.0),
+            record("a-2", seconds=3.0),
+            on("NVIDIA H200", seconds=0.1, device_seconds=0.05),
+            on("NVIDIA H200", "gpu-2", seconds=0.2, device_seconds=0.04),
+        ]
+    )
+    least = fastest(frame)
+    assert least["seconds"].tolist() == [2.0, 0.1]
+    assert least["device_seconds"].tolist()[1] == 0.04

@@ -201,3 +201,13 @@ def test_rows_show_what_was_measured_and_on_request_everything(paper):
     ]
     assert (psnr["setting"], psnr["weights"], psnr["why"]) == ("denoise 25 gray set12", "published:a.mat", "noise")
     assert len(comparison.rows(everything=True)[1]) == 9
+
+
+def test_what_two_devices_measured_counts_once_and_the_cpus_figures_count(paper):
+    on_cpu = both_images("dncnn", 25.0, 30.44, device="cpu")
+    on_gpu = both_images("dncnn", 25.0, 31.0, device="cuda")
+    got = verdict(paper(), on_cpu + on_gpu)
+    assert (got.verdict, got.measured) == ("reproduced", pytest.approx(30.44))
+    assert verdict(paper(), on_gpu).measured == pytest.approx(31.0)
+    half = verdict(paper(), on_cpu[:1] + on_gpu[1:])
+    assert half.measured == pytest.approx((29.44 + 32.0) / 2)

@@ -1,4 +1,4 @@
-"""Clocks: wall time of a call on the CPU, and of the device's own work on a GPU.
+"""Clocks: wall time of a call on the CPU, and of the device's own work on a CUDA device.
 
 A reading is only taken after a warm-up call on an input of the same shape, which pays for kernels, caches and
 autotuning; both ends of a reading wait for the device.
@@ -11,7 +11,17 @@ from statistics import median
 from time import perf_counter
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-__all__ = ["Clock", "CpuClock", "CudaClock", "Reading", "Timing", "clock_for", "summarise", "take_readings"]
+__all__ = [
+    "Clock",
+    "CpuClock",
+    "CudaClock",
+    "Reading",
+    "Timing",
+    "WaitingClock",
+    "clock_for",
+    "summarise",
+    "take_readings",
+]
 
 T = TypeVar("T")
 
@@ -20,7 +30,7 @@ ENOUGH_SECONDS = 1.0
 
 
 class Reading(NamedTuple):
-    """One call. seconds: end to end; device_seconds: the GPU's share, None on a CPU."""
+    """One call. seconds: end to end; device_seconds: the CUDA device's share, None elsewhere."""
 
     seconds: float
     device_seconds: float | None = None
@@ -48,34 +58,54 @@ class CpuClock:
         return value, Reading(perf_counter() - start)
 
 
+class WaitingClock:
+    """End-to-end wall time on a device that works while the CPU goes on.
+
+    wait  returns when the device has done all that it was given
+    """
+
+    def __init__(self, wait: Callable[[], object]) -> None:
+        self.wait = wait
+
+    def time(self, f: Callable[[], T]) -> tuple[T, Reading]:
+        self.wait()  # what was queued before is not this call's
+        start = perf_counter()
+        value = f()
+        self.wait()
+        return value, Reading(perf_counter() - start)
+
+
 class CudaClock:
     """End-to-end wall time, and the device's time between two CUDA events recorded around the call.
 
-    cuda  the module `torch.cuda`, or something that behaves like it
+    cuda    the module `torch.cuda`, or something that behaves like it
+    device  "cuda" (the current one) or "cuda:1": events go to its stream, which need not be the current one
     """
 
-    def __init__(self, cuda: Any) -> None:
+    def __init__(self, cuda: Any, device: str) -> None:
         self.cuda = cuda
+        self.device = device
 
     def time(self, f: Callable[[], T]) -> tuple[T, Reading]:
         begun, done = (self.cuda.Event(enable_timing=True) for _ in range(2))
-        self.cuda.synchronize()  # what was queued before is not this call's
+        stream = self.cuda.current_stream(self.device)
+        self.cuda.synchronize(self.device)  # what was queued before is not this call's
         start = perf_counter()
-        begun.record()
+        begun.record(stream)
         value = f()
-        done.record()
-        self.cuda.synchronize()
+        done.record(stream)
+        self.cuda.synchronize(self.device)
         seconds = perf_counter() - start
         return value, Reading(seconds, begun.elapsed_time(done) / 1000)  # events count milliseconds
 
 
 def clock_for(device: str) -> Clock:
-    """The clock of "cpu" or "cuda"."""
+    """The clock of "cpu", "mps", "cuda" or "cuda:1"."""
     if device == "cpu":
         return CpuClock()
     import torch
 
-    return CudaClock(torch.cuda)
+    return WaitingClock(torch.mps.synchronize) if device == "mps" else CudaClock(torch.cuda, device)
 
 
 def take_readings(f: Callable[[], Any], clock: Clock, first: Reading | None, n: int | None) -> list[Reading]:

@@ -1,4 +1,4 @@
-"""Peak memory of a call: the process's resident high-water mark on a CPU, the allocator's on a GPU.
+"""Peak memory of a call: the process's resident high-water mark on a CPU, the allocator's on a CUDA device.
 
 Python's tracemalloc does not see what torch allocates, and `ru_maxrss` never goes down again; Linux lets a process
 reset its high-water mark. The figure is that of the whole process, interpreter and libraries included: what a
@@ -18,20 +18,22 @@ MIB = 2**20
 
 def reset_peak(device: str) -> None:
     """Start a new high-water mark at what is in use now."""
-    if device != "cpu":
+    if device.startswith("cuda"):
         import torch
 
-        torch.cuda.reset_peak_memory_stats()
-    elif sys.platform == "linux":
+        torch.cuda.reset_peak_memory_stats(device)
+    elif device == "cpu" and sys.platform == "linux":
         Path("/proc/self/clear_refs").write_text("5")  # proc(5): reset the peak resident set size
 
 
 def peak_mib(device: str) -> float | None:
-    """High-water mark since `reset_peak`, in MiB. None where the system does not tell."""
-    if device != "cpu":
+    """High-water mark since `reset_peak`, in MiB. None where the system does not tell, as on "mps"."""
+    if device == "mps":
+        return None
+    if device.startswith("cuda"):
         import torch
 
-        return float(torch.cuda.max_memory_allocated()) / MIB
+        return float(torch.cuda.max_memory_allocated(device)) / MIB
     return _status_mib("self", "VmHWM")
 
 

@@ -11,7 +11,6 @@ from bench.reference import (
     complaints,
     folder,
     hold,
-    read_records,
     read_reference,
     read_verdicts,
     renewed,
@@ -66,7 +65,7 @@ def against_reference(
     records: pd.DataFrame, *, time_band: float | None = None, at_least: int = 1
 ) -> tuple[str, bool]:
     """What is not as in the committed reference run, and whether all is, in at least so many cells."""
-    holding = hold(records, read_records(folder() / "records.csv"), time_band=time_band)
+    holding = hold(records, read_reference(folder()), time_band=time_band)
     failures = list(holding.complaints)
     if holding.n_compared < at_least:
         failures.append(f"{holding.n_compared} cells compared, expected at least {at_least}")

@@ -7,6 +7,7 @@ import shutil
 import textwrap
 from collections.abc import Callable, Iterable
 
+from bench.devices import present
 from bench.environment import describe, n_cores
 from bench.protocol import PROTOCOLS
 from bench.registry import Card, cards
@@ -93,7 +94,7 @@ def doctor() -> str:
 
     lines = [f"{name:<20} {value}" for name, value in describe().items()]
     lines.append(f"{'threads by default':<20} {n_cores()}")
-    lines.append(f"{'GPU':<20} {_gpu()}")
+    lines += [f"{f'device {word}':<20} {_device(word, card)}" for word, card in present().items()]
     lines.append(f"{'cache':<20} {cache_dir()}")
     for variable in ("BENCH_CACHE", "BENCH_MIRROR", "BENCH_OFFLINE"):
         lines.append(f"{variable:<20} {os.environ.get(variable, 'not set')}")
@@ -101,9 +102,10 @@ def doctor() -> str:
     return "\n".join(lines)
 
 
-def _gpu() -> str:
+def _device(word: str, card: str) -> str:
+    """`NVIDIA H200, 140 GiB`"""
+    if not word.startswith("cuda"):
+        return card or describe()["cpu"]
     import torch
 
-    if not torch.cuda.is_available():
-        return "none that torch can use"
-    return f"{torch.cuda.get_device_name()}, {torch.cuda.get_device_properties(0).total_memory / 2**30:.0f} GiB"
+    return f"{card}, {torch.cuda.get_device_properties(word).total_memory / 2**30:.0f} GiB"

@@ -1,6 +1,6 @@
 """Tables of records: a row per restorer, a column per data set and level, and what stands behind the figures.
 
-One table per task and protocol, so that figures taken under different rules never share one.
+One table per task and protocol, so that figures taken under different rules never share one; a row is of one device.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import RequestError, unknown
-from bench.store import current
+from bench.store import current, devices, on_one_device
 from bench.task import Level, format_level, get_task
 from data import datasets
 
@@ -74,7 +74,9 @@ def check_format(format: str) -> None:
 def make_tables(frame: pd.DataFrame, *, significance: bool = False) -> Iterable[Table]:
     """One table per task and protocol."""
     contests = _contests(frame) if significance else {}
-    measured = current(frame[frame["status"] != "skipped"])
+    measured = current(frame[frame["status"] != "skipped"], by_device=True)
+    contested = measured.index.isin(on_one_device(measured).index)
+    measured = measured.assign(made_on=devices(measured), contested=contested)
     for (task, protocol), records in measured.groupby(["task", "protocol"], sort=False):
         skipped = frame[(frame["status"] == "skipped") & (frame["task"] == task)]
         yield _table(str(task), str(protocol), records, skipped, contests)
@@ -94,30 +96,33 @@ def _table(task: str, protocol: str, records: pd.DataFrame, skipped: pd.DataFram
     columns = _columns(records)
     held = {column: contest for column in columns if (contest := contests.get((task, protocol, *column)))}
     letters = {column: contest.letters() for column, contest in held.items()}
-    groups = list(dict.fromkeys(zip(records["restorer"], _origin(records["weights"]), strict=True)))
+    tells_device = set(records["made_on"]) != {"cpu"}
     rows, footnotes = [], []
-    for restorer, origin in groups:
-        these = records[(records["restorer"] == restorer) & (_origin(records["weights"]) == origin)]
-        cells = [_quality(these, *column, whole) for column, whole in columns.items()]
-        for i, column in enumerate(columns):
-            of_column = letters.get(column, {})
-            cells[i] += f" {of_column.get(restorer, of_column.get(f'{restorer}@{origin}', ''))}".rstrip()
-        rows.append([restorer, *cells, *_figures(these), origin or "–"])
+    row_of = [records["restorer"], _origin(records["weights"]), records["made_on"]]
+    for row, these in records.groupby(row_of, sort=False):
+        restorer, origin, device = map(str, row)
+        cells = []
+        for column, whole in columns.items():
+            cell = _cell(these, *column)
+            of_column = letters.get(column, {}) if cell["contested"].any() else {}
+            letter = of_column.get(restorer, of_column.get(f"{restorer}@{origin}", ""))
+            cells.append(f"{_quality(cell, whole)} {letter}".rstrip())
+        rows.append([restorer, device if tells_device else "–", *cells, *_figures(these), origin or "–"])
         if restorer.endswith("+"):
             footnotes.append(f"{restorer} averages {restorer[:-1]} over 8 flips and rotations, at 8 times its cost")
-        footnotes += _failures(restorer, these)
+        footnotes += _failures(f"{restorer} ({device})" if tells_device else restorer, these)
     footnotes += _mixtures(task, records, columns)
     footnotes += [f"{contest.name}: {contest.doubt}" for contest in held.values() if contest.doubt]
     if any(any(of_column.values()) for of_column in letters.values()):
         footnotes.append(EQUAL)
     footnotes += _skips(skipped)
-    headers = ["restorer", *(_heading(task, *column) for column in columns), *FIGURES, "weights"]
+    headers = ["restorer", "device", *(_heading(task, *column) for column in columns), *FIGURES, "weights"]
     kept = [i for i in range(len(headers)) if i == 0 or any(row[i] != "–" for row in rows)]
     return Table(
         title=f"{get_task(task).title}: PSNR in dB / SSIM ({protocol})",
         headers=[headers[i] for i in kept],
         rows=[[row[i] for i in kept] for row in rows],
-        footnotes=footnotes,
+        footnotes=list(dict.fromkeys(footnotes)),
     )
 
 
@@ -144,9 +149,12 @@ def _heading(task: str, dataset: str, level: float | str) -> str:
     return f"{dataset} {SYMBOL[get_task(task).level.name]}{format_level(level)}"
 
 
-def _quality(these: pd.DataFrame, dataset: str, level: float | str, whole: int) -> str:
+def _cell(these: pd.DataFrame, dataset: str, level: float | str) -> pd.DataFrame:
+    return these[(these["dataset"] == dataset) & (these["level"] == level)]
+
+
+def _quality(cell: pd.DataFrame, whole: int) -> str:
     """`30.45 / 0.8618`, the means over images; of how many, where it is not the whole of them."""
-    cell = these[(these["dataset"] == dataset) & (these["level"] == level)]
     good = cell[cell["status"] == "ok"]
     if cell.empty:
         return "–"
@@ -181,6 +189,7 @@ FIGURES: dict[str, tuple[str, Callable[[pd.Series[Any]], str]]] = {
     "params": ("params", _range),
     "MACs/pixel": ("macs_per_pixel", _range),
     "s/image": ("seconds", lambda values: f"{values.mean():.3g}"),
+    "GPU s": ("device_seconds", lambda values: f"{values.mean():.3g}"),
     "peak MiB": ("peak_mib", lambda values: f"{values.max():.0f}"),
 }
 
@@ -200,7 +209,7 @@ def _mixtures(task: str, records: pd.DataFrame, columns: Iterable[tuple[str, flo
     """`photos σ25 is of 3 gray and 2 colour images`, for each column that is of both."""
     lines = []
     for dataset, level in columns:
-        of_column = records[(records["dataset"] == dataset) & (records["level"] == level)]
+        of_column = _cell(records, dataset, level)
         n = of_column.groupby("channels")["image"].nunique()
         if len(n) > 1:
             lines.append(f"{_heading(task, dataset, level)} is of {n[1]} gray and {n[3]} colour images")

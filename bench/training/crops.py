@@ -16,7 +16,7 @@ from bench.task import Image, Level, Observation, Setting, get_task
 from bench.training.recipe import Recipe
 from data.datasets import get, read
 
-__all__ = ["Batch", "Crops"]
+__all__ = ["Batch", "Crops", "seed_of"]
 
 
 VALIDATED = 72
@@ -56,7 +56,7 @@ class Crops:
 
     def batch(self, step: int) -> Batch:
         """The crops of one step, at one of the levels."""
-        random = np.random.RandomState(_seed(self.recipe.seed, "training", step))
+        random = np.random.RandomState(seed_of(self.recipe.seed, "training", step))
         level = self.levels[random.randint(len(self.levels))] if len(self.levels) > 1 else self.levels[0]
         clean = [self._crop(random) for _ in range(self.recipe.batch)]
         return self._observe(clean, [random] * len(clean), level)
@@ -70,7 +70,7 @@ class Crops:
         large = all(min(image.shape[:2]) >= VALIDATED for image in self.held_out)
         side = VALIDATED if large else self.recipe.crop
         crops = [
-            (_centre(image, side), np.random.RandomState(_seed(0, "validation", index)))
+            (_centre(image, side), np.random.RandomState(seed_of(0, "validation", index)))
             for index, image in enumerate(self.held_out)
         ]
         batches = []
@@ -81,9 +81,13 @@ class Crops:
                 batches.append(self._observe(clean, random, level))
         return batches
 
+    def seen(self, level: Level) -> Observation:
+        """What a restorer is told of any crop at this level; the crop in it is one of the initialisation's."""
+        return self._observe([self.clean(1)[0]], [np.random.RandomState(0)], level).seen
+
     def clean(self, n: int) -> np.ndarray:
         """n clean crops (n, H, W, C), for initialisation."""
-        random = np.random.RandomState(_seed(self.recipe.seed, "initialisation", 0))
+        random = np.random.RandomState(seed_of(self.recipe.seed, "initialisation", 0))
         return np.stack([self._crop(random) for _ in range(n)])
 
     def _crop(self, random: np.random.RandomState) -> Image:
@@ -133,6 +137,6 @@ def _centre(image: Image, size: int) -> Image:
     return image[top : top + size, left : left + size]
 
 
-def _seed(seed: int, purpose: str, step: int) -> np.ndarray:
+def seed_of(seed: int, purpose: str, step: int) -> np.ndarray:
     digest = hashlib.sha256(f"{seed}\0{purpose}\0{step}".encode()).digest()
     return np.frombuffer(digest, "<u4")

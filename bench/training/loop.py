@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import copy
 import math
-from collections import deque
-from collections.abc import Generator, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from bench.errors import TrainingError
 from bench.restorer import TorchRestorer
 from bench.task import Level, Observation, Setting
-from bench.training.crops import Batch, Crops
+from bench.training.batches import batches, in_tensors
+from bench.training.crops import Crops
 from bench.training.files import Log, export, read_checkpoint, read_weights, sha256_of, write_checkpoint
+from bench.training.graph import Graphs
 from bench.training.recipe import Recipe
 from bench.training.soap import SOAP
 from bench.training.teacher import Teacher
@@ -29,8 +28,7 @@ from bench.training.teacher import Teacher
 __all__ = ["Training", "Validation"]
 
 N_CROPS_TO_INITIALISE = 512
-Ready = tuple[Tensor, Tensor, Observation, Level]  # y, x (N, C, H, W), and what `estimate` wants beside
-AHEAD = 4  # batches made while the network is busy, by threads of their own
+AT_MOST_AHEAD = 32  # steps that the host may be ahead of the device
 
 
 @dataclass(frozen=True)
@@ -71,9 +69,11 @@ class Training:
     ) -> None:
         self.restorer, self.recipe, self.setting, self.crops, self.folder = restorer, recipe, setting, crops, folder
         self.device = torch.device(device)
+        self.graphs = Graphs(self.device) if self.device.type == "cuda" else None
         self.budget = seconds
         self.total = steps or recipe.steps
         self.step, self.elapsed, self.lr_factor, self.best_db = 0, 0.0, 1.0, -math.inf
+        self.stretched_at = 0, 0.0  # step and elapsed
         self.accepted: dict[str, Any] | None = None
         self.validation = crops.validation()
         self.teacher = Teacher(recipe.teacher, setting, self.device) if recipe.teacher else None
@@ -101,10 +101,12 @@ class Training:
         self.mean = copy.deepcopy(self.network) if self.recipe.ema else self.network
 
     def _optimizer(self) -> torch.optim.Optimizer:
-        parameters, lr, eps = self.network.parameters(), self.recipe.lr, self.recipe.eps
+        parameters, eps, on_gpu = list(self.network.parameters()), self.recipe.eps, self.device.type == "cuda"
+        # a graph reads what changes from step to step out of the device's memory
+        lr = torch.tensor(self.recipe.lr, device=self.device) if on_gpu else self.recipe.lr
         if self.recipe.optimizer == "soap":
-            return SOAP(parameters, lr, eps)
-        return torch.optim.Adam(parameters, lr, eps=eps, fused=self.device.type == "cuda")
+            return SOAP(parameters, lr, eps, every=self.recipe.turn_every)
+        return torch.optim.Adam(parameters, lr, eps=eps, fused=on_gpu, capturable=on_gpu)
 
     def _identity(self) -> dict[str, Any]:
         """What must not change between the sessions of one training."""
@@ -127,7 +129,12 @@ class Training:
     def _load_state(self, state: Mapping[str, Any]) -> None:
         self.network.load_state_dict(state["network"])
         self.mean.load_state_dict(state["mean"])
+        own = [{**group} for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(state["optimizer"])
+        for group, as_it_was in zip(self.optimizer.param_groups, own, strict=True):
+            group.update(as_it_was)  # its rate is this session's tensor, on this session's device
+        if self.graphs:
+            self.graphs.forget()
 
     def _resume(self, checkpoint: Mapping[str, Any]) -> None:
         if checkpoint["identity"] != self._identity():
@@ -138,6 +145,7 @@ class Training:
         self._load_state(checkpoint["state"])
         self.step, self.elapsed = checkpoint["step"], checkpoint["elapsed"]
         self.total = checkpoint["total"] if self.budget else self.total
+        self.stretched_at = self.step, self.elapsed
         self.lr_factor, self.best_db = checkpoint["lr_factor"], checkpoint["best_db"]
         self.accepted, self.start_sha256 = checkpoint["accepted"], checkpoint.get("start_sha256")
 
@@ -158,41 +166,72 @@ class Training:
 
     def run(self) -> Iterator[Validation]:
         """Train to the end of the schedule; yields after each validation, when the checkpoint has been written."""
+        with self._on_its_stream():
+            yield from self._run()
+
+    def _run(self) -> Iterator[Validation]:
         if self.step == 0:
             yield self._validate(math.nan)
-        batches = self._batches()
+        ready = batches(self.crops, self.device, self.step)
         while self.step < self.total:
             losses = []
             began = monotonic()
             for _ in range(min(self.recipe.validate_every, self.total - self.step)):
-                losses.append(self._train_step(*next(batches)))
+                losses.append(self._train_step(*next(ready)))
+                if self.step % AT_MOST_AHEAD == 0:
+                    self._wait()
                 if self.budget and self.elapsed + monotonic() - began > self.budget:
                     break
             loss = float(torch.stack(losses).mean())  # waits for the device
             self.elapsed += monotonic() - began
             yield self._validate(loss)
-        batches.close()
 
-    def _batches(self) -> Generator[Ready, None, None]:
-        """The batches from this step on, ready before they are wanted."""
-        with ThreadPoolExecutor(2) as pool:
-            coming: deque[Future[Ready]] = deque()
-            for step in count(self.step):
-                coming.append(pool.submit(self._ready, step))
-                if len(coming) > AHEAD:
-                    yield coming.popleft().result()
+    def timed(self, steps: int) -> tuple[float, float]:
+        """Make twice so many steps; how many a second in the first half, which compiles, and in the second."""
+        with self._on_its_stream():
+            ready = batches(self.crops, self.device, self.step)
+            rates = []
+            for _ in range(2):
+                began = monotonic()
+                for _ in range(steps):
+                    self._train_step(*next(ready))
+                self._wait()
+                rates.append(steps / (monotonic() - began))
+        return rates[0], rates[1]
 
-    def _ready(self, step: int) -> Ready:
-        return self._in_tensors(self.crops.batch(step))
+    @contextmanager
+    def _on_its_stream(self) -> Iterator[None]:
+        """On a GPU all of a training runs on one stream, which can be recorded."""
+        if self.graphs is None:
+            yield
+            return
+        self.graphs.stream.wait_stream(torch.cuda.current_stream(self.device))
+        with torch.cuda.stream(self.graphs.stream):
+            yield
 
-    def _in_tensors(self, batch: Batch) -> Ready:
-        return self._tensor(batch.y), self._tensor(batch.x), batch.seen, batch.level
+    def _wait(self) -> None:
+        """For the device, which the host would else run away from, and with it the clock of the budget."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
 
     def _train_step(self, y: Tensor, x: Tensor, seen: Observation, level: Level) -> Tensor:
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._lr()
-        self._to_train()
+        self._set_lr()
+        kind = level, self._to_train()
         y, x = (crops.to(self.device, non_blocking=True) for crops in (y, x))
+
+        def step(y: Tensor, x: Tensor) -> Tensor:
+            return self._gradient_step(y, x, seen, level)
+
+        # a mosaic's first guess is made by the processor
+        loss = self.graphs.make(kind, step, y, x) if self.graphs and seen.mask is None else step(y, x)
+        if isinstance(self.optimizer, SOAP):
+            self.optimizer.turn(self.step + 1)
+        self._average()
+        self.step += 1
+        return loss
+
+    def _gradient_step(self, y: Tensor, x: Tensor, seen: Observation, level: Level) -> Tensor:
+        """From a batch on the device to new weights; the loss. On a GPU nothing here waits for a number."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.bf16):
             x_hat = self.restorer.estimate(self.network, y, seen, level)
             target = self.teacher(y, seen, level) if self.teacher else x
@@ -200,18 +239,32 @@ class Training:
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip or math.inf)
-        if norm.isfinite():  # one crop whose gradient overflows would spoil the weights for good
+        # one crop whose gradient overflows would spoil the weights for good
+        if self.graphs:
+            # both optimizers leave the step out by it
+            self.optimizer.found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
             self.optimizer.step()
-            self._average()
-        self.step += 1
+        elif norm.isfinite():
+            self.optimizer.step()
         return loss.detach()
 
-    def _to_train(self) -> None:
+    def _set_lr(self) -> None:
+        lr = self._lr()
+        for group in self.optimizer.param_groups:
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(lr)
+            else:
+                group["lr"] = lr
+
+    def _to_train(self) -> bool:
+        """Training mode; whether batch normalisation goes by what it has seen."""
         self.network.train()
-        if self.step >= self.recipe.fix_norms_at * self.total:
+        fixed = self.step >= self.recipe.fix_norms_at * self.total
+        if fixed:
             for module in self.network.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()
+        return fixed
 
     def _average(self) -> None:
         """mean <- ema * mean + (1 - ema) * network for the parameters; a shorter memory in the first steps."""
@@ -233,11 +286,6 @@ class Training:
             factor = self.recipe.decay ** (passed or int(progress / self.recipe.decay_every))
         rising = min(1.0, (self.step + 1) / self.recipe.warm_up) if self.recipe.warm_up else 1.0
         return self.recipe.lr * self.lr_factor * factor * rising
-
-    def _tensor(self, crops: np.ndarray) -> torch.Tensor:
-        """(N, H, W, C) array to (N, C, H, W) tensor, in memory that a GPU copies from without anybody waiting."""
-        tensor = torch.from_numpy(crops).permute(0, 3, 1, 2).contiguous()
-        return tensor.pin_memory() if self.device.type == "cuda" else tensor
 
     # --- validating ---
 
@@ -262,17 +310,22 @@ class Training:
         """Mean over the validation crops."""
         self.mean.eval()
         each = []
-        for y, x, seen, level in map(self._in_tensors, self.validation):
+        for y, x, seen, level in (in_tensors(batch, self.device) for batch in self.validation):
             with torch.no_grad():
                 x_hat = self.restorer.estimate(self.mean, y.to(self.device), seen, level).clamp(0, 1)
             each.append(-10 * (x_hat - x.to(self.device)).square().mean((1, 2, 3)).log10())
         return float(torch.cat(each).mean())
 
     def _stretch(self) -> None:
-        """Set the schedule's length so that it ends with the budget, at the speed seen so far."""
-        if self.budget and self.step:
+        """Set the schedule's length so that it ends with the budget, at the speed since the last validation.
+
+        The first steps of a session are no measure: they compile.
+        """
+        step, elapsed = self.stretched_at
+        self.stretched_at = self.step, self.elapsed
+        if self.budget and self.step > step:
             left = max(0.0, self.budget - self.elapsed)
-            self.total = self.step + math.floor(left * self.step / self.elapsed)
+            self.total = self.step + math.floor(left * (self.step - step) / (self.elapsed - elapsed))
 
     def _backtrack(self, psnr_db: float) -> None:
         """Go back to the last accepted state, with a smaller step, when the validation PSNR has dropped.

@@ -16,6 +16,7 @@ A table is a recipe. The file says it in full, so that a reader sees all that a 
     optimizer = "adam"            or "soap": see bench/training/soap.py
     lr = 1e-3                     the optimizer's, at the start of the schedule
     eps = 1e-8                    the optimizer's
+    turn_every = 10               steps between two turns of SOAP's bases
     warm_up = 0                   steps in which it rises to that
     schedule = "cosine"           to zero; or "steps": times `decay` after every `decay_every` of the training
     decay = 0.35
@@ -86,6 +87,7 @@ class Recipe:
     backtrack_db: float
     seed: int
     optimizer: str = "adam"
+    turn_every: int = 10
     teacher: str = ""
     warm_up: int = 0
     decay: float = 1.0
@@ -106,7 +108,10 @@ class Recipe:
         for level in self.levels:
             if kind.parse(format_level(level)) is None:
                 raise TrainingError(f"recipe '{self.name}': {self.task} takes {kind.expected}, not {level!r}.")
-        for name in ("held_out", "crop", "batch", "steps", "validate_every", "lr", "eps", "decay", "decay_every"):
+        for name in (
+            *("held_out", "crop", "batch", "steps", "validate_every", "turn_every"),
+            *("lr", "eps", "decay", "decay_every"),
+        ):
             if not getattr(self, name) > 0:
                 raise TrainingError(f"recipe '{self.name}': {name} is {getattr(self, name)}, expected more than 0.")
         if not all(0 < at < 1 for at in self.decay_at):

@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from methods.sparse.on_gpu import dense_similarity
+
 __all__ = ["Similarity", "Tile", "mix", "similarity", "tiles"]
 
 FAR = 1e10
@@ -113,6 +115,9 @@ class Similarity:
         """Eq. 12 within the window, by tiles of about side x side patches; u = diag(kappa) x, (B, gh, gw, m)."""
         _, gh, gw, _ = u.shape
         cut = tiles(gh, gw, window, side)
+        if u.is_cuda and len(cut) == 1 and dtype != u.dtype:
+            S, row_sums = dense_similarity(u, cut[0].penalty(window, u), dtype)
+            return cls(cut, [S], row_sums)
         mass, *Sigma = _Gaussian.apply(u, cut, window, dtype)
         return cls(cut, Sigma, mass)
 

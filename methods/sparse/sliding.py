@@ -7,7 +7,7 @@ many estimates as inner ones; the parameters are the same. Five things make it f
    tile but for its place: all is batched products. Codes are kept tile after tile in memory, and a few tiles at a
    time go through a step while they are in the caches.
 2. Sigma is divided by its row sums when it is refreshed, 4 times, and not at each of the 24 thresholdings.
-3. bfloat16 for codes, residuals and Sigma where the processor multiplies it, with sums in float32.
+3. If asked for, bfloat16 for codes, residuals and Sigma, with sums in float32.
 4. Thinned windows. Eq. 11 needs the mean of B^2 over the neighbours, weighted with Sigma: an average over hundreds of
    patches that overlap, which a part of them gives as well. Outside the tile and a margin around it, one patch of
    every `thin` x `thin` is taken, drawn once and for all, and counts thin^2 times.
@@ -31,8 +31,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from methods.sparse.arithmetic import fast_dtype
 from methods.sparse.network import SparseCoding
+from methods.sparse.on_gpu import minus_squared_distance
 from methods.sparse.patches import average, centre, extract, reflect
 from methods.sparse.prox import MASS_EPS, NORM_EPS
 
@@ -53,7 +53,7 @@ def sliding_restore(
     level: float | None = None,
     *,
     thin: int = 2,
-    dtype: torch.dtype | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> Tensor:
     """Algorithm 1 for an image of any size.
 
@@ -62,12 +62,11 @@ def sliding_restore(
     mask     1 where a value was observed, else 0, of y's shape; None: all were (Eq. 13-14)
     level    which thresholds, if the network has several sets
     thin     see above; 1 keeps all neighbours
-    dtype    of codes and similarities; None: `fast_dtype`
+    dtype    of codes and similarities
     returns  x_hat, like y
 
     With thin=1 and float32 this is the network's own answer up to the rounding of sums.
     """
-    dtype = dtype or fast_dtype(y.device)
     s, (H, W) = network.patch_size, y.shape[2:]
     patches, mu = centre(extract(reflect(y, s - 1), s))
     M = None if mask is None else extract(reflect(mask.to(y.dtype), s - 1), s)
@@ -252,20 +251,3 @@ class Scratch(threading.local):
         self.around = alpha.new_empty(len(alpha) * n_near, alpha.shape[-1])
         self.norm2 = torch.empty_like(alpha)
         self.factor = torch.empty_like(alpha, dtype=torch.float32)
-
-
-def minus_squared_distance(u: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """For patches u (..., m) two sets of vectors: the first's of a times the second's of b is -||u_a - u_b||^2.
-
-    Only so does a small distance keep its digits in a bfloat16 product; a difference of large products would not.
-    The squared norms stand in the vectors as sums of three short numbers, for the same reason.
-    """
-    u = (math.sqrt(2) * u).to(dtype)
-    rest = -u.float().square().sum(-1, keepdim=True) / 2
-    parts = []
-    for _ in range(3):
-        parts.append(rest.to(dtype))
-        rest = rest - parts[-1].float()
-    norm2 = torch.cat(parts, -1)
-    one = torch.ones_like(norm2)
-    return torch.cat([u, norm2, one], -1), torch.cat([u, one, norm2], -1)

@@ -11,22 +11,19 @@ but keeps of each step only what its gradient needs, in the short dtype, works i
 step to step (memory that the system hands out anew must be cleared first, which cost as much as the products), and
 forms the gradient of Sigma, constant over these steps, by one product per tile.
 
-On a GPU that trains, the loop itself runs, compiled step by step: what is elementwise there becomes one pass.
+On a GPU that trains, methods.sparse.on_gpu does the same in fewer, larger pieces.
 """
 
 from __future__ import annotations
 
-from functools import cache
-from importlib.util import find_spec
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from methods.sparse.lista import gradient_step
-from methods.sparse.prox import MASS_EPS, NORM_EPS, relaxed_group_soft_threshold, soft_threshold
+from methods.sparse.on_gpu import steps_on_gpu
+from methods.sparse.prox import MASS_EPS, NORM_EPS
 from methods.sparse.similarity import Similarity, Tile
 
 __all__ = ["steps"]
@@ -57,7 +54,8 @@ def steps(
     training = torch.is_grad_enabled() and any(x.requires_grad for x in given)
     dtype = dtype or y.dtype
     if training and y.is_cuda:
-        return compiled_steps(alpha, y, C, D, lmbda, M, Sigma, dtype)
+        S, mass = (None, None) if Sigma is None else (*Sigma.Sigma, Sigma.mass)
+        return steps_on_gpu(alpha, y, C, D, lmbda, M, S, mass, dtype)
     if Sigma is not None or y.is_cuda:
         codes: Tensor = _Steps.apply(dtype, training, tiles, y, M, alpha, C, D, lmbda, *tensors)
         return codes
@@ -72,53 +70,6 @@ CACHED = 2048
 
 A training step on six crops of 64x64 (18,816 patches) is then 1.3 times as fast as with all at once.
 """
-
-
-def compiled_steps(
-    alpha: Tensor | None,
-    y: Tensor,
-    C: Tensor,
-    D: Tensor,
-    lmbda: Tensor,
-    M: Tensor | None,
-    Sigma: Similarity | None,
-    dtype: torch.dtype,
-) -> Tensor:
-    """`steps` with gradients by autograd. Sigma must be one tile."""
-    fill = -y.shape[-1] % ALIGNMENT
-    y, C, D = (F.pad(x, pad).to(dtype) for x, pad in ((y, (0, fill)), (C, (0, 0, 0, fill)), (D, (0, 0, 0, fill))))
-    M = None if M is None else F.pad(M, (0, fill)).to(dtype)
-    S, mass = (None, None) if Sigma is None else (*Sigma.Sigma, Sigma.mass)
-    for lmbda_k in lmbda:
-        alpha = _compiled_step()(alpha, y, C, D, lmbda_k, M, S, mass)
-    assert alpha is not None
-    return alpha
-
-
-ALIGNMENT = 8
-"""Products in two bytes want rows of a multiple of 16 bytes: 9 x 9 = 81 entries are filled up with zeros."""
-
-
-@cache
-def _compiled_step() -> Any:
-    return torch.compile(_step, dynamic=False) if find_spec("triton") else _step
-
-
-def _step(
-    alpha: Tensor | None,
-    y: Tensor,
-    C: Tensor,
-    D: Tensor,
-    lmbda: Tensor,
-    M: Tensor | None,
-    S: Tensor | None,
-    mass: Tensor | None,
-) -> Tensor:
-    B = gradient_step(alpha, y, C, D, M)
-    if S is None or mass is None:
-        return soft_threshold(B, lmbda)
-    q = (B * B).to(S.dtype).flatten(1, 2)
-    return relaxed_group_soft_threshold(B, lmbda, (S @ q).to(lmbda.dtype).view_as(B), mass)
 
 
 class _Steps(torch.autograd.Function):

@@ -1,8 +1,17 @@
 """Clocks: warm, synchronised, and the median of what was read."""
 
 import pytest
+import torch
 
-from bench.measure.clocks import CpuClock, CudaClock, Reading, summarise, take_readings
+from bench.measure.clocks import (
+    CpuClock,
+    CudaClock,
+    Reading,
+    WaitingClock,
+    clock_for,
+    summarise,
+    take_readings,
+)
 
 
 class FakeCuda:
@@ -12,8 +21,11 @@ class FakeCuda:
         self.log = []
         self.device_ms = 0.0
 
-    def synchronize(self):
-        self.log.append("synchronize")
+    def synchronize(self, device):
+        self.log.append(f"synchronize {device}")
+
+    def current_stream(self, device):
+        return f"stream of {device}"
 
     def Event(self, enable_timing):
         return FakeEvent(self)
@@ -23,15 +35,15 @@ class FakeEvent:
     def __init__(self, cuda):
         self.cuda = cuda
 
-    def record(self):
-        self.cuda.log.append("record")
+    def record(self, stream):
+        self.cuda.log.append(f"record on {stream}")
         self.at = self.cuda.device_ms
 
     def elapsed_time(self, other):
         return other.at - self.at
 
 
-def test_the_cuda_clock_waits_before_and_after_and_reads_the_device():
+def test_the_cuda_clock_waits_before_and_after_and_reads_its_own_device():
     cuda = FakeCuda()
 
     def kernel():
@@ -39,10 +51,27 @@ def test_the_cuda_clock_waits_before_and_after_and_reads_the_device():
         cuda.device_ms += 250.0
         return "image"
 
-    value, reading = CudaClock(cuda).time(kernel)
+    value, reading = CudaClock(cuda, "cuda:1").time(kernel)
     assert value == "image"
-    assert cuda.log == ["synchronize", "record", "kernel", "record", "synchronize"]
+    waits, records = "synchronize cuda:1", "record on stream of cuda:1"
+    assert cuda.log == [waits, records, "kernel", records, waits]
     assert reading.device_seconds == pytest.approx(0.25)
+
+
+def test_the_waiting_clock_waits_before_and_after_and_knows_no_time_of_the_device():
+    log = []
+    value, reading = WaitingClock(lambda: log.append("wait")).time(lambda: log.append("kernel") or "image")
+    assert (value, log) == ("image", ["wait", "kernel", "wait"])
+    assert reading.seconds > 0
+    assert reading.device_seconds is None
+
+
+def test_each_device_has_its_clock():
+    assert isinstance(clock_for("cpu"), CpuClock)
+    assert clock_for("mps").wait is torch.mps.synchronize
+    for device in ("cuda", "cuda:1"):
+        clock = clock_for(device)
+        assert (clock.cuda, clock.device) == (torch.cuda, device)
 
 
 def test_the_cpu_clock_returns_the_value_and_a_positive_time():

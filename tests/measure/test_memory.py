@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 from bench.measure.memory import peak_mib, reset_peak, resident_mib, return_free_memory
 
@@ -26,3 +27,18 @@ def test_the_peak_is_that_of_the_call_and_forgets_larger_ones():
 def test_resident_memory_of_a_process():
     assert 5 < resident_mib(os.getpid()) < 100_000
     assert resident_mib(2**22 + 1) is None
+
+
+def test_the_peak_of_a_cuda_device_is_its_own(monkeypatch):
+    reset = []
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", reset.append)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", {"cuda": 2**20, "cuda:1": 3 * 2**20}.get)
+    for device in ("cuda", "cuda:1"):
+        reset_peak(device)
+    assert reset == ["cuda", "cuda:1"]
+    assert [peak_mib(device) for device in ("cuda", "cuda:1")] == [1.0, 3.0]
+
+
+def test_mps_tells_no_peak():
+    reset_peak("mps")
+    assert peak_mib("mps") is None

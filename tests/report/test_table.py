@@ -1,5 +1,7 @@
 """Tables: what is averaged over what, what is marked, and what never shares a table."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -132,3 +134,55 @@ def test_letters_on_request_say_who_may_be_called_equal():
     few = render(frame_of([r for r in records if r["image"] < "06.png"]), "text", significance=True)
     assert "denoise 25 on photos (standard-v1): 5 images cannot tell 3 restorers apart" in few
     assert "share a letter" not in few
+
+
+H200 = {"device": "cuda", "environment": json.dumps({"gpu": "NVIDIA H200"}), "key": "gpu-1"}
+H100 = {"device": "cuda", "environment": json.dumps({"gpu": "NVIDIA H100"}), "key": "gpu-2"}
+
+
+def columns(text):
+    headers, *rows = cells(text)
+    return [dict(zip(headers, row, strict=True)) for row in rows]
+
+
+def test_each_device_has_a_row_with_its_own_times_and_memory():
+    on_cpu = [record(f"{i}.png", seconds=float(i), peak_mib=100.0) for i in (1, 2)]
+    on_gpu = [record(f"{i}.png", 30.001, seconds=i / 10, device_seconds=i / 20, peak_mib=9.0, **H200) for i in (1, 2)]
+    cpu, gpu = columns(table(*on_cpu, *on_gpu))
+    assert cpu["photos σ25"] == gpu["photos σ25"] == "30.00 / 0.8000"
+    assert (cpu["device"], cpu["s/image"], cpu["GPU s"], cpu["peak MiB"]) == ("cpu", "1.5", "–", "100")
+    assert (gpu["device"], gpu["s/image"], gpu["GPU s"], gpu["peak MiB"]) == ("NVIDIA H200", "0.15", "0.075", "9")
+
+
+def test_two_cards_are_two_devices_and_each_weights_file_has_its_row_on_both():
+    weights = ("published:a.mat", "ours:b.safetensors")
+    rows = columns(table(*(record("1.png", weights=w, **card) for card in (H200, H100) for w in weights)))
+    assert [(row["device"], row["weights"]) for row in rows] == [
+        ("NVIDIA H200", "published"),
+        ("NVIDIA H200", "ours"),
+        ("NVIDIA H100", "published"),
+        ("NVIDIA H100", "ours"),
+    ]
+
+
+def test_the_device_is_told_unless_all_is_of_the_cpu():
+    assert "device" not in columns(table(record("1.png")))[0]
+    assert "GPU s" not in columns(table(record("1.png")))[0]
+    assert columns(table(record("1.png", **H200)))[0]["device"] == "NVIDIA H200"
+
+
+def test_a_failure_says_on_which_device():
+    failed = record("1.png", None, status="failed", reason="out of memory", **H200)
+    text = table(record("1.png"), failed, format="text")
+    assert "dncnn (NVIDIA H200) failed on photos/1.png: out of memory" in text
+
+
+def test_letters_stand_where_the_figures_that_were_compared_are():
+    images = [f"{i:02}.png" for i in range(1, 13)]
+    records = [
+        *(record(image, 30.0 + i / 9) for i, image in enumerate(images)),
+        *(record(image, 30.0 + i / 9, **H200) for i, image in enumerate(images)),
+        *(record(image, 29.9 + i / 9, restorer="bm3d", weights="") for i, image in enumerate(images)),
+    ]
+    rows = columns(render(frame_of(records), "csv", significance=True))
+    assert [row["photos σ25"] for row in rows] == ["30.61 / 0.8000 a", "30.61 / 0.8000", "30.51 / 0.8000 b"]

@@ -14,10 +14,12 @@ def minimised(optimiser, loss, *start, steps=60):
     """The parameters on the way, by an optimiser made of them."""
     parameters = [x.clone().requires_grad_() for x in start]
     optimiser, way = optimiser(parameters), []
-    for _ in range(steps):
+    for n in range(1, steps + 1):
         optimiser.zero_grad()
         loss(*parameters).backward()
         optimiser.step()
+        if isinstance(optimiser, SOAP):
+            optimiser.turn(n)
         way.append([x.detach().clone() for x in parameters])
     return way
 

@@ -8,6 +8,7 @@ from bench.errors import BenchError
 from bench.protocol import get_protocol
 from bench.reference import folder, read_records
 from bench.registry import cards, choose, load_class
+from bench.store import on_one_device
 from bench.task import Setting
 from bench.weights import resolve
 from data.datasets import get, read
@@ -47,7 +48,7 @@ class Restorers:
 
     def track_psnr_deficit(self, name: str) -> float:
         """How far the mean PSNR is below the reference run's; asv takes what is larger as worse. NaN: not in it."""
-        reference = read_records(folder() / "records.csv")
+        reference = on_one_device(read_records(folder() / "records.csv"))
         there = reference[
             (reference["restorer"] == name)
             & (reference["weights"] == self.weights)

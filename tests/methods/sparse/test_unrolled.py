@@ -7,9 +7,10 @@ import torch
 
 from methods.sparse import unrolled
 from methods.sparse.lista import gradient_step
+from methods.sparse.on_gpu import dense_similarity, steps_on_gpu
 from methods.sparse.prox import relaxed_group_soft_threshold, soft_threshold
 from methods.sparse.similarity import Similarity
-from methods.sparse.unrolled import compiled_steps, steps
+from methods.sparse.unrolled import steps
 
 GRID, M_, P, K = (2, 5, 6), 8, 7, 3
 
@@ -72,20 +73,24 @@ def test_patches_that_go_through_the_steps_a_few_at_a_time_are_all_there(masked,
 
 @pytest.mark.parametrize("window", [0, 3])
 @pytest.mark.parametrize("masked", [False, True])
-def test_what_a_gpu_trains_with_is_the_same(window, masked, monkeypatch):
-    monkeypatch.setattr(unrolled, "_compiled_step", lambda: unrolled._step)
-    _, y, C, D, lmbda, kappa, M = problem()
-    M = M if masked else None
+@pytest.mark.parametrize("from_zero", [False, True])
+def test_what_a_gpu_trains_with_is_the_same(window, masked, from_zero):
+    alpha, y, C, D, lmbda, kappa, M = problem()
+    alpha, M = None if from_zero else alpha.requires_grad_(), M if masked else None
     y, C, D = y[..., :-1], C[:-1], D[:-1]  # rows that need to be filled up
     M, kappa = None if M is None else M[..., :-1], kappa[:-1]
     leaves = [x.clone().requires_grad_() for x in (C, D, lmbda, kappa)]
     C, D, lmbda, kappa = leaves
-    leaves = leaves if window else leaves[:3]
+    leaves = [*(leaves if window else leaves[:3]), *([] if from_zero else [alpha])]
     Sigma = Similarity.of(y * kappa, window, max(GRID), y.dtype) if window else None
+    S, mass = None, None
+    if window:
+        (tile,) = Sigma.tiles
+        S, mass = dense_similarity(y * kappa, tile.penalty(window, y), y.dtype)
     results = []
     for codes in (
-        compiled_steps(None, y, C, D, lmbda, M, Sigma, y.dtype),
-        as_the_paper_writes_it(None, y, C, D, lmbda, M, Sigma),
+        steps_on_gpu(alpha, y, C, D, lmbda, M, S, mass, y.dtype),
+        as_the_paper_writes_it(alpha, y, C, D, lmbda, M, Sigma),
     ):
         results.append([codes, *torch.autograd.grad(codes.square().sum(), leaves, retain_graph=True)])
     for ours, papers in zip(*results, strict=True):
