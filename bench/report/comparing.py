@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import RequestError
@@ -91,13 +92,14 @@ def against_each_other(records: pd.DataFrame) -> str:
     return "\n\n".join(blocks)
 
 
-def write_reference(records: pd.DataFrame) -> str:
-    """Take the records into the committed reference; says what it holds."""
-    before = read_reference(folder())
+def write_reference(records: pd.DataFrame, at: Path | None = None) -> str:
+    """Take the records into the committed reference, or the one in the folder `at`; says what it holds."""
+    at = at or folder()
+    before = read_reference(at)
     reference = renewed(before, records)
     comparisons = [compare(load(name), reference) for name in names()]
-    write(reference, comparisons, folder())
-    held = f"{folder()}: {len(reference)} cells, {len(before)} before"
+    write(reference, comparisons, at)
+    held = f"{at}: {len(reference)} cells, {len(before)} before"
     return "\n".join([held, *(c.summary() for c in comparisons)])
 
 

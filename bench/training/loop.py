@@ -17,11 +17,12 @@ from torch import Tensor, nn
 from bench.errors import TrainingError
 from bench.restorer import TorchRestorer
 from bench.task import Level, Observation, Setting
-from bench.training.batches import batches, in_tensors
+from bench.training.batches import batches
 from bench.training.crops import Crops
 from bench.training.files import Log, export, read_checkpoint, read_weights, sha256_of, write_checkpoint
 from bench.training.graph import Graphs
 from bench.training.recipe import Recipe
+from bench.training.scoring import held_out_psnr_db
 from bench.training.soap import SOAP
 from bench.training.teacher import Teacher
 
@@ -307,14 +308,7 @@ class Training:
         return now
 
     def _psnr_db(self) -> float:
-        """Mean over the validation crops."""
-        self.mean.eval()
-        each = []
-        for y, x, seen, level in (in_tensors(batch, self.device) for batch in self.validation):
-            with torch.no_grad():
-                x_hat = self.restorer.estimate(self.mean, y.to(self.device), seen, level).clamp(0, 1)
-            each.append(-10 * (x_hat - x.to(self.device)).square().mean((1, 2, 3)).log10())
-        return float(torch.cat(each).mean())
+        return held_out_psnr_db(self.restorer, self.mean, self.validation, self.device)
 
     def _stretch(self) -> None:
         """Set the schedule's length so that it ends with the budget, at the speed since the last validation.
