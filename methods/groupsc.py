@@ -46,7 +46,6 @@ class GroupSC(SC):
 
     name = "groupsc"
     tasks = {"denoise", "denoise-blind", "deblock", "demosaick"}
-    version = "2"
     variants = ("bf16", "blocks", "blocks48")
     needs_weights = True  # SC's too, but the plan reads this file alone
 

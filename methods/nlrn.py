@@ -44,7 +44,6 @@ class NLRN(TorchRestorer):
 
     name = "nlrn"
     tasks = {"denoise", "superres"}
-    version = "2"
     variants = ("bf16", "patches")
 
     def network(self, setting: Setting) -> NonLocalRecurrent:

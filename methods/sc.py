@@ -40,7 +40,6 @@ class SC(TorchRestorer):
 
     name = "sc"
     tasks = {"denoise", "denoise-blind", "deblock", "demosaick"}
-    version = "2"
     variants = ("bf16",)
 
     def network(self, setting: Setting) -> SparseCoding:

@@ -57,19 +57,22 @@ def answer(name, device, seen):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_network_answers_as_on_the_cpu(name):
+    """To 1e-4 of the range; or, where rounding alone moves it further (LIDIA chooses neighbours), as far as that."""
     seen = observation()
-    difference = np.abs(answer(name, DEVICE, seen) - answer(name, "cpu", seen))
-    assert difference.max() <= 1e-4, f"{difference.max():.2e}, rms {np.sqrt((difference**2).mean()):.2e}"
+    moved = seen.image * (1 + 1e-7 * np.random.RandomState(0).randn(*seen.image.shape))
+    on_cpu = answer(name, "cpu", seen)
+    by_rounding = np.abs(answer(name, "cpu", replace(seen, image=moved.astype(np.float32))) - on_cpu).max()
+    difference = np.abs(answer(name, DEVICE, seen) - on_cpu).max()
+    assert difference <= max(1e-4, 2 * by_rounding), f"{difference:.2e}, {by_rounding:.2e} by rounding"
 
 
 @pytest.mark.parametrize(
-    ("name", "grey_levels"), [("dncnn:bf16", 0.8), ("sc:bf16", 0.1), ("groupsc:bf16", 0.25), ("nlrn:bf16", 0.25)]
+    ("name", "grey_levels"), [("dncnn:bf16", 0.5), ("sc:bf16", 0.1), ("groupsc:bf16", 0.18), ("nlrn:bf16", 0.1)]
 )
 def test_a_fast_variant_stays_as_close_as_it_says(name, grey_levels):
     seen = observation()
     fast, exact = (255 * answer(n, DEVICE, seen) for n in (name, name.partition(":")[0]))
-    rms = float(np.sqrt(np.square(fast - exact).mean()))
-    assert 0 < rms <= grey_levels
+    assert 0 < float(np.sqrt(np.square(fast - exact).mean())) <= grey_levels
 
 
 def test_a_network_is_timed_on_both_devices(photos, tmp_path):

@@ -6,10 +6,10 @@ import argparse
 import os
 import platform
 import subprocess
-import sys
 import time
 from pathlib import Path
 
+import pytest
 from day import trained
 
 SETTING = {"task": "denoise", "sigma": 25}
@@ -37,9 +37,18 @@ def check(options: argparse.Namespace) -> int:
         card = torch.cuda.get_device_properties(options.device)
         print(f"{card.name}, {card.total_memory / 2**30:.0f} GiB, {card.multi_processor_count} multiprocessors")
     tests = next(p for p in (here() / "tests", here().parent / "tests") if p.is_dir()) / "test_gpu.py"
-    command = [sys.executable, "-m", "pytest", "-m", "gpu", "-v", "--tb=short", "-rA", "-p", "no:cacheprovider"]
-    command += ["-W", "ignore::pytest.PytestUnknownMarkWarning", "--durations=5", str(tests)]
-    return subprocess.run(command, env={**os.environ, "BENCH_TEST_DEVICE": options.device}).returncode
+    os.environ["BENCH_TEST_DEVICE"] = options.device
+    # a warning of this machine's torch is to be read, and is no failure
+    words = ["-m", "gpu", "-v", "--tb=short", "-p", "no:cacheprovider", "-W", "default", str(tests)]
+    return int(pytest.main(words, plugins=[TellsAtOnce()]))
+
+
+class TellsAtOnce:
+    """A plugin of pytest that prints what failed when it has: a report at the end may never come."""
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            print(f"\n{report.longreprtext}", flush=True)
 
 
 def table(options: argparse.Namespace) -> int:
