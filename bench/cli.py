@@ -441,7 +441,7 @@ def data_list() -> None:
 @data_app.command("fetch")
 def data_fetch(names: Annotated[list[str], typer.Argument(help="Data sets.")]) -> None:
     """Download data sets (or copy them from BENCH_MIRROR), verified."""
-    from data.datasets import fetch_all, get
+    from bench.data.datasets import fetch_all, get
 
     datasets = [get(name) for name in names]
     with _progress() as progress:
@@ -452,8 +452,8 @@ def data_fetch(names: Annotated[list[str], typer.Argument(help="Data sets.")]) -
 @data_app.command("verify")
 def data_verify(names: Annotated[list[str] | None, typer.Argument(help="Data sets (default: all).")] = None) -> None:
     """Check the cached files of data sets against their checksums."""
-    from data.datasets import get, verify
-    from data.datasets import names as all_names
+    from bench.data.datasets import get, verify
+    from bench.data.datasets import names as all_names
 
     rows = []
     for name in names or all_names():

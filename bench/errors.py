@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 try:
-    from data.errors import BenchError, DataError, near_miss
+    from bench.data.errors import BenchError, DataError, near_miss
 except ImportError as error:  # most likely another package of that name stands before ours on the path
     import data
 

@@ -11,12 +11,11 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
-import data
 from bench.protocol import get_protocol
 from bench.store import Record
 from bench.task import Level, Setting, format_level, get_task
-from data.datasets import Dataset, get, read
-from data.degrade import fingerprint
+from bench.data.datasets import Dataset, get, read
+from bench.data.degrade import fingerprint
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -40,7 +39,7 @@ COVERED: tuple[tuple[str, str, tuple[Level, ...]], ...] = (
 @cache
 def published() -> dict[tuple[str, str, str, str], str]:
     """(task, data set, level, image) -> sha256 of the degraded pixels under `standard-v1`, repeat 0."""
-    tables = tomllib.loads((Path(data.__file__).parent / "fingerprints.toml").read_text(encoding="utf-8"))
+    tables = tomllib.loads((resources.files("bench.data") / "fingerprints.toml").read_text(encoding="utf-8"))
     return {
         (task, dataset, level, image): digest
         for task, datasets in tables.items()

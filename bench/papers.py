@@ -138,7 +138,7 @@ class Paper:
 
 
 def _folder() -> Traversable:
-    return resources.files("results") / "papers"
+    return resources.files("bench.results") / "papers"
 
 
 def names() -> list[str]:

@@ -17,7 +17,7 @@ from bench.registry import Choice
 from bench.store import quality_part
 from bench.task import Level, Setting, Task, format_level
 from bench.weights import Declaration, check_origin, out_of_reach, resolve
-from data.datasets import Dataset, ImageEntry, overlap, read
+from bench.data.datasets import Dataset, ImageEntry, overlap, read
 
 if TYPE_CHECKING:
     from bench.restorer import WeightsFile

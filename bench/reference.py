@@ -78,7 +78,7 @@ DIGITS = {
 
 def folder() -> Path:
     """Where the committed reference is."""
-    return Path(str(resources.files("results"))) / "reference"
+    return Path(str(resources.files("bench.results"))) / "reference"
 
 
 # --- the plan --------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from bench.plan import Request
 from bench.protocol import get_protocol
 from bench.registry import choose
 from bench.task import Level, Task, get_task, parse_levels
-from data.datasets import get
+from bench.data.datasets import get
 
 __all__ = ["Levels", "Words", "check_device", "make_request"]
 

@@ -16,7 +16,7 @@ from bench.station import Station
 from bench.store import Record, Store, frame_of
 from bench.task import get_task
 from bench.workers import Limits
-from data.datasets import fetch_all
+from bench.data.datasets import fetch_all
 
 if TYPE_CHECKING:
     import pandas as pd

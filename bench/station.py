@@ -14,8 +14,8 @@ from bench.plan import Cell
 from bench.store import Record
 from bench.task import Image, Observation, Setting
 from bench.workers import Limits, Worker
-from data.datasets import read
-from data.degrade import fingerprint
+from bench.data.datasets import read
+from bench.data.degrade import fingerprint
 
 if TYPE_CHECKING:
     from bench.restorer import WeightsFile

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from bench.errors import RequestError, unknown
-from data import BAYER_PATTERNS
+from bench.data import BAYER_PATTERNS
 
 if (
     TYPE_CHECKING
@@ -92,7 +92,7 @@ class Observation:
 
         Neither rounded nor clipped, unless `uint8`, which MATLAB rounds after the columns and after the rows.
         """
-        from data.degrade import bicubic
+        from bench.data.degrade import bicubic
 
         if self.scale is None:
             raise ValueError(f"an observation of task '{self.task}' has no scale")
@@ -185,7 +185,7 @@ def _as_it_is(image: Image, level: Level) -> Image:
 
 def _luma(image: Image, level: Level) -> Image:
     """The 8-bit BT.601 studio-swing luma that JPEG papers compress and score."""
-    from data.colour import luma
+    from bench.data.colour import luma
 
     return luma(image)
 
@@ -201,39 +201,39 @@ def _luma_multiple_of_scale(image: Image, level: Level) -> Image:
 
 
 def _unrounded_luma_multiple_of_scale(image: Image, level: Level) -> Image:
-    from data.colour import luma
+    from bench.data.colour import luma
 
     return luma(_multiple_of_scale(image, level), rounded=False)
 
 
 def _awgn(image: Image, level: Level, stream: np.random.RandomState) -> Observation:
-    from data.degrade import awgn
+    from bench.data.degrade import awgn
 
     sigma = float(level)
     return Observation(awgn(image, sigma, stream), "denoise", sigma=sigma)
 
 
 def _awgn_blind(image: Image, level: Level, stream: np.random.RandomState) -> Observation:
-    from data.degrade import awgn
+    from bench.data.degrade import awgn
 
     return Observation(awgn(image, float(level), stream), "denoise-blind")
 
 
 def _jpeg(image: Image, level: Level, stream: np.random.RandomState) -> Observation:
-    from data.degrade import jpeg
+    from bench.data.degrade import jpeg
 
     return Observation(jpeg(_luma(image, level), int(level)), "deblock", quality=int(level))
 
 
 def _bayer(image: Image, level: Level, stream: np.random.RandomState) -> Observation:
-    from data.degrade import bayer
+    from bench.data.degrade import bayer
 
     mosaic, mask = bayer(image, str(level))
     return Observation(mosaic, "demosaick", pattern=str(level), mask=mask)
 
 
 def _downscale(image: Image, level: Level, stream: np.random.RandomState) -> Observation:
-    from data.degrade import bicubic
+    from bench.data.degrade import bicubic
 
     scale = int(level)
     return Observation(bicubic(_luma_multiple_of_scale(image, level), 1 / scale), "superres", scale=scale)
@@ -241,8 +241,8 @@ def _downscale(image: Image, level: Level, stream: np.random.RandomState) -> Obs
 
 def _downscale_in_8_bit_rgb(image: Image, level: Level, stream: np.random.RandomState) -> Observation:
     """The small picture as MATLAB makes it of uint8; only then its luma is taken. Gray ones stay uint8."""
-    from data.colour import luma
-    from data.degrade import bicubic
+    from bench.data.colour import luma
+    from bench.data.degrade import bicubic
 
     scale = int(level)
     small = bicubic(_multiple_of_scale(image, level), 1 / scale, rounded=True)

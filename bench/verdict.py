@@ -13,7 +13,7 @@ from bench.papers import QUALITY, SIZES, TIMES, Entry, Paper
 from bench.protocol import get_protocol
 from bench.store import on_one_device
 from bench.task import Level
-from data import datasets
+from bench.data import datasets
 
 if TYPE_CHECKING:
     import pandas as pd

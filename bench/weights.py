@@ -40,7 +40,7 @@ else:
 
 if TYPE_CHECKING:
     from bench.restorer import WeightsFile
-    from data.download import RemoteFile
+    from bench.data.download import RemoteFile
 
 __all__ = [
     "Declaration",
@@ -109,7 +109,7 @@ class Declaration:
     @property
     def remote(self) -> RemoteFile:
         """Where to fetch it. Only for weights that do not ship with the package."""
-        from data.download import RemoteFile
+        from bench.data.download import RemoteFile
 
         return RemoteFile("weights", self.restorer, self.file, self.url or "", self.sha256, self.git_blob, self.size)
 
@@ -232,7 +232,7 @@ def _levels_in_words(uses: Iterable[Use], setting: Setting) -> str:
 def fetch(declaration: Declaration) -> WeightsFile:
     """The file of a declaration, downloaded if need be, verified. Raises DataError or WeightsError."""
     from bench.restorer import WeightsFile
-    from data import download
+    from bench.data import download
 
     if declaration.path is not None:
         path = declaration.path
@@ -301,7 +301,7 @@ def named(names: Iterable[str]) -> list[Declaration]:
 
 def state(declaration: Declaration) -> str:
     """`shipped`, `ok`, `missing` or `damaged`: the file of a declaration, as it is here."""
-    from data.download import verify
+    from bench.data.download import verify
 
     if declaration.path is not None:
         return "shipped" if _sha256(declaration.path) == declaration.sha256 else "damaged"

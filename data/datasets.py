@@ -20,8 +20,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from data.download import FileState, RemoteFile
-from data.errors import DataError, near_miss
+from bench.data.download import FileState, RemoteFile
+from bench.data.errors import DataError, near_miss
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -271,7 +271,7 @@ def _folder(asked: str) -> Dataset:
 
 
 def _from_file(path: Path, dataset: str) -> ImageEntry:
-    from data.decode import header
+    from bench.data.decode import header
 
     width, height, channels = header(path) or (None, None, None)
     return ImageEntry(path.name, dataset, width, height, channels, path.stat().st_size, path=path.absolute())
@@ -285,8 +285,8 @@ def read(dataset: Dataset, entry: ImageEntry) -> CleanImage:
 
     Raises DataError, naming the file, if it cannot be had, is damaged, or cannot be converted to 8 bits.
     """
-    from data.colour import to_unit
-    from data.decode import decode
+    from bench.data.colour import to_unit
+    from bench.data.decode import decode
 
     pixels, note = decode(_locate(dataset, entry))
     if dataset.embedded:
@@ -298,7 +298,7 @@ def read(dataset: Dataset, entry: ImageEntry) -> CleanImage:
 
 
 def _locate(dataset: Dataset, entry: ImageEntry) -> Path:
-    from data.download import fetch
+    from bench.data.download import fetch
 
     if entry.path:
         return entry.path
@@ -326,7 +326,7 @@ def _embedded(dataset: Dataset, entry: ImageEntry) -> Path:
 
 def _crop_and_gray(pixels: NDArray[np.uint8], dataset: Dataset) -> NDArray[np.uint8]:
     """The centre square, `dataset.crop` pixels wide, in gray if the set is: (H, W, C) to (crop, crop, 1 or 3)."""
-    from data.colour import rgb2gray
+    from bench.data.colour import rgb2gray
 
     top, left = ((side - dataset.crop) // 2 for side in pixels.shape[:2])
     square = pixels[top : top + dataset.crop, left : left + dataset.crop]
@@ -342,7 +342,7 @@ def fetch_all(dataset: Dataset, progress: Callable[[int, int, int], None] | None
     progress  called after each file with (files done, files in all, bytes done)
     Answer    the paths, in the order of `entries`; none for a folder or an embedded set, which need no fetching
     """
-    from data import download
+    from bench.data import download
 
     return download.fetch_all([entry.file for entry in dataset.entries if entry.url], progress)
 
@@ -352,7 +352,7 @@ def verify(dataset: Dataset) -> dict[str, FileState]:
 
     An embedded set is looked for in its package; of a folder, it is tried whether each image can be decoded.
     """
-    from data import download
+    from bench.data import download
 
     if dataset.embedded or dataset.role == "folder":
         return {entry.name: _local_state(dataset, entry) for entry in dataset.entries}

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from data.errors import DataError
+from bench.data.errors import DataError
 
 __all__ = ["decode", "header", "jpeg_quality"]
 

@@ -12,9 +12,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from data import BAYER_PATTERNS
-from data.colour import to_8bit, to_unit
-from data.errors import DataError
+from bench.data import BAYER_PATTERNS
+from bench.data.colour import to_8bit, to_unit
+from bench.data.errors import DataError
 
 __all__ = ["awgn", "bayer", "bicubic", "fingerprint", "jpeg"]
 

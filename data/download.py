@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
-from data.errors import DataError
+from bench.data.errors import DataError
 
 __all__ = ["FileState", "Progress", "RemoteFile", "cache_dir", "fetch", "fetch_all", "is_offline", "verify"]
 

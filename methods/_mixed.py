@@ -18,10 +18,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.sparse.sliding import Map, in_parallel
+from bench.methods.sparse.sliding import Map, in_parallel
 
 if TYPE_CHECKING:
-    from methods.nsr import SparseConv2d, SparseResidual
+    from bench.methods.nsr import SparseConv2d, SparseResidual
 
 __all__ = ["PATCH", "Mixed", "cut"]
 

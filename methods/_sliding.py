@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from methods._fused import BandedConvolutions
-from methods.sparse.sliding import Map, in_parallel
+from bench.methods._fused import BandedConvolutions
+from bench.methods.sparse.sliding import Map, in_parallel
 
 if TYPE_CHECKING:
-    from methods.nlrn import NonLocal, NonLocalRecurrent
+    from bench.methods.nlrn import NonLocal, NonLocalRecurrent
 
 __all__ = ["Sliding", "Tiling", "neighbours"]
 

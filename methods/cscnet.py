@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.restorer import Level, Observation, Setting, TorchRestorer, WeightsFile
-from methods.sparse.patches import reflect
-from methods.sparse.prox import soft_threshold
+from bench.methods.sparse.patches import reflect
+from bench.methods.sparse.prox import soft_threshold
 
 __all__ = ["CSCNet", "StridedCoding", "cscnet_denoise", "read_authors", "shifts"]
 

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from bench.restorer import Observation, Setting, TorchRestorer
-from methods.sparse.dictionary import overcomplete_dct
-from methods.sparse.patches import extract, reflect
+from bench.methods.sparse.dictionary import overcomplete_dct
+from bench.methods.sparse.patches import extract, reflect
 
 __all__ = ["DeepKSVD", "Unrolled"]
 

@@ -28,8 +28,8 @@ import torch
 from torch import Tensor, nn
 
 from bench.restorer import Level, Observation, Setting, TorchRestorer, WeightsFile
-from methods._enlarging import enlarged
-from methods._fused import BandedConvolutions
+from bench.methods._enlarging import enlarged
+from bench.methods._fused import BandedConvolutions
 
 if TYPE_CHECKING:
     import h5py

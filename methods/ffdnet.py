@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.restorer import Level, Observation, Setting, TorchRestorer, WeightsFile
-from methods._fused import BandedConvolutions
-from methods.dncnn import convolutions, read_matconvnet
+from bench.methods._fused import BandedConvolutions
+from bench.methods.dncnn import convolutions, read_matconvnet
 
 __all__ = ["FFDNet", "SubImages", "column_order"]
 

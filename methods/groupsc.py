@@ -20,11 +20,11 @@ import torch
 from torch import Tensor, nn
 
 from bench.restorer import Observation, Setting, WeightsFile
-from methods.sc import SC
-from methods.sparse.network import SparseCoding
-from methods.sparse.patches import coverage, reflect
-from methods.sparse.similarity import tiles
-from methods.sparse.sliding import Tiling, sliding_restore
+from bench.methods.sc import SC
+from bench.methods.sparse.network import SparseCoding
+from bench.methods.sparse.patches import coverage, reflect
+from bench.methods.sparse.similarity import tiles
+from bench.methods.sparse.sliding import Tiling, sliding_restore
 
 __all__ = ["GroupSC", "merged_blocks", "read_authors"]
 

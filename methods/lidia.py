@@ -25,8 +25,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.restorer import Observation, Setting, TorchRestorer, WeightsFile
-from methods.sparse.neighbours import nearest_patches
-from methods.sparse.patches import reflect
+from bench.methods.sparse.neighbours import nearest_patches
+from bench.methods.sparse.patches import reflect
 
 __all__ = ["LIDIA", "PatchNetwork", "lidia_denoise", "read_authors"]
 

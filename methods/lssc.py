@@ -12,12 +12,12 @@ from scipy.special import chdtri
 from torch import Tensor
 
 from bench.restorer import Image, Observation, Restorer, Setting
-from methods.sparse import groups
-from methods.sparse.compiled import in_parallel
-from methods.sparse.dictionary import adapt_online, overcomplete_dct
-from methods.sparse.mosaic import average_of_codes
-from methods.sparse.patches import centre, coverage, from_image, random_patches, reflect, sum_of_estimates
-from methods.sparse.pursuit import omp, simultaneous_omp
+from bench.methods.sparse import groups
+from bench.methods.sparse.compiled import in_parallel
+from bench.methods.sparse.dictionary import adapt_online, overcomplete_dct
+from bench.methods.sparse.mosaic import average_of_codes
+from bench.methods.sparse.patches import centre, coverage, from_image, random_patches, reflect, sum_of_estimates
+from bench.methods.sparse.pursuit import omp, simultaneous_omp
 
 __all__ = ["LSSC"]
 

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.restorer import Level, Observation, Setting, TorchRestorer
-from methods._enlarging import enlarged
-from methods._sliding import Sliding, Tiling
+from bench.methods._enlarging import enlarged
+from bench.methods._sliding import Sliding, Tiling
 
 __all__ = ["METRICS", "NLRN", "NonLocal", "NonLocalRecurrent", "averaged_patches"]
 

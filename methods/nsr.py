@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.restorer import Observation, Setting, TorchRestorer
-from methods._mixed import Mixed, cut
+from bench.methods._mixed import Mixed, cut
 
 __all__ = ["NSR", "SparseConv2d", "SparseResidual"]
 

@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.restorer import Level, Observation, Setting, TorchRestorer
-from methods.noise import estimate_sigma
-from methods.sparse.dictionary import learn_dictionary, sample_patches
-from methods.sparse.network import FIRST_GUESSES, SparseCoding
-from methods.sparse.patches import centre, coverage, extract, reflect
+from bench.methods.noise import estimate_sigma
+from bench.methods.sparse.dictionary import learn_dictionary, sample_patches
+from bench.methods.sparse.network import FIRST_GUESSES, SparseCoding
+from bench.methods.sparse.patches import centre, coverage, extract, reflect
 
 __all__ = ["SC", "observed", "sc_restore"]
 

@@ -1,0 +1,1 @@
+"""The papers' tables and the reference run, as data."""

@@ -51,7 +51,7 @@ def test_a_folder_and_the_embedded_pictures_are_measured(python, photos, picture
 
 FETCH = """
 import sys
-from data.download import fetch
+from bench.data.download import fetch
 print(fetch("datasets", "set0", "01.png", "https://example.invalid/01.png", sha256=sys.argv[1]))
 """
 

@@ -14,8 +14,8 @@ from bench.errors import RestorerError, TrainingError
 from bench.registry import choose
 from bench.restorer import Observation, Restorer
 from bench.training.session import train
-from data import BAYER_PATTERNS
-from data.degrade import bayer
+from bench.data import BAYER_PATTERNS
+from bench.data.degrade import bayer
 from tests.conftest import PLUGINS
 
 IMAGE = np.random.default_rng(0).random((5, 8, 1), dtype=np.float32)

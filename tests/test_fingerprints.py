@@ -7,7 +7,7 @@ import pytest
 from bench.fingerprints import COVERED, compute, differing, published
 from bench.store import Record
 from bench.task import format_level
-from data.datasets import get
+from bench.data.datasets import get
 
 
 def record(digest, **figures):

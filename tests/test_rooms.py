@@ -1,4 +1,4 @@
-"""The arrows of the design, read off the import lines."""
+"""The arrows of the design, read off every import line, lazy and type-only ones too; and no circle anywhere."""
 
 import ast
 import subprocess
@@ -8,35 +8,108 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+FOLDERS = {"bench": "bench", "data": "bench.data", "methods": "bench.methods", "results": "bench.results"}
+WINGS = ("plugins", "runner", "records", "measure", "judge", "report", "training", "cli")
 
-FORBIDDEN = {"bench": {"methods"}, "data": {"bench", "methods"}, "methods": {"data"}}
+
+def modules():
+    """Dotted name -> file, of all that is packaged."""
+    found = {}
+    for folder, package in FOLDERS.items():
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            parts = path.relative_to(ROOT / folder).with_suffix("").parts
+            parts = parts[:-1] if parts[-1] == "__init__" else parts
+            found[".".join((package, *parts))] = path
+    return found
 
 
-def imported_modules(path):
+MODULES = modules()
+
+
+def imports(path):
+    """The packaged modules that a file imports, anywhere in it."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            yield from (alias.name for alias in node.names if alias.name in MODULES)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
+            below = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from [name for name in below if name in MODULES] or [node.module] * (node.module in MODULES)
 
 
-@pytest.mark.parametrize("room", FORBIDDEN)
-def test_a_room_imports_only_what_it_may(room):
-    files = list((ROOT / room).rglob("*.py"))
-    assert len(files) > 3
+GRAPH = {name: sorted({*imports(path)} - {name}) for name, path in MODULES.items()}
+
+
+def room(name):
+    """`data`, `methods`, `results`, a wing of the engine, or `core`: what stands in bench/ itself."""
+    first = name.split(".")[1] if "." in name else "api"
+    return first if first in FOLDERS or first in WINGS else "api" if first == "api" else "core"
+
+
+MAY = {
+    "data": set(),
+    "results": set(),
+    "methods": {"core"},
+    "core": {"data", "measure"},
+    "measure": {"core", "data"},
+    "plugins": {"core", "measure", "data", "results"},
+    "records": {"core", "measure", "data", "plugins"},
+    "runner": {"core", "measure", "data", "plugins", "records"},
+    "judge": {"core", "measure", "data", "plugins", "records", "runner"},
+    "report": {"core", "measure", "data", "plugins", "records", "runner", "judge"},
+    "training": {"core", "measure", "data", "plugins", "records", "runner", "judge"},
+    "cli": {"api", "core", "measure", "data", "plugins", "records", "runner", "judge", "report", "training"},
+    "api": {"core", "measure", "data", "plugins", "records", "runner", "judge", "report", "training"},
+}
+"""What each room may import, besides itself."""
+
+
+def test_every_arrow_is_one_of_the_designs():
+    assert len(MODULES) > 80
     wrong = [
-        f"{path.name}: {module}"
-        for path in files
-        for module in imported_modules(path)
-        if module.partition(".")[0] in FORBIDDEN[room]
+        f"{name} imports {other}"
+        for name, others in GRAPH.items()
+        for other in others
+        if room(other) != room(name) and room(other) not in MAY[room(name)]
     ]
     assert not wrong
 
 
-def test_methods_import_nothing_of_the_engine_but_the_interface():
-    files = list((ROOT / "methods").rglob("*.py"))
-    used = {m for path in files for m in imported_modules(path) if m.partition(".")[0] == "bench"}
+def test_there_is_no_circle():
+    state = {}
+
+    def visit(name, way):
+        if state.get(name) == "open":
+            return [*way[way.index(name) :], name]
+        if name in state:
+            return None
+        state[name] = "open"
+        for other in GRAPH[name]:
+            if circle := visit(other, [*way, name]):
+                return circle
+        state[name] = "closed"
+        return None
+
+    circles = [circle for name in GRAPH if (circle := visit(name, []))]
+    assert not circles, " -> ".join(circles[0])
+
+
+def test_a_wing_lies_where_the_test_looks():
+    assert {room(name) for name in MODULES} == {*MAY}
+
+
+def test_restorers_know_the_interface_alone():
+    used = {m for name, others in GRAPH.items() if room(name) == "methods" for m in others if room(m) == "core"}
     assert used == {"bench.restorer"}
+
+
+def test_every_package_is_packed():
+    if sys.version_info < (3, 11):
+        pytest.skip("tomllib")
+    import tomllib
+
+    packed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]
+    there = {name for name, path in MODULES.items() if path.name == "__init__.py"}
+    assert {*packed} == there
 
 
 def run_python(code):
@@ -50,16 +123,24 @@ def test_listing_loads_neither_torch_nor_numpy_nor_a_restorer():
         "app(standalone_mode=False)\n"
         "print('LOADED', *sorted(sys.modules))"
     )
-    modules = loaded.rpartition("LOADED")[2].split()
-    assert "bench.registry" in modules
+    names = loaded.rpartition("LOADED")[2].split()
+    assert "bench.plugins.registry" in names
     heavy = {"torch", "numpy", "bm3d", "skimage", "scipy", "pandas", "pooch", "requests"}
-    assert not [m for m in modules if m in heavy or (m.startswith("methods") and m != "methods")]
+    assert not [m for m in names if m in heavy or (m.startswith("bench.methods.") and m != "bench.methods")]
 
 
-@pytest.mark.parametrize("path", [p for room in ("bench", "data") for p in (ROOT / room).rglob("*.py")], ids=str)
-def test_public_names_are_sorted(path):
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__":
-            names = ast.literal_eval(node.value)
-            isort_order = sorted(names, key=lambda n: (not n.isupper(), not n[0].isupper(), n))
-            assert names == isort_order
+PUBLIC = [name for name in MODULES if room(name) not in ("methods", "results")]
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_names_are_said_and_sorted(name):
+    body = ast.parse(MODULES[name].read_text(encoding="utf-8")).body
+    said = [
+        ast.literal_eval(node.value)
+        for node in body
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__"
+    ]
+    defined = [n.name for n in body if isinstance(n, (ast.FunctionDef, ast.ClassDef)) and n.name[0] != "_"]
+    assert said or not defined, f"{name} has no __all__"
+    for names in said:
+        assert names == sorted(names, key=lambda n: (not n.isupper(), not n[0].isupper(), n))

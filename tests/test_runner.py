@@ -225,7 +225,7 @@ def test_a_sigma_without_weights_is_skipped_with_those_that_there_are(photos):
 def test_a_network_by_inheritance_from_another_file_is_not_measured_without_weights(photos, tmp_path):
     mine = tmp_path / "mine.py"
     mine.write_text(
-        'from methods.dncnn import DnCNN\n\n\nclass Mine(DnCNN):\n    name, tasks = "mine", {"denoise"}\n'
+        'from bench.methods.dncnn import DnCNN\n\n\nclass Mine(DnCNN):\n    name, tasks = "mine", {"denoise"}\n'
     )
     frame = run(photos, f"{mine}:Mine").frame()
     assert (frame["status"] == "skipped").all()

@@ -22,7 +22,7 @@ from bench.report.comparing import write_reference
 from bench.store import Store, devices, frame_of
 from bench.task import format_level, get_task
 from bench.training.queue import Wanted, wanted
-from data import datasets
+from bench.data import datasets
 
 STORE = "results/reference.sqlite"
 """Where what is measured again is kept, as `bench reference` does."""

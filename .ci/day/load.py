@@ -12,7 +12,7 @@ from bench.task import Setting
 from bench.training.queue import Wanted, wanted
 from bench.training.recipe import find_recipe
 from bench.weights import Declaration, candidates, fetch
-from data import datasets
+from bench.data import datasets
 
 LIMIT = 60_000_000
 """Bytes that travel."""

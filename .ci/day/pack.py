@@ -19,7 +19,7 @@ from day.load import LIMIT, Load, choose_load, is_code, required
 from tabulate import tabulate
 
 from bench.weights import fetch
-from data import datasets
+from bench.data import datasets
 
 ON_THE_MACHINE = {
     *("h5py", "numba", "numpy", "pandas", "pillow", "pip", "pytest", "rich", "safetensors", "scikit-image", "scipy"),

@@ -22,13 +22,13 @@ CARRIED = ("weights.safetensors", "weights.json", "log.csv", "last.safetensors",
 
 
 def weights_of(name: str) -> Path:
-    return Path(str(resources.files("methods"))) / "weights" / name
+    return Path(str(resources.files("bench.methods"))) / "weights" / name
 
 
 def possible(entry) -> bool:
     """Whether what it begins from and what it trains on are here."""
     from bench.errors import BenchError
-    from data.datasets import fetch_all, get
+    from bench.data.datasets import fetch_all, get
 
     if entry.start and not weights_of(entry.start).is_file():
         return False

@@ -13,7 +13,7 @@ from bench.protocol import PROTOCOLS
 from bench.registry import Card, cards
 from bench.task import TASKS, format_level
 from bench.weights import all_declarations
-from data.datasets import get, names
+from bench.data.datasets import get, names
 
 __all__ = ["LISTINGS", "doctor", "listing"]
 
@@ -90,7 +90,7 @@ def _entry(name: str, text: str, remarks: Iterable[str] = ()) -> list[str]:
 
 def doctor() -> str:
     """What this machine can do, as text."""
-    from data.download import cache_dir
+    from bench.data.download import cache_dir
 
     lines = [f"{name:<20} {value}" for name, value in describe().items()]
     lines.append(f"{'threads by default':<20} {n_cores()}")

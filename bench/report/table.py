@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import RequestError, unknown
 from bench.store import current, devices, on_one_device
 from bench.task import Level, format_level, get_task
-from data import datasets
+from bench.data import datasets
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,7 +14,7 @@ import numpy as np
 from bench.errors import DataError, TrainingError
 from bench.task import Image, Level, Observation, Setting, get_task
 from bench.training.recipe import Recipe
-from data.datasets import get, read
+from bench.data.datasets import get, read
 
 __all__ = ["Batch", "Crops", "seed_of"]
 

@@ -103,7 +103,7 @@ class Wanted:
 
 def wanted(path: Path | None = None) -> list[Wanted]:
     """The entries of the packaged queue, or of another file. Raises TrainingError naming file, entry and key."""
-    path = path or Path(str(resources.files("methods"))) / "weights" / "wanted.toml"
+    path = path or Path(str(resources.files("bench.methods"))) / "weights" / "wanted.toml"
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
-from methods.sparse.compiled import do_in_parallel, kernel
+from bench.methods.sparse.compiled import do_in_parallel, kernel
 
 __all__ = ["Codes", "checked", "combine", "no_codes"]
 

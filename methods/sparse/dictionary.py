@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from methods.sparse.codes import Codes
-from methods.sparse.compiled import kernel, product
-from methods.sparse.lasso import lasso_path
-from methods.sparse.patches import centre
-from methods.sparse.prox import soft_threshold
-from methods.sparse.pursuit import omp
+from bench.methods.sparse.codes import Codes
+from bench.methods.sparse.compiled import kernel, product
+from bench.methods.sparse.lasso import lasso_path
+from bench.methods.sparse.patches import centre
+from bench.methods.sparse.prox import soft_threshold
+from bench.methods.sparse.pursuit import omp
 
 __all__ = [
     "adapt_online",

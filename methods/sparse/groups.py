@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from methods.sparse.compiled import kernel
+from bench.methods.sparse.compiled import kernel
 
 __all__ = ["add", "centre", "gather", "similar_patches"]
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from methods.sparse.codes import Codes, checked, no_codes
-from methods.sparse.compiled import do_in_parallel, gathered_product, gram, kernel, product, squared_norm
+from bench.methods.sparse.codes import Codes, checked, no_codes
+from bench.methods.sparse.compiled import do_in_parallel, gathered_product, gram, kernel, product, squared_norm
 
 __all__ = ["lasso_path"]
 

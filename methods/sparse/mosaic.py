@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from methods.sparse.lasso import lasso_path
-from methods.sparse.patches import coverage, sum_of_estimates
+from bench.methods.sparse.lasso import lasso_path
+from bench.methods.sparse.patches import coverage, sum_of_estimates
 
 __all__ = ["average_of_codes", "code", "measured_mean"]
 

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.demosaick import Bilinear, Malvar, Menon
-from methods.sparse.patches import average, centre, extract
-from methods.sparse.similarity import Similarity
-from methods.sparse.unrolled import steps
+from bench.methods.demosaick import Bilinear, Malvar, Menon
+from bench.methods.sparse.patches import average, centre, extract
+from bench.methods.sparse.similarity import Similarity
+from bench.methods.sparse.unrolled import steps
 
 __all__ = ["FIRST_GUESSES", "SparseCoding"]
 

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from methods.sparse.prox import MASS_EPS, NORM_EPS
+from bench.methods.sparse.prox import MASS_EPS, NORM_EPS
 
 __all__ = ["dense_similarity", "minus_squared_distance", "steps_on_gpu"]
 

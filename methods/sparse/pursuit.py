@@ -18,8 +18,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from methods.sparse.codes import Codes, checked, combine, no_codes
-from methods.sparse.compiled import CHUNK, do_in_parallel, gram, kernel, product, squared_norm
+from bench.methods.sparse.codes import Codes, checked, combine, no_codes
+from bench.methods.sparse.compiled import CHUNK, do_in_parallel, gram, kernel, product, squared_norm
 
 __all__ = ["RULES", "omp", "simultaneous_omp"]
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from methods.sparse.on_gpu import dense_similarity
+from bench.methods.sparse.on_gpu import dense_similarity
 
 __all__ = ["Similarity", "Tile", "mix", "similarity", "tiles"]
 

@@ -31,10 +31,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from methods.sparse.network import SparseCoding
-from methods.sparse.on_gpu import minus_squared_distance
-from methods.sparse.patches import average, centre, extract, reflect
-from methods.sparse.prox import MASS_EPS, NORM_EPS
+from bench.methods.sparse.network import SparseCoding
+from bench.methods.sparse.on_gpu import minus_squared_distance
+from bench.methods.sparse.patches import average, centre, extract, reflect
+from bench.methods.sparse.prox import MASS_EPS, NORM_EPS
 
 __all__ = ["Tiling", "sliding_restore"]
 

@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from methods.sparse.on_gpu import steps_on_gpu
-from methods.sparse.prox import MASS_EPS, NORM_EPS
-from methods.sparse.similarity import Similarity, Tile
+from bench.methods.sparse.on_gpu import steps_on_gpu
+from bench.methods.sparse.prox import MASS_EPS, NORM_EPS
+from bench.methods.sparse.similarity import Similarity, Tile
 
 __all__ = ["steps"]
 

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from safetensors.numpy import save_file
 
-from data import datasets
-from methods.ksvd import centred, metric, start
-from methods.sparse.dictionary import adapt_online, ksvd
-from methods.sparse.patches import centre
+from bench.data import datasets
+from bench.methods.ksvd import centred, metric, start
+from bench.methods.sparse.dictionary import adapt_online, ksvd
+from bench.methods.sparse.patches import centre
 
 
 @dataclass(frozen=True)

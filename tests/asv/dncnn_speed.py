@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from bench.restorer import Observation, Setting
-from methods.dncnn import DnCNN
+from bench.methods.dncnn import DnCNN
 
 
 def main() -> None:

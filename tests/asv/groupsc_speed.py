@@ -27,11 +27,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from methods.groupsc import BLOCK, block_count, merged_blocks
-from methods.sparse.network import SparseCoding
-from methods.sparse.patches import average, extract
-from methods.sparse.prox import relaxed_group_soft_threshold
-from methods.sparse.sliding import sliding_restore
+from bench.methods.groupsc import BLOCK, block_count, merged_blocks
+from bench.methods.sparse.network import SparseCoding
+from bench.methods.sparse.patches import average, extract
+from bench.methods.sparse.prox import relaxed_group_soft_threshold
+from bench.methods.sparse.sliding import sliding_restore
 
 
 @torch.no_grad()
@@ -146,7 +146,7 @@ def _image(name: str, side: int) -> Tensor:
     """A picture of set12, or noise where there is none; its top left side x side pixels."""
     if not name:
         return torch.rand(1, 1, side, side, generator=torch.Generator().manual_seed(0))
-    from data import datasets
+    from bench.data import datasets
 
     set12 = datasets.get("set12")
     entry = next(entry for entry in set12.entries if entry.name == name)
@@ -182,8 +182,8 @@ def _task_of(options: argparse.Namespace) -> str:
     from bench.measure.memory import peak_mib
     from bench.restorer import Setting
     from bench.task import get_task
-    from methods.groupsc import GroupSC
-    from methods.sc import SC
+    from bench.methods.groupsc import GroupSC
+    from bench.methods.sc import SC
 
     task = get_task(options.task_of)
     setting = Setting(task.name, task.levels[0], task.channels or 3)

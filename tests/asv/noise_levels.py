@@ -14,8 +14,8 @@ from skimage.restoration import estimate_sigma as of_wavelets
 
 from bench.protocol import get_protocol
 from bench.task import Setting
-from data.datasets import get, read
-from methods.noise import estimate_sigma
+from bench.data.datasets import get, read
+from bench.methods.noise import estimate_sigma
 
 ESTIMATORS = {
     "Liu et al.": estimate_sigma,

@@ -22,10 +22,10 @@ import methods
 from bench.measure.memory import peak_mib
 from bench.protocol import get_protocol
 from bench.restorer import Observation, Restorer, Setting, WeightsFile
-from methods.ksvd import KSVD
-from methods.lssc import LSSC
-from methods.sparse.lasso import lasso_path
-from methods.sparse.pursuit import omp
+from bench.methods.ksvd import KSVD
+from bench.methods.lssc import LSSC
+from bench.methods.sparse.lasso import lasso_path
+from bench.methods.sparse.pursuit import omp
 
 SIZES = 128, 256, 512, 1024
 CASES = {  # restorer, setting, dictionary

@@ -28,10 +28,10 @@ from bench.registry import choose, load_class
 from bench.restorer import Setting, TorchRestorer
 from bench.task import get_task, parse_levels
 from bench.training.recipe import Recipe, find_recipe
-from methods.nlrn import NonLocal, NonLocalRecurrent
-from methods.nsr import SparseConv2d, SparseResidual
-from methods.sparse.network import SparseCoding
-from methods.sparse.on_gpu import ALIGNMENT
+from bench.methods.nlrn import NonLocal, NonLocalRecurrent
+from bench.methods.nsr import SparseConv2d, SparseResidual
+from bench.methods.sparse.network import SparseCoding
+from bench.methods.sparse.on_gpu import ALIGNMENT
 
 FLOPS = 400e12  # a second, in bfloat16: what large products reach on an H100 or H200, not what its data sheet says
 BYTES = 3e12  # a second

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from skimage.color import rgb2ycbcr
 
-from data import datasets
-from data.colour import luma, rgb2gray, to_8bit, to_unit
+from bench.data import datasets
+from bench.data.colour import luma, rgb2gray, to_8bit, to_unit
 
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)

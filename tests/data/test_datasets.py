@@ -17,10 +17,10 @@ import pytest
 from PIL import Image
 
 import data
-from data import datasets
-from data.colour import to_8bit
-from data.datasets import get, names, overlap, read
-from data.errors import DataError
+from bench.data import datasets
+from bench.data.colour import to_8bit
+from bench.data.datasets import get, names, overlap, read
+from bench.data.errors import DataError
 
 FILES = Path(data.__file__).parent / "files"
 HEX64 = re.compile(r"[0-9a-f]{64}")

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.decode import decode, header
-from data.errors import DataError
+from bench.data.decode import decode, header
+from bench.data.errors import DataError
 
 LEVELS = np.arange(0, 240, 2, dtype=np.uint8).reshape(10, 12)
 COLOURS = np.stack([LEVELS, LEVELS[::-1], LEVELS[:, ::-1]], axis=-1)

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 
-from data import BAYER_PATTERNS, datasets
-from data.colour import luma, to_8bit, to_unit
-from data.degrade import awgn, bayer, bicubic, fingerprint, jpeg
-from data.errors import DataError
+from bench.data import BAYER_PATTERNS, datasets
+from bench.data.colour import luma, to_8bit, to_unit
+from bench.data.degrade import awgn, bayer, bicubic, fingerprint, jpeg
+from bench.data.errors import DataError
 
 
 def picture(height=24, width=32, channels=1):

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from data import download
-from data.download import RemoteFile, fetch, fetch_all, verify
-from data.errors import DataError
+from bench.data import download
+from bench.data.download import RemoteFile, fetch, fetch_all, verify
+from bench.data.errors import DataError
 
 CONTENT = bytes(range(256)) * 40
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -231,7 +231,7 @@ class TestFaultsThatPass:
 
 FETCH_IN_A_PROCESS = f"""
 import sys
-from data.download import fetch
+from bench.data.download import fetch
 path = fetch("datasets", "set0", "01.png", sys.argv[1], sha256="{SHA256}")
 assert len(path.read_bytes()) == {len(CONTENT)}
 """

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bench.restorer import Observation, Restorer
-from data import datasets
+from bench.data import datasets
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bench.restorer import Observation
-from methods.bm3d import BM3D, profile
+from bench.methods.bm3d import BM3D, profile
 
 pytest.importorskip("bm3d")
 

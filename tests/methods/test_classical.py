@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from bench.restorer import Observation
-from methods.bicubic import Bicubic
-from methods.identity import Jpeg, Noisy
-from methods.nlm import NonLocalMeans
-from methods.tv import TotalVariation
-from methods.wavelet import Wavelet
+from bench.methods.bicubic import Bicubic
+from bench.methods.identity import Jpeg, Noisy
+from bench.methods.nlm import NonLocalMeans
+from bench.methods.tv import TotalVariation
+from bench.methods.wavelet import Wavelet
 
 DENOISERS = [NonLocalMeans, TotalVariation, Wavelet]
 
@@ -61,7 +61,7 @@ def test_a_baseline_answers_with_a_copy_of_what_it_saw(baseline):
 def test_bicubic_restores_a_smooth_picture_and_its_size():
     rows, columns = np.mgrid[:24, :36]
     clean = (0.5 + 0.3 * np.sin(rows / 9) * np.cos(columns / 11)).astype(np.float32)[..., None]
-    from data.degrade import bicubic
+    from bench.data.degrade import bicubic
 
     seen = Observation(bicubic(clean, 1 / 3), "superres", scale=3)
     x_hat = Bicubic().restore(seen)

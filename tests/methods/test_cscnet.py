@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench.restorer import Observation, Setting
-from methods.cscnet import CSCNet, StridedCoding, cscnet_denoise, read_authors
+from bench.methods.cscnet import CSCNet, StridedCoding, cscnet_denoise, read_authors
 from tests.methods.published import mean_psnr_db, pictures, weights
 
 GRAY = Setting("denoise", 25, 1)

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from bench.restorer import Observation, Setting
-from methods.deep_ksvd import BAND, DeepKSVD, SoftThreshold, Unrolled, covers
-from methods.sparse.patches import coverage, extract
+from bench.methods.deep_ksvd import BAND, DeepKSVD, SoftThreshold, Unrolled, covers
+from bench.methods.sparse.patches import coverage, extract
 
 GRAY = Setting("denoise", 25, 1)
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from bench.restorer import Observation
-from methods import demosaick
-from methods.demosaick import Bilinear, Malvar, Menon
+from bench.methods import demosaick
+from bench.methods.demosaick import Bilinear, Malvar, Menon
 
 METHODS = [Bilinear, Malvar, Menon]
 PATTERNS = ["RGGB", "BGGR", "GRBG", "GBRG"]

@@ -14,8 +14,8 @@ from bench.protocol import get_protocol
 from bench.registry import choose
 from bench.restorer import Observation, Setting
 from bench.weights import candidates
-from data.datasets import get, read
-from methods.dncnn import DnCNN, Residual, convolutions, read_matconvnet
+from bench.data.datasets import get, read
+from bench.methods.dncnn import DnCNN, Residual, convolutions, read_matconvnet
 from tests.methods.published import mean_psnr_db, pictures, weights
 
 GRAY_25 = Setting("denoise", 25.0, channels=1)

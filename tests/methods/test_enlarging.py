@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bench.restorer import Observation
-from methods._enlarging import enlarged
+from bench.methods._enlarging import enlarged
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])

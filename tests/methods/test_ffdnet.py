@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from bench.restorer import Observation, Setting, WeightsFile
-from methods.dncnn import convolutions, read_matconvnet
-from methods.ffdnet import FFDNet, SubImages, column_order
+from bench.methods.dncnn import convolutions, read_matconvnet
+from bench.methods.ffdnet import FFDNet, SubImages, column_order
 from tests.methods.published import mean_psnr_db, pictures, weights
 from tests.methods.test_dncnn import save_matconvnet
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from methods import _fused
-from methods._fused import BandedConvolutions
+from bench.methods import _fused
+from bench.methods._fused import BandedConvolutions
 
 
 def chain() -> nn.Sequential:

@@ -8,8 +8,8 @@ import torch
 
 from bench.restorer import WeightsFile
 from bench.task import Observation, Setting
-from methods.groupsc import GroupSC, merged_blocks, read_authors
-from methods.sparse.network import SparseCoding
+from bench.methods.groupsc import GroupSC, merged_blocks, read_authors
+from bench.methods.sparse.network import SparseCoding
 
 GRAY, COLOUR = Setting("denoise", 25, 1), Setting("denoise", 25, 3)
 

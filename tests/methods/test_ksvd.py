@@ -9,8 +9,8 @@ import pytest
 
 import methods
 from bench.restorer import Setting, WeightsFile
-from methods import ksvd
-from methods.ksvd import KSVD, metric, patch_size
+from bench.methods import ksvd
+from bench.methods.ksvd import KSVD, metric, patch_size
 
 
 def prepared(channels: int = 1, sigma: float = 25.0, variant: str = "", weights: str = "") -> KSVD:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from bench.restorer import Observation, Restorer, Setting
-from methods.ksvd import KSVD
-from methods.lssc import LSSC
+from bench.methods.ksvd import KSVD
+from bench.methods.lssc import LSSC
 
 pytestmark = [
     pytest.mark.parametrize("channels", [1, 3]),

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.restorer import Setting
-from methods import lidia
-from methods.lidia import LIDIA, PatchNetwork, Separable, lidia_denoise, read_authors, split
+from bench.methods import lidia
+from bench.methods.lidia import LIDIA, PatchNetwork, Separable, lidia_denoise, read_authors, split
 from tests.methods.published import mean_psnr_db, pictures, weights
 
 CPU = torch.device("cpu")

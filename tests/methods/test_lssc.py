@@ -9,11 +9,11 @@ import pytest
 
 import methods
 from bench.restorer import Observation, Setting, WeightsFile
-from data import BAYER_PATTERNS
-from data.degrade import bayer
-from methods import lssc
-from methods.demosaick import Bilinear
-from methods.lssc import LSSC, noise_energy, patch_size
+from bench.data import BAYER_PATTERNS
+from bench.data.degrade import bayer
+from bench.methods import lssc
+from bench.methods.demosaick import Bilinear
+from bench.methods.lssc import LSSC, noise_energy, patch_size
 
 every_pattern = pytest.mark.parametrize("pattern", BAYER_PATTERNS)
 

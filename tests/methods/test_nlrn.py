@@ -16,8 +16,8 @@ from bench.measure.complexity import count_macs
 from bench.papers import load
 from bench.task import Observation, Setting
 from bench.training.recipe import read_recipes
-from methods._sliding import Sliding, Tiling, neighbours
-from methods.nlrn import METRICS, NLRN, NonLocal, NonLocalRecurrent, averaged_patches, starts
+from bench.methods._sliding import Sliding, Tiling, neighbours
+from bench.methods.nlrn import METRICS, NLRN, NonLocal, NonLocalRecurrent, averaged_patches, starts
 
 GRAY = Setting("denoise", 25, 1)
 RECIPES = Path(methods.__file__).parent / "recipes" / "nlrn.toml"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from methods.noise import estimate_sigma
+from bench.methods.noise import estimate_sigma
 
 
 def noisy(sigma, clean=0.5, size=256, channels=1):

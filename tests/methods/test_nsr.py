@@ -13,8 +13,8 @@ import methods
 from bench.measure.complexity import count_macs
 from bench.task import Observation, Setting, get_task
 from bench.training.recipe import read_recipes
-from methods._mixed import Kernels, Mixed, cut
-from methods.nsr import NSR, SparseConv2d, SparseResidual
+from bench.methods._mixed import Kernels, Mixed, cut
+from bench.methods.nsr import NSR, SparseConv2d, SparseResidual
 
 GRAY = Setting("denoise", 25, 1)
 RECIPES = Path(methods.__file__).parent / "recipes" / "nsr.toml"

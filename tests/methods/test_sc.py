@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from bench.task import Observation, Setting
-from methods.groupsc import merged_blocks
-from methods.sc import BAND, SC, observed, sc_restore
-from methods.sparse.network import FIRST_GUESSES, SparseCoding
-from methods.sparse.patches import coverage
+from bench.methods.groupsc import merged_blocks
+from bench.methods.sc import BAND, SC, observed, sc_restore
+from bench.methods.sparse.network import FIRST_GUESSES, SparseCoding
+from bench.methods.sparse.patches import coverage
 
 GRAY, COLOUR = Setting("denoise", 25, 1), Setting("denoise", 25, 3)
 
@@ -48,7 +48,7 @@ def test_bfloat16_products_stay_close():
 @pytest.mark.parametrize("first_guess", ["", *FIRST_GUESSES])
 def test_a_mosaic_is_restored_from_its_measured_values_alone(pattern, first_guess):
     """As the network's own forward pass does it, block by block."""
-    from data.degrade import bayer
+    from bench.data.degrade import bayer
 
     torch.manual_seed(0)
     net = SparseCoding(3, patch_size=5, n_atoms=16, n_steps=3, first_guess=first_guess).requires_grad_(False)
@@ -65,7 +65,7 @@ def test_a_mosaic_is_restored_from_its_measured_values_alone(pattern, first_gues
 @pytest.mark.parametrize(("pattern", "down", "right"), [("BGGR", 1, 1), ("GRBG", 0, 1), ("GBRG", 1, 0)])
 def test_the_other_bayer_patterns_are_the_first_one_moved(pattern, down, right):
     """Away from the border the same picture under another pattern is answered alike, wherever the mosaic starts."""
-    from data.degrade import bayer
+    from bench.data.degrade import bayer
 
     torch.manual_seed(0)
     net = SparseCoding(3, patch_size=5, n_atoms=16, n_steps=3, first_guess="menon").requires_grad_(False)

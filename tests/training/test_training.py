@@ -357,7 +357,7 @@ def test_weights_of_one_level_start_all_levels(tmp_path):
     from safetensors.torch import save_file
 
     from bench.training.files import read_weights
-    from methods.sparse.network import SparseCoding
+    from bench.methods.sparse.network import SparseCoding
 
     one = SparseCoding(patch_size=3, n_atoms=4, n_steps=2)
     torch.nn.init.normal_(one.lmbda)
@@ -372,7 +372,7 @@ def test_weights_of_one_level_start_all_levels(tmp_path):
 @pytest.mark.parametrize(("level", "taken"), [(20, 1), (28.0, 2), ("RGGB", 0)])
 def test_weights_of_several_levels_start_one_of_them(tmp_path, level, taken):
     from bench.training.files import export, read_weights
-    from methods.sparse.network import SparseCoding
+    from bench.methods.sparse.network import SparseCoding
 
     several = SparseCoding(patch_size=3, n_atoms=4, n_steps=2, levels=(10, 20, 30))
     torch.nn.init.normal_(several.lmbda)
@@ -384,7 +384,7 @@ def test_weights_of_several_levels_start_one_of_them(tmp_path, level, taken):
 
 def test_weights_of_another_scale_start_all_but_what_makes_its_pixels(tmp_path):
     from bench.training.files import export, read_weights
-    from methods.nsr import NSR
+    from bench.methods.nsr import NSR
 
     by_2, by_3 = (NSR().network(Setting("superres", scale, 1)) for scale in (2, 3))
     export(by_2, tmp_path, {"options": {}})

@@ -11,7 +11,7 @@ from bench.registry import cards, choose, load_class
 from bench.store import on_one_device
 from bench.task import Setting
 from bench.weights import resolve
-from data.datasets import get, read
+from bench.data.datasets import get, read
 
 SETTING = Setting("denoise", 25.0, 1)
 PROTOCOL = get_protocol("standard-v1")

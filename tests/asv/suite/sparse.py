@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from methods.sparse.dictionary import overcomplete_dct
-from methods.sparse.prox import relaxed_group_soft_threshold
-from methods.sparse.pursuit import omp
+from bench.methods.sparse.dictionary import overcomplete_dct
+from bench.methods.sparse.prox import relaxed_group_soft_threshold
+from bench.methods.sparse.pursuit import omp
 
 
 class Pursuit:

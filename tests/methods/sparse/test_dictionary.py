@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from methods.sparse.dictionary import (
+from bench.methods.sparse.dictionary import (
     _sweep,
     _update_atoms,
     adapt_online,
@@ -18,7 +18,7 @@ from methods.sparse.dictionary import (
     sample_patches,
     unit_norm,
 )
-from methods.sparse.lasso import lasso_path
+from bench.methods.sparse.lasso import lasso_path
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from methods.sparse import groups
-from methods.sparse.patches import extract
+from bench.methods.sparse import groups
+from bench.methods.sparse.patches import extract
 
 
 def image(C: int = 1, H: int = 15, W: int = 18) -> np.ndarray:

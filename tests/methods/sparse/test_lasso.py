@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from methods.sparse.lasso import lasso_path
+from bench.methods.sparse.lasso import lasso_path
 from tests.methods.sparse.test_pursuit import problem
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from data import BAYER_PATTERNS
-from data.degrade import bayer
-from methods.sparse.mosaic import average_of_codes, code, measured_mean
+from bench.data import BAYER_PATTERNS
+from bench.data.degrade import bayer
+from bench.methods.sparse.mosaic import average_of_codes, code, measured_mean
 
 RANDOM = np.random.default_rng(0)
 

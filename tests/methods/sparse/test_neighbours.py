@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from methods.sparse import neighbours
-from methods.sparse.neighbours import nearest_patches, window_sums
+from bench.methods.sparse import neighbours
+from bench.methods.sparse.neighbours import nearest_patches, window_sums
 
 
 @pytest.mark.parametrize(("size", "dilation", "radius", "shape"), [(7, 1, 3, (40, 33)), (5, 2, 2, (27, 31))])

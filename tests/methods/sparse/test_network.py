@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from methods.sparse.network import SparseCoding
+from bench.methods.sparse.network import SparseCoding
 
 
 def small(**options):

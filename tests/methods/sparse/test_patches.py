@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from methods.sparse.patches import average, centre, coverage, extract, reflect
+from bench.methods.sparse.patches import average, centre, coverage, extract, reflect
 
 
 def test_a_patch_is_its_pixels_channel_by_channel_row_by_row():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from methods.sparse.prox import group_soft_threshold, relaxed_group_soft_threshold, soft_threshold
+from bench.methods.sparse.prox import group_soft_threshold, relaxed_group_soft_threshold, soft_threshold
 
 
 @pytest.mark.parametrize("z", [-2.0, -0.3, 0.0, 0.3, 2.0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from methods.sparse.pursuit import omp, simultaneous_omp
+from bench.methods.sparse.pursuit import omp, simultaneous_omp
 
 rules = pytest.mark.parametrize("rule", ["correlation", "decrease"])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from methods.sparse.similarity import Similarity, mix, similarity, tiles
+from bench.methods.sparse.similarity import Similarity, mix, similarity, tiles
 
 
 def dense(Sigma, gh, gw):

@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from methods.sparse import sliding
-from methods.sparse.network import SparseCoding
-from methods.sparse.sliding import Tiling, neighbourhood, sliding_restore
+from bench.methods.sparse import sliding
+from bench.methods.sparse.network import SparseCoding
+from bench.methods.sparse.sliding import Tiling, neighbourhood, sliding_restore
 
 
 def network(window: int = 12, channels: int = 1, **options: Any) -> SparseCoding:

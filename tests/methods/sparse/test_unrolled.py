@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from methods.sparse import unrolled
-from methods.sparse.lista import gradient_step
-from methods.sparse.on_gpu import dense_similarity, steps_on_gpu
-from methods.sparse.prox import relaxed_group_soft_threshold, soft_threshold
-from methods.sparse.similarity import Similarity
-from methods.sparse.unrolled import steps
+from bench.methods.sparse import unrolled
+from bench.methods.sparse.lista import gradient_step
+from bench.methods.sparse.on_gpu import dense_similarity, steps_on_gpu
+from bench.methods.sparse.prox import relaxed_group_soft_threshold, soft_threshold
+from bench.methods.sparse.similarity import Similarity
+from bench.methods.sparse.unrolled import steps
 
 GRID, M_, P, K = (2, 5, 6), 8, 7, 3
 
