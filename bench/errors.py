@@ -16,12 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-try:
-    from bench.data.errors import BenchError, DataError, near_miss
-except ImportError as error:  # most likely another package of that name stands before ours on the path
-    import data
-
-    raise ImportError(f"bench's package `data` is hidden by {data.__path__}: run from another folder.") from error
+from bench.data.errors import BenchError, DataError, near_miss
 
 __all__ = [
     "BenchError",

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
-from bench.errors import RequestError, unknown
 from bench.data import BAYER_PATTERNS
+from bench.errors import RequestError, unknown
 
 if (
     TYPE_CHECKING

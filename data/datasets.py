@@ -13,7 +13,6 @@ import csv
 import hashlib
 import os
 import re
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -22,11 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bench.data.download import FileState, RemoteFile
 from bench.data.errors import DataError, near_miss
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from bench.data.toml import tomllib
 
 if TYPE_CHECKING:
     import numpy as np
@@ -336,10 +331,10 @@ def _crop_and_gray(pixels: NDArray[np.uint8], dataset: Dataset) -> NDArray[np.ui
 # --- the whole of a set ------------------------------------------------------------------------------------
 
 
-def fetch_all(dataset: Dataset, progress: Callable[[int, int, int], None] | None = None) -> tuple[Path, ...]:
+def fetch_all(dataset: Dataset, progress: Callable[[int, int], None] | None = None) -> tuple[Path, ...]:
     """Fetch every file of a set and check it; files already cached are only checked.
 
-    progress  called after each file with (files done, files in all, bytes done)
+    progress  called after each file with (files done, files in all)
     Answer    the paths, in the order of `entries`; none for a folder or an embedded set, which need no fetching
     """
     from bench.data import download

@@ -8,10 +8,9 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from bench.data.errors import DataError
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
-
-from bench.data.errors import DataError
 
 __all__ = ["decode", "header", "jpeg_quality"]
 

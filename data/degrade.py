@@ -10,11 +10,10 @@ import io
 import math
 
 import numpy as np
-from numpy.typing import NDArray
-
 from bench.data import BAYER_PATTERNS
 from bench.data.colour import to_8bit, to_unit
 from bench.data.errors import DataError
+from numpy.typing import NDArray
 
 __all__ = ["awgn", "bayer", "bicubic", "fingerprint", "jpeg"]
 

@@ -133,23 +133,21 @@ def fetch(
 
 
 def fetch_all(
-    files: Sequence[RemoteFile], progress: Callable[[int, int, int], None] | None = None, threads: int = 4
+    files: Sequence[RemoteFile], progress: Callable[[int, int], None] | None = None, threads: int = 4
 ) -> tuple[Path, ...]:
     """Fetch many files, several at a time; what is cached already is only checked, so a new call resumes.
 
-    progress  called after each file, in the calling thread, with (files done, files in all, bytes done)
+    progress  called after each file, in the calling thread, with (files done, files in all)
     The first failure is raised; files that were had by then stay in the cache.
     """
     paths: dict[RemoteFile, Path] = {}
-    n_bytes = 0
     pool = ThreadPoolExecutor(threads)
     try:
         tasks = {pool.submit(_fetch, file, None): file for file in files}
         for task in as_completed(tasks):
-            path = paths[tasks[task]] = task.result()
-            n_bytes += path.stat().st_size
+            paths[tasks[task]] = task.result()
             if progress:
-                progress(len(paths), len(tasks), n_bytes)
+                progress(len(paths), len(tasks))
     finally:
         pool.shutdown(cancel_futures=True)
     return tuple(paths[file] for file in files)

@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-
 from bench.methods.sparse.sliding import Map, in_parallel
+from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from bench.methods.nsr import SparseConv2d, SparseResidual

@@ -18,10 +18,9 @@ import copy
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
-
 from bench.methods._fused import BandedConvolutions
 from bench.methods.sparse.sliding import Map, in_parallel
+from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from bench.methods.nlrn import NonLocal, NonLocalRecurrent

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from bench.methods.sparse.patches import reflect
+from bench.methods.sparse.prox import soft_threshold
 from torch import Tensor, nn
 
 from bench.restorer import Level, Observation, Setting, TorchRestorer, WeightsFile
-from bench.methods.sparse.patches import reflect
-from bench.methods.sparse.prox import soft_threshold
 
 __all__ = ["CSCNet", "StridedCoding", "cscnet_denoise", "read_authors", "shifts"]
 

@@ -14,12 +14,12 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from bench.methods.sparse.dictionary import overcomplete_dct
+from bench.methods.sparse.patches import extract, reflect
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from bench.restorer import Observation, Setting, TorchRestorer
-from bench.methods.sparse.dictionary import overcomplete_dct
-from bench.methods.sparse.patches import extract, reflect
 
 __all__ = ["DeepKSVD", "Unrolled"]
 

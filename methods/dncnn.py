@@ -25,11 +25,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from bench.methods._enlarging import enlarged
+from bench.methods._fused import BandedConvolutions
 from torch import Tensor, nn
 
 from bench.restorer import Level, Observation, Setting, TorchRestorer, WeightsFile
-from bench.methods._enlarging import enlarged
-from bench.methods._fused import BandedConvolutions
 
 if TYPE_CHECKING:
     import h5py

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from bench.methods._fused import BandedConvolutions
+from bench.methods.dncnn import convolutions, read_matconvnet
 from torch import Tensor, nn
 
 from bench.restorer import Level, Observation, Setting, TorchRestorer, WeightsFile
-from bench.methods._fused import BandedConvolutions
-from bench.methods.dncnn import convolutions, read_matconvnet
 
 __all__ = ["FFDNet", "SubImages", "column_order"]
 

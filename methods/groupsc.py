@@ -17,14 +17,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-
-from bench.restorer import Observation, Setting, WeightsFile
 from bench.methods.sc import SC
 from bench.methods.sparse.network import SparseCoding
 from bench.methods.sparse.patches import coverage, reflect
 from bench.methods.sparse.similarity import tiles
 from bench.methods.sparse.sliding import Tiling, sliding_restore
+from torch import Tensor, nn
+
+from bench.restorer import Observation, Setting, WeightsFile
 
 __all__ = ["GroupSC", "merged_blocks", "read_authors"]
 
@@ -37,8 +37,8 @@ THIN = 2  # see sliding_restore
 class GroupSC(SC):
     """Sparse coding of similar patches together, unrolled and trained. `:blocks` runs the authors' blocks of 56x56.
 
-    `groupsc:blocks48` has fewer of them, every 48 pixels one. `groupsc:bf16` slides in bfloat16; methods.sparse.sliding
-    says what it costs.
+    `groupsc:blocks48` has fewer of them, every 48 pixels one. `groupsc:bf16` slides in bfloat16, and
+    methods.sparse.sliding says what that costs.
 
     Options of its network: see methods.sparse.network.SparseCoding; unless said otherwise `window` is 48, and `freq`
     8 for mosaics and 6 for all else, as in the authors' code.

@@ -13,13 +13,13 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from bench.methods.sparse.dictionary import ksvd, overcomplete_dct
+from bench.methods.sparse.patches import centre, coverage, from_image, random_patches, sum_of_estimates
+from bench.methods.sparse.pursuit import omp
 from scipy.special import chdtri
 from torch import Tensor
 
 from bench.restorer import Image, Observation, Restorer, Setting
-from bench.methods.sparse.dictionary import ksvd, overcomplete_dct
-from bench.methods.sparse.patches import centre, coverage, from_image, random_patches, sum_of_estimates
-from bench.methods.sparse.pursuit import omp
 
 __all__ = ["KSVD"]
 

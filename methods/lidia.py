@@ -22,11 +22,11 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from bench.methods.sparse.neighbours import nearest_patches
+from bench.methods.sparse.patches import reflect
 from torch import Tensor, nn
 
 from bench.restorer import Observation, Setting, TorchRestorer, WeightsFile
-from bench.methods.sparse.neighbours import nearest_patches
-from bench.methods.sparse.patches import reflect
 
 __all__ = ["LIDIA", "PatchNetwork", "lidia_denoise", "read_authors"]
 
@@ -339,7 +339,8 @@ def part2_moments(
 
 def moments_of(layer: Callable[[Tensor], Tensor], sample: Tensor, chunk: int) -> Moments:
     """Mean and variance of each channel of layer(sample), (channels, n, width), a few of the sample at a time."""
-    total, squares, n = 0.0, 0.0, 0
+    n = 0
+    total = squares = sample.new_zeros((), dtype=torch.float64)
     for some in sample.split(chunk):
         Y = layer(some).flatten(1).double()
         total, squares, n = total + Y.sum(1), squares + Y.square().sum(1), n + Y.shape[1]

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.special import chdtri
-from torch import Tensor
-
-from bench.restorer import Image, Observation, Restorer, Setting
 from bench.methods.sparse import groups
 from bench.methods.sparse.compiled import in_parallel
 from bench.methods.sparse.dictionary import adapt_online, overcomplete_dct
 from bench.methods.sparse.mosaic import average_of_codes
 from bench.methods.sparse.patches import centre, coverage, from_image, random_patches, reflect, sum_of_estimates
 from bench.methods.sparse.pursuit import omp, simultaneous_omp
+from scipy.special import chdtri
+from torch import Tensor
+
+from bench.restorer import Image, Observation, Restorer, Setting
 
 __all__ = ["LSSC"]
 

@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from bench.methods._enlarging import enlarged
+from bench.methods._sliding import Sliding, Tiling
 from torch import Tensor, nn
 
 from bench.restorer import Level, Observation, Setting, TorchRestorer
-from bench.methods._enlarging import enlarged
-from bench.methods._sliding import Sliding, Tiling
 
 __all__ = ["METRICS", "NLRN", "NonLocal", "NonLocalRecurrent", "averaged_patches"]
 

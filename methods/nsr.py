@@ -21,10 +21,10 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from bench.methods._mixed import Mixed, cut
 from torch import Tensor, nn
 
 from bench.restorer import Observation, Setting, TorchRestorer
-from bench.methods._mixed import Mixed, cut
 
 __all__ = ["NSR", "SparseConv2d", "SparseResidual"]
 

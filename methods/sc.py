@@ -11,13 +11,13 @@ from dataclasses import replace
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-
-from bench.restorer import Level, Observation, Setting, TorchRestorer
 from bench.methods.noise import estimate_sigma
 from bench.methods.sparse.dictionary import learn_dictionary, sample_patches
 from bench.methods.sparse.network import FIRST_GUESSES, SparseCoding
 from bench.methods.sparse.patches import centre, coverage, extract, reflect
+from torch import Tensor, nn
+
+from bench.restorer import Level, Observation, Setting, TorchRestorer
 
 __all__ = ["SC", "observed", "sc_restore"]
 

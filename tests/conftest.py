@@ -73,7 +73,7 @@ def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
 def paper(tmp_path):
     """Reads a paper from text: `paper()` is a clean one, `paper(old, new)` one with a change."""
 
-    from bench.papers import read
+    from bench.judge.papers import read
 
     def made(old="", new=""):
         text = HEAD + TABLE

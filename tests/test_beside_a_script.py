@@ -61,7 +61,5 @@ def test_a_package_called_data(beside, tmp_path):
     (tmp_path / "data.py").unlink()
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "__init__.py").write_text("def load(image):\n    return image + 0\n")
-    said = beside(
-        "import bench\nprint(*bench.run('./mine.py:Mine', datasets='photos', sigma=25).frame()['status'])"
-    )
+    said = beside("import bench\nprint(*bench.run('./mine.py:Mine', datasets='photos', sigma=25).frame()['status'])")
     assert said.split() == ["ok"] * 3

@@ -13,16 +13,16 @@ import torch
 
 import bench
 from bench.errors import WeightsError
-from bench.registry import cards, choose, load_class
+from bench.plugins.registry import choose, infos, load_class
+from bench.plugins.weights import resolve
 from bench.task import Setting, get_task
-from bench.weights import resolve
 
 pytestmark = pytest.mark.gpu
 
 DEVICE = os.environ.get("BENCH_TEST_DEVICE", "cuda")
 ON_CUDA = DEVICE.startswith("cuda")
 SETTING = Setting("denoise", 25.0, 1)
-NETWORKS = [name for name, card in cards().items() if card.needs_weights and "denoise" in card.tasks]
+NETWORKS = [name for name, card in infos().items() if card.needs_weights and "denoise" in card.tasks]
 
 NET = """
 from bench.restorer import TorchRestorer
@@ -45,12 +45,12 @@ def observation(size=64):
 
 def answer(name, device, seen):
     """Of a restorer with weights for SETTING, published ones or ours, if any are here."""
-    choice = choose(name)
+    spec = choose(name)
     try:
-        weights = resolve(choice, SETTING)[0]
+        weights = resolve(spec, SETTING)[0]
     except WeightsError:
         weights = None
-    restorer = load_class(choice.card.target)(choice.variant, weights)
+    restorer = load_class(spec.info.target)(spec.variant, weights)
     restorer.prepare(SETTING, device)
     return restorer.restore(seen)
 
@@ -171,7 +171,7 @@ def test_a_fault_on_the_device_costs_its_own_cell(fault, photos, tmp_path):
 
 @pytest.mark.parametrize("name", ["sc", "groupsc"])
 def test_the_sparse_models_have_the_same_gradients_on_both_devices(name):
-    restorer = load_class(choose(name).card.target)()
+    restorer = load_class(choose(name).info.target)()
     torch.manual_seed(0)
     network = restorer.network(SETTING)
     y = torch.rand(2, 1, 24, 24)
@@ -195,7 +195,7 @@ def test_recorded_steps_are_the_steps(name, optimizer, photos, tmp_path):
     from bench.training.recipe import find_recipe
 
     recipe = replace(
-        find_recipe(choose(name).card, "gpu"),
+        find_recipe(choose(name).info, "gpu"),
         data=str(photos),
         held_out=1,
         crop=16,
@@ -208,7 +208,7 @@ def test_recorded_steps_are_the_steps(name, optimizer, photos, tmp_path):
     )
     losses = []
     for recorded in (True, False):
-        restorer = load_class(choose(name).card.target)()
+        restorer = load_class(choose(name).info.target)()
         training = Training(
             restorer, recipe, SETTING, Crops(recipe, SETTING), tmp_path / str(recorded), device=DEVICE, steps=12
         )

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.reference import read_reference, write
-from bench.store import Record, Store, frame_of
+from bench.judge.reference import read_reference, write
+from bench.records.store import Record, Store, frame_of
 from bench.training.files import export, sha256_of
 from bench.training.queue import wanted
 from bench.training.session import train

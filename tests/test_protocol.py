@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from bench.data.degrade import fingerprint
 
 from bench.errors import RequestError
 from bench.protocol import PROTOCOLS, get_protocol
 from bench.task import TASKS, Setting, get_task, parse_levels
-from bench.data.degrade import fingerprint
 
 STANDARD = get_protocol("standard-v1")
 DENOISE = Setting("denoise", 25.0, 1)

@@ -13,16 +13,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
-from day.shipped import Outcome, take_in
+from bench.data import datasets
+from day.shipped import RunResult, take_in
 from tabulate import tabulate
 
 from bench.errors import BenchError, TrainingError
-from bench.reference import read_reference
+from bench.judge.reference import read_reference
+from bench.records.store import Store, devices, frame_of
 from bench.report.comparing import write_reference
-from bench.store import Store, devices, frame_of
 from bench.task import format_level, get_task
 from bench.training.queue import Wanted, wanted
-from bench.data import datasets
 
 STORE = "results/reference.sqlite"
 """Where what is measured again is kept, as `bench reference` does."""
@@ -98,7 +98,7 @@ def take_records(frame: pd.DataFrame, reference: Path) -> bool:
 # --- weights -----------------------------------------------------------------------------------------
 
 
-def take_weights(trained: Path, methods: Path) -> tuple[list[Outcome], list[str]]:
+def take_weights(trained: Path, methods: Path) -> tuple[list[RunResult], list[str]]:
     """Score every training, ship what is better, print a table; what came of each, and what could not be judged."""
     queue = {entry.folder: entry for entry in wanted(methods / "weights" / "wanted.toml")}
     outcomes, failures = [], []
@@ -109,7 +109,7 @@ def take_weights(trained: Path, methods: Path) -> tuple[list[Outcome], list[str]
         except BenchError as error:
             failures.append(f"{folder.name}: {error}")
     if outcomes:
-        print("\n" + tabulate([o.row() for o in outcomes], Outcome.HEADERS, disable_numparse=True))
+        print("\n" + tabulate([o.row() for o in outcomes], RunResult.HEADERS, disable_numparse=True))
     return outcomes, failures
 
 
@@ -125,7 +125,7 @@ def entry_of(folder: Path, queue: dict[str, Wanted]) -> Wanted:
 # --- what is left to a person ------------------------------------------------------------------------
 
 
-def still_to_do(outcomes: list[Outcome], came_in: bool, reference: Path) -> Iterator[str]:
+def still_to_do(outcomes: list[RunResult], came_in: bool, reference: Path) -> Iterator[str]:
     shipped = [outcome for outcome in outcomes if outcome.shipped]
     for outcome in shipped:
         if not outcome.declared:

@@ -7,12 +7,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.registry import cards, choose
+from bench.data import datasets
+
+from bench.plugins.registry import choose, infos
+from bench.plugins.weights import Declaration, candidates, fetch
 from bench.task import Setting
 from bench.training.queue import Wanted, wanted
 from bench.training.recipe import find_recipe
-from bench.weights import Declaration, candidates, fetch
-from bench.data import datasets
 
 LIMIT = 60_000_000
 """Bytes that travel."""
@@ -80,7 +81,7 @@ def choose_load(root: Path, files: Iterable[str]) -> Load:
     """What is measured, then the trainings of the queue in its order, while they fit."""
     code = [root / name for name in files if name.startswith(ROOMS) and is_code(name)]
     load = Load(root / "methods/weights", deflated(code))
-    for name in cards():
+    for name in infos():
         origin = "published" if name in PUBLISHED else "ours"
         for declaration in candidates(choose(f"{name}@{origin}"), SETTING):
             load.add_weights(declaration)
@@ -93,7 +94,7 @@ def choose_load(root: Path, files: Iterable[str]) -> Load:
 
 def taught_by(entry: Wanted) -> list[Declaration]:
     """The published weights of the teacher of its recipe, if it has one."""
-    recipe = find_recipe(choose(entry.restorer).card, entry.recipe)
+    recipe = find_recipe(choose(entry.restorer).info, entry.recipe)
     if not recipe.teacher:
         return []
     levels = recipe.levels or [float(level) for level in entry.levels.values()]
@@ -117,6 +118,6 @@ def deflated(paths: Iterable[Path]) -> int:
 
 def required(load: Load) -> set[str]:
     """The packages that the day's restorers ask for beyond the project's own."""
-    names = {name for name in cards() if candidates(choose(name), SETTING)}
+    names = {name for name in infos() if candidates(choose(name), SETTING)}
     names |= {entry.restorer for entry, answer in load.trainings if answer == PACKED}
-    return {package for name in names for package in choose(name).card.requires}
+    return {package for name in names for package in choose(name).info.requires}

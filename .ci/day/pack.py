@@ -15,11 +15,11 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from bench.data import datasets
 from day.load import LIMIT, Load, choose_load, is_code, required
 from tabulate import tabulate
 
-from bench.weights import fetch
-from bench.data import datasets
+from bench.plugins.weights import fetch
 
 ON_THE_MACHINE = {
     *("h5py", "numba", "numpy", "pandas", "pillow", "pip", "pytest", "rich", "safetensors", "scikit-image", "scipy"),

@@ -15,7 +15,8 @@ from safetensors import safe_open
 from safetensors.torch import save
 
 from bench.errors import WeightsError
-from bench.registry import choose, load_class
+from bench.plugins.registry import choose, load_class
+from bench.plugins.weights import Declaration, declarations, fetch
 from bench.restorer import TorchRestorer, WeightsFile
 from bench.task import Setting, get_task, parse_levels
 from bench.training.crops import Batch, Crops
@@ -23,9 +24,8 @@ from bench.training.files import sha256_of
 from bench.training.queue import Wanted
 from bench.training.recipe import find_recipe
 from bench.training.scoring import held_out_psnr_db
-from bench.weights import Declaration, declarations, fetch
 
-__all__ = ["Outcome", "take_in"]
+__all__ = ["RunResult", "take_in"]
 
 GAIN_DB = 0.0005
 """New weights that gain no more than this stay away: so much a different summation order may make."""
@@ -35,7 +35,7 @@ NOTHING = -math.inf
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunResult:
     """What came of one training.
 
     best_db, last_db  of its weights.safetensors and last.safetensors
@@ -68,7 +68,7 @@ class Outcome:
         ]
 
 
-def take_in(entry: Wanted, folder: Path, methods: Path) -> Outcome:
+def take_in(entry: Wanted, folder: Path, methods: Path) -> RunResult:
     """Ship what the training in `folder` has, if it is better, to the `methods` of a checkout.
 
     Raises a BenchError if its training set is not here, or the present file not the one that weights.toml declares.
@@ -89,7 +89,7 @@ def take_in(entry: Wanted, folder: Path, methods: Path) -> Outcome:
         shipped = declaration.file if declaration else f"{entry.folder}.safetensors"
         ship(new[winner], shipped, declaration, methods)
     steps, seconds = length(folder)
-    return Outcome(
+    return RunResult(
         entry, present_db, scores["weights"], scores.get("last", NOTHING), steps, seconds, shipped, bool(declaration)
     )
 
@@ -128,21 +128,21 @@ def length(folder: Path) -> tuple[int, float]:
 
 
 def setting_of(entry: Wanted) -> Setting:
-    recipe = find_recipe(choose(entry.restorer).card, entry.recipe)
+    recipe = find_recipe(choose(entry.restorer).info, entry.recipe)
     task = get_task(recipe.task)
     level = recipe.levels[-1] if recipe.levels else parse_levels(task, entry.levels[task.level.name])[0]
     return Setting(recipe.task, level, recipe.channels)
 
 
 def crops_of(entry: Wanted, setting: Setting) -> Crops:
-    return Crops(find_recipe(choose(entry.restorer).card, entry.recipe), setting)
+    return Crops(find_recipe(choose(entry.restorer).info, entry.recipe), setting)
 
 
 def psnr_db(entry: Wanted, setting: Setting, path: Path, batches: list[Batch]) -> float:
     """As the training validates, with the network read as `bench run` reads it."""
-    choice = choose(entry.restorer)
+    spec = choose(entry.restorer)
     weights = WeightsFile(path, path.name, sha256_of(path))
-    restorer = load_class(choice.card.target)(choice.variant, weights)
+    restorer = load_class(spec.info.target)(spec.variant, weights)
     assert isinstance(restorer, TorchRestorer)  # nothing else can be trained
     network = restorer.network(setting)
     restorer.load(network, weights)

@@ -27,8 +27,9 @@ def weights_of(name: str) -> Path:
 
 def possible(entry) -> bool:
     """Whether what it begins from and what it trains on are here."""
-    from bench.errors import BenchError
     from bench.data.datasets import fetch_all, get
+
+    from bench.errors import BenchError
 
     if entry.start and not weights_of(entry.start).is_file():
         return False
@@ -57,21 +58,21 @@ def speed(entry, device: str) -> None:
     """Steps a second of its recipe, told between the middle and the end of a few."""
     import torch
 
-    from bench.registry import choose, load_class
+    from bench.plugins.registry import choose, load_class
     from bench.task import Setting, get_task, parse_levels
     from bench.training.crops import Crops
     from bench.training.loop import Training
     from bench.training.recipe import find_recipe
 
-    choice = choose(entry.restorer)
-    recipe = find_recipe(choice.card, entry.recipe)
+    spec = choose(entry.restorer)
+    recipe = find_recipe(spec.info, entry.recipe)
     task = get_task(recipe.task)
     level = recipe.levels[-1] if recipe.levels else parse_levels(task, entry.levels[task.level.name])[0]
     setting = Setting(recipe.task, level, recipe.channels)
     steps = PROBE_STEPS if device != "cpu" else 2
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
-        restorer = load_class(choice.card.target)(choice.variant)
+        restorer = load_class(spec.info.target)(spec.variant)
         crops = Crops(recipe, setting)
         training = Training(restorer, recipe, setting, crops, Path(folder), device=device, steps=steps)
         if device != "cpu":

@@ -75,7 +75,7 @@ def _ssim_of_strip(x: NDArray[np.float64], y: NDArray[np.float64], peak: float) 
 
 @cache
 def _threads() -> ThreadPoolExecutor:
-    from bench.environment import n_cores
+    from bench.measure.environment import n_cores
 
     return ThreadPoolExecutor(n_cores())
 

@@ -4,27 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from bench.errors import RequestError
-from bench.papers import load, names
-from bench.reference import (
+from bench.judge.holding import compare_with_reference
+from bench.judge.papers import load, names
+from bench.judge.reference import (
     complaints,
     folder,
-    hold,
     read_reference,
     read_verdicts,
     renewed,
     write,
 )
-from bench.significance import contests
-from bench.store import current
-from bench.verdict import Comparison, compare
+from bench.judge.significance import contests
+from bench.judge.verdict import Comparison, compare
+from bench.records.store import current
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["against_each_other", "against_papers", "against_reference", "summary_table", "write_reference"]
+__all__ = ["Report", "against_each_other", "against_papers", "against_reference", "summary_table", "write_reference"]
+
+
+class Report(NamedTuple):
+    """What a comparison says, and whether that will do: the exit status of `bench compare`."""
+
+    text: str
+    ok: bool
+
+    def __str__(self) -> str:
+        return self.text
 
 
 def against_papers(
@@ -35,7 +45,7 @@ def against_papers(
     tolerance: float | None = None,
     at_least: int = 1,
     everything: bool = False,
-) -> tuple[str, bool]:
+) -> Report:
     """The verdicts on one paper, or on `all`, and whether they will do.
 
     They will not if a figure that the reference run reproduced no longer is, if another is off without a known cause
@@ -59,22 +69,20 @@ def against_papers(
     n_compared = sum(comparison.compared for comparison in comparisons)
     if n_compared < at_least:
         failures.append(f"{n_compared} figures compared, expected at least {at_least}")
-    return "\n\n".join([*blocks, *(f"FAILED: {line}" for line in failures)]), not failures
+    return Report("\n\n".join([*blocks, *(f"FAILED: {line}" for line in failures)]), not failures)
 
 
-def against_reference(
-    records: pd.DataFrame, *, time_band: float | None = None, at_least: int = 1
-) -> tuple[str, bool]:
+def against_reference(records: pd.DataFrame, *, time_band: float | None = None, at_least: int = 1) -> Report:
     """What is not as in the committed reference run, and whether all is, in at least so many cells."""
-    holding = hold(records, read_reference(folder()), time_band=time_band)
-    failures = list(holding.complaints)
-    if holding.n_compared < at_least:
-        failures.append(f"{holding.n_compared} cells compared, expected at least {at_least}")
-    drawn = _draw(list(holding.HEADERS), list(map(list, holding.rows)))
-    return "\n".join([drawn, "", holding.summary, *(f"FAILED: {line}" for line in failures)]), not failures
+    held = compare_with_reference(records, read_reference(folder()), time_band=time_band)
+    failures = list(held.complaints)
+    if held.n_compared < at_least:
+        failures.append(f"{held.n_compared} cells compared, expected at least {at_least}")
+    drawn = _draw(list(held.HEADERS), list(map(list, held.rows)))
+    return Report("\n".join([drawn, "", held.summary, *(f"FAILED: {line}" for line in failures)]), not failures)
 
 
-def against_each_other(records: pd.DataFrame) -> str:
+def against_each_other(records: pd.DataFrame) -> Report:
     """Every pair of restorers on every data set and level. Raises RequestError if there is no pair."""
     blocks = []
     for contest in contests(records):
@@ -89,7 +97,7 @@ def against_each_other(records: pd.DataFrame) -> str:
         raise RequestError(
             "No two restorers were measured on one data set at one level: there is nothing to compare."
         )
-    return "\n\n".join(blocks)
+    return Report("\n\n".join(blocks), ok=True)
 
 
 def write_reference(records: pd.DataFrame, at: Path | None = None) -> str:

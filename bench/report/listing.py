@@ -7,13 +7,13 @@ import shutil
 import textwrap
 from collections.abc import Callable, Iterable
 
-from bench.devices import present
-from bench.environment import describe, n_cores
-from bench.protocol import PROTOCOLS
-from bench.registry import Card, cards
-from bench.task import TASKS, format_level
-from bench.weights import all_declarations
 from bench.data.datasets import get, names
+from bench.measure.devices import present
+from bench.measure.environment import describe, n_cores
+from bench.plugins.registry import RestorerInfo, infos
+from bench.plugins.weights import all_declarations
+from bench.protocol import PROTOCOLS
+from bench.task import TASKS, format_level
 
 __all__ = ["LISTINGS", "doctor", "listing"]
 
@@ -25,17 +25,17 @@ def listing(name: str) -> str:
 
 def _restorers() -> str:
     lines = ["restorers"]
-    for card in cards().values():
-        variants = "".join(f" :{variant}" for variant in card.variants)
-        lines += _entry(card.name + variants, f"{card.summary} [{', '.join(sorted(card.tasks))}]", _remarks(card))
+    for info in infos().values():
+        variants = "".join(f" :{variant}" for variant in info.variants)
+        lines += _entry(info.name + variants, f"{info.summary} [{', '.join(sorted(info.tasks))}]", _remarks(info))
     lines += _entry("NAME+", "any of them, averaged over the 8 flips and rotations of an image")
     return "\n".join(lines)
 
 
-def _remarks(card: Card) -> list[str]:
+def _remarks(info: RestorerInfo) -> list[str]:
     """Terms that bind a user, and why a restorer cannot run here."""
-    terms = [f"terms of {package}: {terms}" for package, terms in card.requires.items() if terms]
-    return terms + ([f"unavailable: {card.unavailable}"] if card.unavailable else [])
+    terms = [f"terms of {package}: {terms}" for package, terms in info.requires.items() if terms]
+    return terms + ([f"unavailable: {info.unavailable}"] if info.unavailable else [])
 
 
 def _tasks() -> str:
@@ -98,7 +98,7 @@ def doctor() -> str:
     lines.append(f"{'cache':<20} {cache_dir()}")
     for variable in ("BENCH_CACHE", "BENCH_MIRROR", "BENCH_OFFLINE"):
         lines.append(f"{variable:<20} {os.environ.get(variable, 'not set')}")
-    lines += [f"{card.name:<20} {card.unavailable}" for card in cards().values() if card.unavailable]
+    lines += [f"{info.name:<20} {info.unavailable}" for info in infos().values() if info.unavailable]
     return "\n".join(lines)
 
 

@@ -7,21 +7,21 @@ from collections import Counter
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from bench.runner import Progress
+from bench.runner.run import Watcher
 
 if TYPE_CHECKING:
-    from bench.plan import Cell
-    from bench.store import Record
+    from bench.records.store import Record
+    from bench.runner.plan import Cell
 
-__all__ = ["run_progress"]
+__all__ = ["watch"]
 
 
-def run_progress() -> LineProgress | BarProgress:
-    """A Progress to be used in a `with` statement, fit for where the error stream goes."""
+def watch() -> LineProgress | BarProgress:
+    """A Watcher to be used in a `with` statement, fit for where the error stream goes."""
     return BarProgress() if sys.stderr.isatty() else LineProgress()
 
 
-class LineProgress(Progress):
+class LineProgress(Watcher):
     """For log files: one line when the cells of a restorer, setting and data set are done."""
 
     def __enter__(self) -> LineProgress:
@@ -31,11 +31,11 @@ class LineProgress(Progress):
     def __exit__(self, *_: object) -> None:
         pass
 
-    def fetching(self, dataset: str, done: int, total: int, n_bytes: int) -> None:
+    def fetching(self, dataset: str, done: int, total: int) -> None:
         if done == total:
             print(f"{dataset}: {total} files", file=sys.stderr, flush=True)
 
-    def started(self, cells: list[Cell], n_known: int) -> None:
+    def started(self, cells: list[Cell]) -> None:
         self.left = Counter(map(_group, cells))
 
     def measured(self, cell: Cell, record: Record) -> None:
@@ -45,7 +45,7 @@ class LineProgress(Progress):
             print("{} {}, {}, {}".format(done, *_group(cell)), file=sys.stderr, flush=True)
 
 
-class BarProgress(Progress):
+class BarProgress(Watcher):
     """For terminals: what is being measured, how far the run is, and when it will end."""
 
     def __enter__(self) -> BarProgress:
@@ -72,13 +72,13 @@ class BarProgress(Progress):
     ) -> None:
         self.bar.stop()
 
-    def fetching(self, dataset: str, done: int, total: int, n_bytes: int) -> None:
+    def fetching(self, dataset: str, done: int, total: int) -> None:
         task = self.tasks.get(dataset)
         if task is None:
             task = self.tasks[dataset] = self.bar.add_task(f"fetching {dataset}", total=total)
         self.bar.update(task, completed=done, visible=done < total)
 
-    def started(self, cells: list[Cell], n_known: int) -> None:
+    def started(self, cells: list[Cell]) -> None:
         self.cells = self.bar.add_task("starting", total=len(cells), visible=bool(cells))
 
     def measuring(self, cell: Cell) -> None:
@@ -89,4 +89,4 @@ class BarProgress(Progress):
 
 
 def _group(cell: Cell) -> tuple[str, str, str]:
-    return cell.choice.name, str(cell.setting), cell.dataset.name
+    return cell.spec.name, str(cell.setting), cell.dataset.name

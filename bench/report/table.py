@@ -10,15 +10,15 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import RequestError, unknown
-from bench.store import current, devices, on_one_device
-from bench.task import Level, format_level, get_task
 from bench.data import datasets
+from bench.errors import RequestError, unknown
+from bench.records.store import current, devices, on_one_device
+from bench.task import Level, format_level, get_task
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bench.significance import Contest
+    from bench.judge.significance import Contest
 
 __all__ = ["FORMATS", "check_format", "render"]
 
@@ -50,7 +50,7 @@ class Table:
 
 
 def render(frame: pd.DataFrame, format: str = "text", *, significance: bool = False) -> str:
-    """Records (columns of `bench.store.Record`) as text in the given format.
+    """Records (columns of `bench.records.store.Record`) as text in the given format.
 
     significance  put letters behind the figures: restorers that share one are not told apart by a paired test
 
@@ -87,7 +87,7 @@ Contests = Mapping[tuple[str, str, str, Level], "Contest"]
 
 
 def _contests(frame: pd.DataFrame) -> Contests:
-    from bench.significance import contests
+    from bench.judge.significance import contests
 
     return {(c.task, c.protocol, c.dataset, c.level): c for c in contests(frame)}
 

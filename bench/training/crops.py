@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bench.data.datasets import get, read
 from bench.errors import DataError, TrainingError
 from bench.task import Image, Level, Observation, Setting, get_task
 from bench.training.recipe import Recipe
-from bench.data.datasets import get, read
 
 __all__ = ["Batch", "Crops", "seed_of"]
 

@@ -16,23 +16,18 @@ The entries stand in the order in which they are wanted.
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from bench.data.toml import tomllib
 from bench.errors import RestorerError, TrainingError, unknown
-from bench.registry import Card, choose
+from bench.plugins.registry import RestorerInfo, choose
+from bench.plugins.weights import declarations
 from bench.task import TASKS, format_level, get_task
 from bench.training.recipe import Recipe, find_recipe
-from bench.weights import declarations
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 __all__ = ["Wanted", "page", "wanted"]
 
@@ -95,7 +90,7 @@ class Wanted:
 
     @property
     def _recipe(self) -> Recipe:
-        return find_recipe(choose(self.restorer).card, self.recipe)
+        return find_recipe(choose(self.restorer).info, self.recipe)
 
 
 # --- reading -------------------------------------------------------------------------------------
@@ -133,14 +128,14 @@ def _entry(table: Mapping[str, Any], where: str) -> Wanted:
         if key not in table:
             raise TrainingError(f"{where} lacks the key '{key}'.")
     try:
-        card = choose(table["restorer"]).card
-        recipe = find_recipe(card, table["recipe"])
+        info = choose(table["restorer"]).info
+        recipe = find_recipe(info, table["recipe"])
     except (RestorerError, TrainingError) as error:
         raise TrainingError(f"{where}: {error}") from None
     minutes = table["minutes"]
     if not (isinstance(minutes, int | float) and minutes > 0):
         raise TrainingError(f"{where}: minutes = {minutes!r}, expected a number above 0.")
-    shipped = _shipped(card)
+    shipped = _shipped(info)
     return Wanted(
         restorer=table["restorer"],
         levels=_levels(table, recipe, where),
@@ -153,10 +148,10 @@ def _entry(table: Mapping[str, Any], where: str) -> Wanted:
     )
 
 
-def _shipped(card: Card) -> dict[str, str]:
+def _shipped(info: RestorerInfo) -> dict[str, str]:
     """File names of our weights of a restorer, by `restorer.tag`: as declared, for an install may lack some."""
-    declared = declarations(card.source.parent / "weights.toml")
-    return {f"{d.restorer}.{d.tag}": d.path.name for d in declared if d.restorer == card.name and d.path is not None}
+    declared = declarations(info.source.parent / "weights.toml")
+    return {f"{d.restorer}.{d.tag}": d.path.name for d in declared if d.restorer == info.name and d.path is not None}
 
 
 def _known(key: str, table: Mapping[str, Any], known: Iterable[str], where: str) -> str:
@@ -194,8 +189,8 @@ INTRODUCTION = """\
 `bench weights wanted --markdown` writes this page from `wanted.toml`, which says why in this order. The commands are
 for a GPU, in the root of the repository. On a CPU leave out `--device` and take the recipe without `gpu`.
 
-`.ci/gpu pack` makes a folder with all that a bare GPU machine needs. There `gpu run` takes this queue from its top for
-the minutes it has, and here `.ci/gpu home` ships what is better than the present weights on the crops held out.
+`.ci/gpu pack` makes a folder with all that a bare GPU machine needs. There `gpu run` takes this queue from its top
+for the minutes it has, and here `.ci/gpu home` ships what is better than the present weights on the crops held out.
 By hand: copy `weights.safetensors` and its card `weights.json` here under the tag's name, and enter their sha256 in
 `methods/weights.toml`. A card tells its recipe field by field. Its name may have been a trial's, and be in no file.
 

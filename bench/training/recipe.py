@@ -43,20 +43,15 @@ A table is a recipe. The file says it in full, so that a reader sees all that a 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from bench.data.toml import tomllib
 from bench.errors import TrainingError, unknown
-from bench.registry import Card
+from bench.plugins.registry import RestorerInfo
 from bench.task import Level, format_level, get_task
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 __all__ = ["Recipe", "find_recipe", "read_recipes"]
 
@@ -166,14 +161,14 @@ def _recipe(name: str, table: Mapping[str, Any], path: Path) -> Recipe:
     return Recipe(**{**table, "name": name, "levels": levels})
 
 
-def find_recipe(card: Card, name: str | None) -> Recipe:
+def find_recipe(info: RestorerInfo, name: str | None) -> Recipe:
     """The recipe of that name for a restorer, or the first of its file. Raises TrainingError."""
-    path = card.source.parent / "recipes" / f"{card.name}.toml"
+    path = info.source.parent / "recipes" / f"{info.name}.toml"
     if not path.is_file():
-        raise TrainingError(f"There is no recipe for {card.name} ({path}).")
+        raise TrainingError(f"There is no recipe for {info.name} ({path}).")
     recipes = read_recipes(path)
     if name is None:
         return next(iter(recipes.values()))
     if name not in recipes:
-        raise TrainingError(f"{card.name}: {unknown('recipe', name, recipes)}")
+        raise TrainingError(f"{info.name}: {unknown('recipe', name, recipes)}")
     return recipes[name]

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bench.errors import RequestError, TrainingError
-from bench.registry import choose, load_class
-from bench.request import check_device
+from bench.plugins.registry import choose, load_class
+from bench.runner.request import check_device
 from bench.task import Level, Setting, format_level, get_task, parse_levels
 from bench.training.recipe import Recipe, find_recipe
 
@@ -37,13 +37,13 @@ def train(
             raise RequestError(f"{option} {value:g}: expected more than 0.")
     if minutes is not None and steps is not None:
         raise RequestError("--minutes and --steps both say how long: choose one.")
-    choice = choose(name)
-    if choice.ensemble:
-        raise TrainingError(f"{choice.name} is {choice.name[:-1]} run eight times: train {choice.name[:-1]}.")
-    chosen = find_recipe(choice.card, recipe)
+    spec = choose(name)
+    if spec.ensemble:
+        raise TrainingError(f"{spec.name} is {spec.name[:-1]} run eight times: train {spec.name[:-1]}.")
+    chosen = find_recipe(spec.info, recipe)
     setting = Setting(chosen.task, _level(chosen, levels), chosen.channels)
     # Training takes hours, in which other work runs beside it: OpenMP's threads are to sleep while they wait
-    # (bench.workers says what it costs if they do not). To be said before torch is loaded.
+    # (bench.runner.worker says what it costs if they do not). To be said before torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     check_device(device)
     _keep_memory()
@@ -52,14 +52,14 @@ def train(
     from bench.training.crops import Crops
     from bench.training.loop import Training
 
-    restorer_class = load_class(choice.card.target)
+    restorer_class = load_class(spec.info.target)
     if not issubclass(restorer_class, TorchRestorer):
-        raise TrainingError(f"{choice.card.name} is not a network: there is nothing to train.")
+        raise TrainingError(f"{spec.info.name} is not a network: there is nothing to train.")
     at = "-".join(map(format_level, chosen.levels or [setting.level]))
-    folder = folder or Path("training") / f"{choice.name.replace(':', '-')}-{_kind(chosen)}-{at}"
+    folder = folder or Path("training") / f"{spec.name.replace(':', '-')}-{_kind(chosen)}-{at}"
     _say(f"reading {chosen.data}")
     training = Training(
-        restorer_class(choice.variant),
+        restorer_class(spec.variant),
         chosen,
         setting,
         Crops(chosen, setting),

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from bench.errors import TrainingError, WeightsError
-from bench.registry import choose, load_class
+from bench.plugins.registry import choose, load_class
+from bench.plugins.weights import check_origin, out_of_reach, resolve
 from bench.restorer import TorchRestorer
 from bench.task import Level, Observation, Setting
-from bench.weights import check_origin, out_of_reach, resolve
 
 __all__ = ["Teacher"]
 
@@ -27,17 +27,17 @@ class Teacher:
     """
 
     def __init__(self, name: str, setting: Setting, device: str | torch.device) -> None:
-        choice = choose(name)
-        restorer_class = load_class(choice.card.target)
-        if choice.ensemble or not issubclass(restorer_class, TorchRestorer):
+        spec = choose(name)
+        restorer_class = load_class(spec.info.target)
+        if spec.ensemble or not issubclass(restorer_class, TorchRestorer):
             raise TrainingError(f"teacher = '{name}': expected a network, and not its self-ensemble.")
         try:
-            check_origin(choice)
-            weights, _, _ = resolve(choice, setting)
+            check_origin(spec)
+            weights, _, _ = resolve(spec, setting)
         except WeightsError as error:
             raise TrainingError(f"teacher = '{name}': {error}") from None
-        self.restorer = restorer_class(choice.variant, weights)
-        reason = out_of_reach(choice, setting) or self.restorer.why_not(setting)
+        self.restorer = restorer_class(spec.variant, weights)
+        reason = out_of_reach(spec, setting) or self.restorer.why_not(setting)
         if reason is not None or weights is None:
             raise TrainingError(f"teacher = '{name}': {reason or 'it has no weights'}.")
         self.weights_sha256 = weights.sha256

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import DTypeLike
-
 from bench.methods.sparse.compiled import do_in_parallel, kernel
+from numpy.typing import DTypeLike
 
 __all__ = ["Codes", "checked", "combine", "no_codes"]
 

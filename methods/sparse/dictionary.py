@@ -15,14 +15,13 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
-from torch import Tensor
-
 from bench.methods.sparse.codes import Codes
 from bench.methods.sparse.compiled import kernel, product
 from bench.methods.sparse.lasso import lasso_path
 from bench.methods.sparse.patches import centre
 from bench.methods.sparse.prox import soft_threshold
 from bench.methods.sparse.pursuit import omp
+from torch import Tensor
 
 __all__ = [
     "adapt_online",

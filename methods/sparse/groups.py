@@ -7,7 +7,6 @@ m = C s s values are in the order of `methods.sparse.patches.extract`.
 from __future__ import annotations
 
 import numpy as np
-
 from bench.methods.sparse.compiled import kernel
 
 __all__ = ["add", "centre", "gather", "similar_patches"]

@@ -7,7 +7,6 @@ modification.
 from __future__ import annotations
 
 import numpy as np
-
 from bench.methods.sparse.codes import Codes, checked, no_codes
 from bench.methods.sparse.compiled import do_in_parallel, gathered_product, gram, kernel, product, squared_norm
 

@@ -11,10 +11,9 @@ from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor
-
 from bench.methods.sparse.lasso import lasso_path
 from bench.methods.sparse.patches import coverage, sum_of_estimates
+from torch import Tensor
 
 __all__ = ["average_of_codes", "code", "measured_mean"]
 

@@ -7,16 +7,19 @@ from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-
 from bench.methods.demosaick import Bilinear, Malvar, Menon
 from bench.methods.sparse.patches import average, centre, extract
 from bench.methods.sparse.similarity import Similarity
 from bench.methods.sparse.unrolled import steps
+from torch import Tensor, nn
 
 __all__ = ["FIRST_GUESSES", "SparseCoding"]
 
-FIRST_GUESSES = {"bilinear": Bilinear, "malvar": Malvar, "menon": Menon}
+FIRST_GUESSES: dict[str, type[Bilinear] | type[Malvar] | type[Menon]] = {
+    "bilinear": Bilinear,
+    "malvar": Malvar,
+    "menon": Menon,
+}
 
 
 class SparseCoding(nn.Module):

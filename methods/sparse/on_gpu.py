@@ -16,10 +16,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from bench.methods.sparse.prox import MASS_EPS, NORM_EPS
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-
-from bench.methods.sparse.prox import MASS_EPS, NORM_EPS
 
 __all__ = ["dense_similarity", "minus_squared_distance", "steps_on_gpu"]
 

@@ -17,7 +17,6 @@ what `omp` of SPAMS does; elsewhere ORMP or OLS). Their supports differ.
 from __future__ import annotations
 
 import numpy as np
-
 from bench.methods.sparse.codes import Codes, checked, combine, no_codes
 from bench.methods.sparse.compiled import CHUNK, do_in_parallel, gram, kernel, product, squared_norm
 

@@ -15,10 +15,9 @@ from itertools import pairwise
 from typing import Any
 
 import torch
+from bench.methods.sparse.on_gpu import dense_similarity
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-
-from bench.methods.sparse.on_gpu import dense_similarity
 
 __all__ = ["Similarity", "Tile", "mix", "similarity", "tiles"]
 

@@ -29,12 +29,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
-
 from bench.methods.sparse.network import SparseCoding
 from bench.methods.sparse.on_gpu import minus_squared_distance
 from bench.methods.sparse.patches import average, centre, extract, reflect
 from bench.methods.sparse.prox import MASS_EPS, NORM_EPS
+from torch import Tensor
 
 __all__ = ["Tiling", "sliding_restore"]
 

@@ -19,12 +19,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.autograd.function import once_differentiable
-
 from bench.methods.sparse.on_gpu import steps_on_gpu
 from bench.methods.sparse.prox import MASS_EPS, NORM_EPS
 from bench.methods.sparse.similarity import Similarity, Tile
+from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 __all__ = ["steps"]
 

@@ -14,12 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.numpy import save_file
-
 from bench.data import datasets
 from bench.methods.ksvd import centred, metric, start
 from bench.methods.sparse.dictionary import adapt_online, ksvd
 from bench.methods.sparse.patches import centre
+from safetensors.numpy import save_file
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from time import perf_counter
 
 import numpy as np
 import torch
+from bench.methods.dncnn import DnCNN
 
 from bench.restorer import Observation, Setting
-from bench.methods.dncnn import DnCNN
 
 
 def main() -> None:

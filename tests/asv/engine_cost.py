@@ -21,16 +21,17 @@ from pathlib import Path
 from time import perf_counter
 
 import bench
-from bench import station, workers
-from bench._messages import Answer, Prepare
 from bench.protocol import Protocol
+from bench.runner import slot as slot
+from bench.runner import worker as workers
+from bench.runner.messages import Answer, Prepare
 
 
 @contextmanager
 def stopwatch():
     """Seconds spent in degrading, scoring, loading and restoring while the block runs."""
     spent: dict[str, float] = defaultdict(float)
-    degrade, score = station.degrade, Protocol.score
+    degrade, score = slot.degrade, Protocol.score
     loaded, ask = workers.Worker.loaded, workers.Worker.ask
 
     def timed(name, f):
@@ -51,13 +52,13 @@ def stopwatch():
             spent["restoring"] += answer.seconds_restoring
         return answer
 
-    station.degrade = timed("degrading", degrade)
+    slot.degrade = timed("degrading", degrade)
     Protocol.score = timed("scoring", score)
     workers.Worker.loaded, workers.Worker.ask = timed("loading", loaded), timed_ask
     try:
         yield spent
     finally:
-        station.degrade, Protocol.score = degrade, score
+        slot.degrade, Protocol.score = degrade, score
         workers.Worker.loaded, workers.Worker.ask = loaded, ask
 
 

@@ -25,13 +25,12 @@ from time import perf_counter
 
 import numpy as np
 import torch
-from torch import Tensor
-
 from bench.methods.groupsc import BLOCK, block_count, merged_blocks
 from bench.methods.sparse.network import SparseCoding
 from bench.methods.sparse.patches import average, extract
 from bench.methods.sparse.prox import relaxed_group_soft_threshold
 from bench.methods.sparse.sliding import sliding_restore
+from torch import Tensor
 
 
 @torch.no_grad()
@@ -179,11 +178,12 @@ def _peak_of(options: argparse.Namespace) -> str:
 
 def _task_of(options: argparse.Namespace) -> str:
     """Seconds for a 512x512 image of that task, the median of three, and the peak in MiB."""
+    from bench.methods.groupsc import GroupSC
+    from bench.methods.sc import SC
+
     from bench.measure.memory import peak_mib
     from bench.restorer import Setting
     from bench.task import get_task
-    from bench.methods.groupsc import GroupSC
-    from bench.methods.sc import SC
 
     task = get_task(options.task_of)
     setting = Setting(task.name, task.levels[0], task.channels or 3)

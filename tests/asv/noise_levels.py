@@ -10,12 +10,12 @@ import argparse
 from time import perf_counter
 
 import numpy as np
+from bench.data.datasets import get, read
+from bench.methods.noise import estimate_sigma
 from skimage.restoration import estimate_sigma as of_wavelets
 
 from bench.protocol import get_protocol
 from bench.task import Setting
-from bench.data.datasets import get, read
-from bench.methods.noise import estimate_sigma
 
 ESTIMATORS = {
     "Liu et al.": estimate_sigma,

@@ -21,10 +21,10 @@ from time import perf_counter
 
 import numpy as np
 import torch
-
-from bench.restorer import Observation, Setting, TorchRestorer
 from bench.methods.nlrn import NLRN, PATCHES_AT_ONCE, Q, Sliding, starts
 from bench.methods.nsr import NSR
+
+from bench.restorer import Observation, Setting, TorchRestorer
 
 GRAY = Setting("denoise", 25.0, channels=1)
 SIDES = (128, 256, 512, 1024)  # for --memory

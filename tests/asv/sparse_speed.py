@@ -17,15 +17,15 @@ from pathlib import Path
 from time import perf_counter, process_time
 
 import numpy as np
+from bench.methods.ksvd import KSVD
+from bench.methods.lssc import LSSC
+from bench.methods.sparse.lasso import lasso_path
+from bench.methods.sparse.pursuit import omp
 
 import methods
 from bench.measure.memory import peak_mib
 from bench.protocol import get_protocol
 from bench.restorer import Observation, Restorer, Setting, WeightsFile
-from bench.methods.ksvd import KSVD
-from bench.methods.lssc import LSSC
-from bench.methods.sparse.lasso import lasso_path
-from bench.methods.sparse.pursuit import omp
 
 SIZES = 128, 256, 512, 1024
 CASES = {  # restorer, setting, dictionary

@@ -39,11 +39,11 @@ def _measured(name: str, size: str, repeats: int) -> tuple[float, float, float, 
     import numpy as np
 
     from bench.measure.memory import peak_mib, reset_peak
-    from bench.registry import choose, load_class
+    from bench.plugins.registry import choose, load_class
     from bench.task import Observation, Setting
 
-    choice = choose(name)
-    restorer = load_class(choice.card.target)(choice.variant)
+    spec = choose(name)
+    restorer = load_class(spec.info.target)(spec.variant)
     restorer.prepare(Setting("denoise", 25.0, channels=1), "cpu")
     height, width = (int(n) for n in size.split("x"))
     image = np.random.default_rng(0).random((height, width, 1), dtype=np.float32)

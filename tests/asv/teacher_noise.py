@@ -16,12 +16,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from bench.registry import choose, load_class
+from bench.plugins.registry import choose, load_class
+from bench.plugins.weights import resolve
 from bench.task import Setting
 from bench.training.crops import Batch, Crops
 from bench.training.recipe import find_recipe
 from bench.training.teacher import Teacher
-from bench.weights import resolve
 
 
 def main() -> None:
@@ -31,11 +31,11 @@ def main() -> None:
     parser.add_argument("--recipe", default="taught")
     parser.add_argument("--batches", type=int, default=24)
     args = parser.parse_args()
-    choice = choose(args.restorer)
-    recipe = replace(find_recipe(choice.card, args.recipe), seed=1000)  # crops that no training has seen
+    spec = choose(args.restorer)
+    recipe = replace(find_recipe(spec.info, args.recipe), seed=1000)  # crops that no training has seen
     setting = Setting(recipe.task, args.sigma, recipe.channels)
-    weights, _, _ = resolve(choice, setting)
-    restorer = load_class(choice.card.target)(choice.variant, weights)
+    weights, _, _ = resolve(spec, setting)
+    restorer = load_class(spec.info.target)(spec.variant, weights)
     restorer.prepare(setting, "cpu")
     network = copy.deepcopy(restorer.plain).requires_grad_(True)
     teacher, crops = Teacher(recipe.teacher, setting, "cpu"), Crops(recipe, setting)

@@ -22,16 +22,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
-
-from bench.registry import choose, load_class
-from bench.restorer import Setting, TorchRestorer
-from bench.task import get_task, parse_levels
-from bench.training.recipe import Recipe, find_recipe
 from bench.methods.nlrn import NonLocal, NonLocalRecurrent
 from bench.methods.nsr import SparseConv2d, SparseResidual
 from bench.methods.sparse.network import SparseCoding
 from bench.methods.sparse.on_gpu import ALIGNMENT
+from torch import nn
+
+from bench.plugins.registry import choose, load_class
+from bench.restorer import Setting, TorchRestorer
+from bench.task import get_task, parse_levels
+from bench.training.recipe import Recipe, find_recipe
 
 FLOPS = 400e12  # a second, in bfloat16: what large products reach on an H100 or H200, not what its data sheet says
 BYTES = 3e12  # a second
@@ -271,13 +271,13 @@ def _row(name: str, crops: str, units: str, *figures: str) -> str:
 
 def _of(name: str, recipe_name: str) -> tuple[TorchRestorer, Recipe, Setting]:
     """An untrained restorer with the options of its recipe, and what the recipe is for."""
-    choice = choose(name)
-    recipe = find_recipe(choice.card, recipe_name)
+    spec = choose(name)
+    recipe = find_recipe(spec.info, recipe_name)
     if not recipe.bf16:
         sys.exit(f"recipe {recipe_name} of {name} trains in float32; what is counted here is bfloat16.")
     task = get_task(recipe.task)
     level = recipe.levels[-1] if recipe.levels else parse_levels(task, LEVELS[task.name])[0]
-    restorer = load_class(choice.card.target)(choice.variant)
+    restorer = load_class(spec.info.target)(spec.variant)
     restorer.options = recipe.network_options
     return restorer, recipe, Setting(recipe.task, level, recipe.channels)
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from skimage.color import rgb2ycbcr
-
 from bench.data import datasets
 from bench.data.colour import luma, rgb2gray, to_8bit, to_unit
+from skimage.color import rgb2ycbcr
 
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)

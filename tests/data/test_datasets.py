@@ -14,13 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
-
-import data
 from bench.data import datasets
 from bench.data.colour import to_8bit
 from bench.data.datasets import get, names, overlap, read
 from bench.data.errors import DataError
+from PIL import Image
+
+import data
 
 FILES = Path(data.__file__).parent / "files"
 HEX64 = re.compile(r"[0-9a-f]{64}")

@@ -7,10 +7,9 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
-
 from bench.data.decode import decode, header
 from bench.data.errors import DataError
+from PIL import Image
 
 LEVELS = np.arange(0, 240, 2, dtype=np.uint8).reshape(10, 12)
 COLOURS = np.stack([LEVELS, LEVELS[::-1], LEVELS[:, ::-1]], axis=-1)

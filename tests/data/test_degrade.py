@@ -9,13 +9,12 @@ import struct
 
 import numpy as np
 import pytest
-from PIL import Image
-from skimage.metrics import peak_signal_noise_ratio
-
 from bench.data import BAYER_PATTERNS, datasets
 from bench.data.colour import luma, to_8bit, to_unit
 from bench.data.degrade import awgn, bayer, bicubic, fingerprint, jpeg
 from bench.data.errors import DataError
+from PIL import Image
+from skimage.metrics import peak_signal_noise_ratio
 
 
 def picture(height=24, width=32, channels=1):

@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import pytest
-
 from bench.data import download
 from bench.data.download import RemoteFile, fetch, fetch_all, verify
 from bench.data.errors import DataError

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from bench.data import datasets
 
 from bench.restorer import Observation, Restorer
-from bench.data import datasets
 
 
 @pytest.fixture

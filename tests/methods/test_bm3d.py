@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from bench.methods.bm3d import BM3D, profile
 
 from bench.restorer import Observation
-from bench.methods.bm3d import BM3D, profile
 
 pytest.importorskip("bm3d")
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from bench.restorer import Observation
 from bench.methods.bicubic import Bicubic
 from bench.methods.identity import Jpeg, Noisy
 from bench.methods.nlm import NonLocalMeans
 from bench.methods.tv import TotalVariation
 from bench.methods.wavelet import Wavelet
+
+from bench.restorer import Observation
 
 DENOISERS = [NonLocalMeans, TotalVariation, Wavelet]
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from bench.contract import check
-from bench.registry import cards, choose
+from bench.plugins.registry import choose, infos
+from bench.runner.contract import check
 from tests.conftest import BAD
 
-VARIANTS = [f"{card.name}:{variant}" for card in cards().values() for variant in card.variants]
+VARIANTS = [f"{card.name}:{variant}" for card in infos().values() for variant in card.variants]
 MINUTES = {  # test_groupsc.py, test_lidia.py and test_nlrn.py try them, with a small network or a small picture
     "groupsc:blocks",
     "groupsc:blocks48",
@@ -17,12 +17,12 @@ MINUTES = {  # test_groupsc.py, test_lidia.py and test_nlrn.py try them, with a 
 }
 
 
-@pytest.mark.parametrize("name", [name for name in (*cards(), *VARIANTS) if name not in MINUTES])
+@pytest.mark.parametrize("name", [name for name in (*infos(), *VARIANTS) if name not in MINUTES])
 def test_every_restorer_keeps_to_the_contract(name):
-    choice = choose(name)
-    if choice.card.missing:
-        pytest.skip(choice.card.unavailable)
-    findings = list(check(choice))
+    spec = choose(name)
+    if spec.info.missing:
+        pytest.skip(spec.info.unavailable)
+    findings = list(check(spec))
     assert len(findings) > 5
     assert not [finding for finding in findings if not finding.ok]
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from bench.methods.cscnet import CSCNet, StridedCoding, cscnet_denoise, read_authors
 from torch import Tensor
 
 from bench.restorer import Observation, Setting
-from bench.methods.cscnet import CSCNet, StridedCoding, cscnet_denoise, read_authors
 from tests.methods.published import mean_psnr_db, pictures, weights
 
 GRAY = Setting("denoise", 25, 1)

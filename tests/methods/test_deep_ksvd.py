@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-
-from bench.restorer import Observation, Setting
 from bench.methods.deep_ksvd import BAND, DeepKSVD, SoftThreshold, Unrolled, covers
 from bench.methods.sparse.patches import coverage, extract
+
+from bench.restorer import Observation, Setting
 
 GRAY = Setting("denoise", 25, 1)
 

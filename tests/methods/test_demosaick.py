@@ -6,10 +6,10 @@ import warnings
 
 import numpy as np
 import pytest
-
-from bench.restorer import Observation
 from bench.methods import demosaick
 from bench.methods.demosaick import Bilinear, Malvar, Menon
+
+from bench.restorer import Observation
 
 METHODS = [Bilinear, Malvar, Menon]
 PATTERNS = ["RGGB", "BGGR", "GRBG", "GBRG"]

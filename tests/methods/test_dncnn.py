@@ -8,14 +8,14 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from scipy.signal import correlate2d
-
-from bench.protocol import get_protocol
-from bench.registry import choose
-from bench.restorer import Observation, Setting
-from bench.weights import candidates
 from bench.data.datasets import get, read
 from bench.methods.dncnn import DnCNN, Residual, convolutions, read_matconvnet
+from scipy.signal import correlate2d
+
+from bench.plugins.registry import choose
+from bench.plugins.weights import candidates
+from bench.protocol import get_protocol
+from bench.restorer import Observation, Setting
 from tests.methods.published import mean_psnr_db, pictures, weights
 
 GRAY_25 = Setting("denoise", 25.0, channels=1)

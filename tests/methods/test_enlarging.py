@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from bench.methods._enlarging import enlarged
 
 from bench.restorer import Observation
-from bench.methods._enlarging import enlarged
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])

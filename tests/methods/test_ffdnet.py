@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-
-from bench.restorer import Observation, Setting, WeightsFile
 from bench.methods.dncnn import convolutions, read_matconvnet
 from bench.methods.ffdnet import FFDNet, SubImages, column_order
+
+from bench.restorer import Observation, Setting, WeightsFile
 from tests.methods.published import mean_psnr_db, pictures, weights
 from tests.methods.test_dncnn import save_matconvnet
 

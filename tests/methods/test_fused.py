@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
-
 from bench.methods import _fused
 from bench.methods._fused import BandedConvolutions
+from torch import nn
 
 
 def chain() -> nn.Sequential:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from bench.methods.groupsc import GroupSC, merged_blocks, read_authors
+from bench.methods.sparse.network import SparseCoding
 
 from bench.restorer import WeightsFile
 from bench.task import Observation, Setting
-from bench.methods.groupsc import GroupSC, merged_blocks, read_authors
-from bench.methods.sparse.network import SparseCoding
 
 GRAY, COLOUR = Setting("denoise", 25, 1), Setting("denoise", 25, 3)
 

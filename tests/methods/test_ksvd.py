@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bench.methods import ksvd
+from bench.methods.ksvd import KSVD, metric, patch_size
 
 import methods
 from bench.restorer import Setting, WeightsFile
-from bench.methods import ksvd
-from bench.methods.ksvd import KSVD, metric, patch_size
 
 
 def prepared(channels: int = 1, sigma: float = 25.0, variant: str = "", weights: str = "") -> KSVD:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from bench.restorer import Observation, Restorer, Setting
 from bench.methods.ksvd import KSVD
 from bench.methods.lssc import LSSC
+
+from bench.restorer import Observation, Restorer, Setting
 
 pytestmark = [
     pytest.mark.parametrize("channels", [1, 3]),

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from bench.methods import lidia
+from bench.methods.lidia import LIDIA, PatchNetwork, Separable, lidia_denoise, read_authors, split
 from torch import Tensor, nn
 
 from bench.restorer import Setting
-from bench.methods import lidia
-from bench.methods.lidia import LIDIA, PatchNetwork, Separable, lidia_denoise, read_authors, split
 from tests.methods.published import mean_psnr_db, pictures, weights
 
 CPU = torch.device("cpu")

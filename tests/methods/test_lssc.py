@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-import methods
-from bench.restorer import Observation, Setting, WeightsFile
 from bench.data import BAYER_PATTERNS
 from bench.data.degrade import bayer
 from bench.methods import lssc
 from bench.methods.demosaick import Bilinear
 from bench.methods.lssc import LSSC, noise_energy, patch_size
+
+import methods
+from bench.restorer import Observation, Setting, WeightsFile
 
 every_pattern = pytest.mark.parametrize("pattern", BAYER_PATTERNS)
 

@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from bench.methods._sliding import Sliding, Tiling, neighbours
+from bench.methods.nlrn import METRICS, NLRN, NonLocal, NonLocalRecurrent, averaged_patches, starts
 from torch import nn
 
 import methods
-from bench.contract import observe_disc
+from bench.judge.papers import load
 from bench.measure.complexity import count_macs
-from bench.papers import load
+from bench.runner.contract import observe_disc
 from bench.task import Observation, Setting
 from bench.training.recipe import read_recipes
-from bench.methods._sliding import Sliding, Tiling, neighbours
-from bench.methods.nlrn import METRICS, NLRN, NonLocal, NonLocalRecurrent, averaged_patches, starts
 
 GRAY = Setting("denoise", 25, 1)
 RECIPES = Path(methods.__file__).parent / "recipes" / "nlrn.toml"

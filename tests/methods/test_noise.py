@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from bench.methods.noise import estimate_sigma
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from bench.methods._mixed import Kernels, Mixed, cut
+from bench.methods.nsr import NSR, SparseConv2d, SparseResidual
 from torch import nn
 
 import methods
 from bench.measure.complexity import count_macs
 from bench.task import Observation, Setting, get_task
 from bench.training.recipe import read_recipes
-from bench.methods._mixed import Kernels, Mixed, cut
-from bench.methods.nsr import NSR, SparseConv2d, SparseResidual
 
 GRAY = Setting("denoise", 25, 1)
 RECIPES = Path(methods.__file__).parent / "recipes" / "nsr.toml"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-
-from bench.task import Observation, Setting
 from bench.methods.groupsc import merged_blocks
 from bench.methods.sc import BAND, SC, observed, sc_restore
 from bench.methods.sparse.network import FIRST_GUESSES, SparseCoding
 from bench.methods.sparse.patches import coverage
+
+from bench.task import Observation, Setting
 
 GRAY, COLOUR = Setting("denoise", 25, 1), Setting("denoise", 25, 3)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import methods
-from bench.registry import cards
+from bench.plugins.registry import infos
 from bench.task import TASKS
 
 if sys.version_info >= (3, 11):
@@ -46,7 +46,7 @@ def test_belongs_to_a_restorer_that_is_installed(name):
 
 @every_entry
 def test_is_for_variants_that_can_be_asked_for(name):
-    card = cards()[name.split(".")[0]]
+    card = infos()[name.split(".")[0]]
     for named in (ENTRIES[name], *ENTRIES[name]["settings"]):
         assert {*named.get("variants", [""])} <= {"", *card.variants}
 

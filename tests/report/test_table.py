@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from bench.errors import RequestError
+from bench.records.store import frame_of
 from bench.report.table import render
-from bench.store import frame_of
 
 
 def record(image, psnr_db=30.0, **figures):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bench.registry import choose
+from bench.plugins.registry import choose
 from bench.task import Setting
 from bench.training.crops import Crops
 from bench.training.recipe import find_recipe
@@ -27,7 +27,7 @@ def crops(tmp_path):
         values = 60 * n + np.arange(height * width) % 60
         Image.fromarray(values.reshape(height, width).astype(np.uint8)).save(tmp_path / f"{n}.png")
     recipe = replace(
-        find_recipe(choose(NET).card, None), data=str(tmp_path), held_out=1, crop=8, batch=200, levels=(10.0, 50.0)
+        find_recipe(choose(NET).info, None), data=str(tmp_path), held_out=1, crop=8, batch=200, levels=(10.0, 50.0)
     )
     return Crops(recipe, Setting("denoise", 50.0, 1))
 

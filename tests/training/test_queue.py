@@ -8,9 +8,9 @@ import typer
 
 from bench.cli import app
 from bench.errors import TrainingError
-from bench.registry import choose
+from bench.plugins.registry import choose
+from bench.plugins.weights import named
 from bench.training.queue import page, wanted
-from bench.weights import named
 
 ROOT = Path(__file__).parents[2]
 
@@ -122,7 +122,7 @@ def test_a_bar_in_a_text_does_not_end_its_cell(tmp_path):
 @pytest.mark.parametrize("entry", wanted(), ids=lambda entry: entry.folder)
 class TestEveryEntry:
     def test_begins_from_a_file_of_its_restorer_or_from_nothing(self, entry):
-        ours = [d.path.name for d in named([choose(entry.restorer).card.name]) if d.path is not None]
+        ours = [d.path.name for d in named([choose(entry.restorer).info.name]) if d.path is not None]
         assert entry.start in ["", *ours]
 
     def test_would_replace_weights_of_its_own_training_set(self, entry):

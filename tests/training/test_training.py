@@ -13,7 +13,7 @@ import pytest
 
 from bench.cli import main
 from bench.errors import BenchError, RequestError, TrainingError
-from bench.registry import choose
+from bench.plugins.registry import choose
 from bench.task import Setting
 from bench.training import files
 from bench.training.crops import Crops
@@ -231,14 +231,14 @@ def test_variants_of_a_restorer_are_trained_apart(tmp_path, monkeypatch):
 
 
 def test_the_images_held_out_are_not_trained_on():
-    recipe = find_recipe(choose(NET).card, None)
+    recipe = find_recipe(choose(NET).info, None)
     crops = Crops(recipe, Setting("denoise", 25.0, 1))
     assert (len(crops.training), len(crops.held_out)) == (3, 1)
     assert not any(image is crops.held_out[0] for image in crops.training)
 
 
 def test_crops_are_a_function_of_the_step_alone():
-    crops = Crops(find_recipe(choose(NET).card, None), Setting("denoise", 25.0, 1))
+    crops = Crops(find_recipe(choose(NET).info, None), Setting("denoise", 25.0, 1))
     first = crops.batch(7)
     crops.batch(8)
     assert (crops.batch(7).y == first.y).all()
@@ -276,7 +276,7 @@ def test_a_recipe_takes_over_what_it_does_not_say(tmp_path):
 
 
 def test_a_recipe_of_several_levels_draws_one_each_step_and_validates_them_all():
-    recipe = replace(find_recipe(choose(NET).card, None), held_out=2, levels=(15.0, 50.0))
+    recipe = replace(find_recipe(choose(NET).info, None), held_out=2, levels=(15.0, 50.0))
     assert recipe.network_options == {"size": 3, "levels": [15.0, 50.0]}
     crops = Crops(recipe, Setting("denoise", 50.0, 1))
     for batch in [*map(crops.batch, range(8)), *crops.validation()]:
@@ -354,10 +354,10 @@ def test_weights_of_another_architecture_are_refused_by_name(tmp_path):
 
 
 def test_weights_of_one_level_start_all_levels(tmp_path):
+    from bench.methods.sparse.network import SparseCoding
     from safetensors.torch import save_file
 
     from bench.training.files import read_weights
-    from bench.methods.sparse.network import SparseCoding
 
     one = SparseCoding(patch_size=3, n_atoms=4, n_steps=2)
     torch.nn.init.normal_(one.lmbda)
@@ -371,8 +371,9 @@ def test_weights_of_one_level_start_all_levels(tmp_path):
 
 @pytest.mark.parametrize(("level", "taken"), [(20, 1), (28.0, 2), ("RGGB", 0)])
 def test_weights_of_several_levels_start_one_of_them(tmp_path, level, taken):
-    from bench.training.files import export, read_weights
     from bench.methods.sparse.network import SparseCoding
+
+    from bench.training.files import export, read_weights
 
     several = SparseCoding(patch_size=3, n_atoms=4, n_steps=2, levels=(10, 20, 30))
     torch.nn.init.normal_(several.lmbda)
@@ -383,8 +384,9 @@ def test_weights_of_several_levels_start_one_of_them(tmp_path, level, taken):
 
 
 def test_weights_of_another_scale_start_all_but_what_makes_its_pixels(tmp_path):
-    from bench.training.files import export, read_weights
     from bench.methods.nsr import NSR
+
+    from bench.training.files import export, read_weights
 
     by_2, by_3 = (NSR().network(Setting("superres", scale, 1)) for scale in (2, 3))
     export(by_2, tmp_path, {"options": {}})

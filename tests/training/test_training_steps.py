@@ -4,13 +4,14 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from bench.measure.complexity import count_macs  # noqa: E402
 from bench.methods.nlrn import NonLocalRecurrent  # noqa: E402
 from bench.methods.nsr import SparseResidual  # noqa: E402
 from bench.methods.sparse import network  # noqa: E402
 from bench.methods.sparse.network import SparseCoding  # noqa: E402
 from bench.methods.sparse.on_gpu import dense_similarity, steps_on_gpu  # noqa: E402
 from bench.methods.sparse.similarity import Similarity, tiles  # noqa: E402
+
+from bench.measure.complexity import count_macs  # noqa: E402
 from tests.asv.training_steps import work  # noqa: E402
 
 CROPS, SIDE = 2, 18

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 
-from bench.errors import BenchError
-from bench.protocol import get_protocol
-from bench.reference import folder, read_records
-from bench.registry import cards, choose, load_class
-from bench.store import on_one_device
-from bench.task import Setting
-from bench.weights import resolve
 from bench.data.datasets import get, read
+
+from bench.errors import BenchError
+from bench.judge.reference import folder, read_records
+from bench.plugins.registry import choose, infos, load_class
+from bench.plugins.weights import resolve
+from bench.protocol import get_protocol
+from bench.records.store import on_one_device
+from bench.task import Setting
 
 SETTING = Setting("denoise", 25.0, 1)
 PROTOCOL = get_protocol("standard-v1")
@@ -19,18 +20,18 @@ PROTOCOL = get_protocol("standard-v1")
 
 class Restorers:
     param_names = ("restorer",)
-    params = (tuple(name for name, card in cards().items() if "denoise" in card.tasks and not card.unavailable),)
+    params = (tuple(name for name, card in infos().items() if "denoise" in card.tasks and not card.unavailable),)
     timeout = 900
 
     def setup(self, name: str) -> None:
-        choice = choose(name)
+        spec = choose(name)
         try:
-            weights, _, _ = resolve(choice, SETTING)
+            weights, _, _ = resolve(spec, SETTING)
         except BenchError as error:  # NotImplementedError is asv's word for "not here"
             raise NotImplementedError(str(error)) from None
-        if choice.card.needs_weights and weights is None:
+        if spec.info.needs_weights and weights is None:
             raise NotImplementedError(f"{name} has no weights for {SETTING}")
-        self.restorer = load_class(choice.card.target)(choice.variant, weights)
+        self.restorer = load_class(spec.info.target)(spec.variant, weights)
         self.restorer.prepare(SETTING, "cpu")
         self.weights = weights.label if weights else ""
         self.sample = get("sample")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-
 from bench.methods.sparse.dictionary import overcomplete_dct
 from bench.methods.sparse.prox import relaxed_group_soft_threshold
 from bench.methods.sparse.pursuit import omp

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-
 from bench.methods.sparse.dictionary import (
     _sweep,
     _update_atoms,

@@ -7,7 +7,6 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-
 from bench.methods.sparse import groups
 from bench.methods.sparse.patches import extract
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-
 from bench.methods.sparse.lasso import lasso_path
+
 from tests.methods.sparse.test_pursuit import problem
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-
 from bench.data import BAYER_PATTERNS
 from bench.data.degrade import bayer
 from bench.methods.sparse.mosaic import average_of_codes, code, measured_mean

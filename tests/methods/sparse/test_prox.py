@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-
 from bench.methods.sparse.prox import group_soft_threshold, relaxed_group_soft_threshold, soft_threshold
 
 

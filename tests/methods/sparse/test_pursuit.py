@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from bench.methods.sparse.pursuit import omp, simultaneous_omp
 
 rules = pytest.mark.parametrize("rule", ["correlation", "decrease"])

@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
-
 from bench.methods.sparse import sliding
 from bench.methods.sparse.network import SparseCoding
 from bench.methods.sparse.sliding import Tiling, neighbourhood, sliding_restore
+from torch import Tensor
 
 
 def network(window: int = 12, channels: int = 1, **options: Any) -> SparseCoding:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-
 from bench.methods.sparse import unrolled
 from bench.methods.sparse.lista import gradient_step
 from bench.methods.sparse.on_gpu import dense_similarity, steps_on_gpu

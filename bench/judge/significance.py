@@ -1,0 +1,223 @@
+"""Which of several restorers is really better: paired over images, since all of them saw the same degraded pixels.
+
+For each pair the mean difference of PSNR with its bootstrap confidence interval (bias-corrected and accelerated:
+Efron, JASA 82, 1987), and Wilcoxon's signed-rank test (Biometrics Bulletin 1, 1945) with Holm's correction (Scand. J.
+Statistics 6, 1979) for the number of pairs. Pairs that the test does not tell apart make the groups that a table may
+call equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from string import ascii_lowercase
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.records.store import current
+from bench.task import Level, format_level
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["ALPHA", "Contest", "Pair", "contests", "holm", "letters"]
+
+ALPHA = 0.05
+"""of the tests, and one less the confidence of the intervals"""
+N_RESAMPLES = 10_000
+FEWEST = 6  # images: with five, the signed-rank test cannot go below p = 0.06
+
+
+@dataclass(frozen=True)
+class Pair:
+    """How far restorer `a` lies before `b`, in dB of PSNR over the images that both have.
+
+    low, high  confidence interval of the mean difference; NaN with fewer than two images
+    p          of the signed-rank test, corrected for all pairs of the contest; NaN with fewer than six images
+    """
+
+    a: str
+    b: str
+    n_images: int
+    difference_db: float
+    low: float
+    high: float
+    p: float
+
+    @property
+    def different(self) -> bool:
+        return self.p < ALPHA
+
+    @property
+    def verdict(self) -> str:
+        if np.isnan(self.p):
+            return f"{self.n_images} images tell nothing"
+        if not self.different:
+            return "not told apart"
+        return f"{self.a if self.difference_db > 0 else self.b} is better"
+
+
+@dataclass(frozen=True)
+class Contest:
+    """All restorers that were measured on one data set at one level, the best first.
+
+    psnr_db  label -> mean over its images; a label is the restorer's name, with the weights' origin where the same
+             restorer ran with several
+    pairs    each restorer with each that stands below it
+    """
+
+    task: str
+    protocol: str
+    dataset: str
+    level: Level
+    psnr_db: Mapping[str, float]
+    pairs: tuple[Pair, ...]
+
+    @property
+    def name(self) -> str:
+        """`denoise 25 on set12 (standard-v1)`"""
+        return f"{self.task} {format_level(self.level)} on {self.dataset} ({self.protocol})"
+
+    @property
+    def doubt(self) -> str:
+        """Why no two of these restorers could be told apart, whatever they did; empty if they could.
+
+        n differences of one sign have p = 2 / 2^n, and Holm's correction multiplies the smallest p by the number of
+        pairs.
+        """
+        n_images, n_pairs = max((pair.n_images for pair in self.pairs), default=0), len(self.pairs)
+        least = min(1.0, n_pairs * 2.0 ** (1 - n_images))
+        if least < ALPHA:
+            return ""
+        of = "" if n_pairs == 1 else f" after Holm's correction for {n_pairs} pairs: select fewer"
+        return (
+            f"{n_images} image{'s' * (n_images > 1)} cannot tell {len(self.psnr_db)} restorers apart, for one that is"
+            f" better on all of them has p = {least:.2g}{of}"
+        )
+
+    def letters(self) -> dict[str, str]:
+        """Label -> letters; restorers that share one may be called equal. None where too few images tell nothing."""
+        if self.doubt or any(np.isnan(pair.p) for pair in self.pairs):
+            return dict.fromkeys(self.psnr_db, "")
+        return letters(list(self.psnr_db), [(p.a, p.b) for p in self.pairs if not p.different])
+
+    def rows(self) -> tuple[list[str], list[list[str]]]:
+        """Headers, and one line a pair."""
+        headers = ["restorer", "against", "images", "difference", "95 % interval", "p (Holm)", "verdict"]
+        return headers, [_row(pair) for pair in self.pairs]
+
+
+def _row(pair: Pair) -> list[str]:
+    interval = f"[{pair.low:+.3f}, {pair.high:+.3f}]"
+    figures = [str(pair.n_images), f"{pair.difference_db:+.3f} dB", interval, f"{pair.p:.2g}"]
+    return [pair.a, pair.b, *("–" if "nan" in text else text for text in figures), pair.verdict]
+
+
+def contests(frame: pd.DataFrame) -> Iterator[Contest]:
+    """One contest for each task, protocol, data set and level where at least two restorers were measured.
+
+    frame  records with the columns of `bench.records.store.Record`; repeats count as one image, by their mean
+    """
+    good = current(frame[frame["status"] != "skipped"])
+    good = good[good["status"] == "ok"].dropna(subset=["psnr_db"])
+    for _, records in good.groupby(["task", "protocol", "dataset", "level"], sort=False):
+        psnr = records.assign(label=labels(records)).pivot_table(index="image", columns="label", values="psnr_db")
+        if psnr.shape[1] > 1:
+            best_first = psnr[psnr.mean().sort_values(ascending=False).index]
+            one = records.iloc[0]
+            yield Contest(
+                one["task"],
+                one["protocol"],
+                one["dataset"],
+                one["level"],
+                dict(best_first.mean()),
+                tuple(_pairs(best_first)),
+            )
+
+
+def labels(records: pd.DataFrame) -> pd.Series[str]:
+    """A name for whoever made each record: the restorer's, with `@ours` and the like where it ran with several."""
+    origin = records["weights"].str.partition(":")[0]
+    several = records.assign(origin=origin).groupby("restorer")["origin"].transform("nunique") > 1
+    return records["restorer"].where(~several, records["restorer"] + "@" + origin)
+
+
+def _pairs(psnr: pd.DataFrame) -> list[Pair]:
+    found = []
+    for a, b in combinations(psnr.columns, 2):
+        d = (psnr[a] - psnr[b]).dropna().to_numpy()
+        if len(d):
+            found.append((a, b, d, _wilcoxon(d)))
+    corrected = holm([p for *_, p in found])
+    return [
+        Pair(a, b, len(d), float(d.mean()), *_interval(d), p)
+        for (a, b, d, _), p in zip(found, corrected, strict=True)
+    ]
+
+
+def _wilcoxon(d: NDArray[np.float64]) -> float:
+    """p that differences as large come from restorers that are equally good; those of 0 are left out."""
+    from scipy.stats import wilcoxon
+
+    if len(d) < FEWEST:
+        return float("nan")
+    return float(wilcoxon(d).pvalue) if d.any() else 1.0
+
+
+def _interval(d: NDArray[np.float64]) -> tuple[float, float]:
+    from scipy.stats import bootstrap
+
+    if len(d) < 2:
+        return float("nan"), float("nan")
+    if np.ptp(d) == 0:
+        return float(d[0]), float(d[0])
+    generator = np.random.default_rng(0)
+    found = bootstrap((d,), np.mean, n_resamples=N_RESAMPLES, confidence_level=1 - ALPHA, random_state=generator)
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """p-values made larger for their number m: max over j <= i of (m - j) p_(j), at most 1. NaN is not counted."""
+    known = [i for i in range(len(p)) if not np.isnan(p[i])]
+    corrected, worst = list(p), 0.0
+    for rank, i in enumerate(sorted(known, key=lambda i: p[i])):
+        worst = max(worst, min(1.0, (len(known) - rank) * p[i]))
+        corrected[i] = worst
+    return corrected
+
+
+def letters(names: Sequence[str], equal: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """A letter for each largest group all of whose members are equal in pairs; a name may be in several groups.
+
+    names  in the order in which letters are given out
+    """
+    friends = {name: {b if a == name else a for a, b in equal if name in (a, b)} for name in names}
+    order = {name: i for i, name in enumerate(names)}
+    groups = sorted((sorted(group, key=order.__getitem__) for group in _cliques(friends)), key=lambda g: order[g[0]])
+    given = dict.fromkeys(names, "")
+    for letter, group in zip(_letters(), groups, strict=False):
+        for name in group:
+            given[name] += letter
+    return given
+
+
+def _letters() -> Iterator[str]:
+    yield from ascii_lowercase
+    yield from (a + b for a in ascii_lowercase for b in ascii_lowercase)
+
+
+def _cliques(friends: Mapping[str, set[str]]) -> Iterator[frozenset[str]]:
+    """The largest sets of mutual friends (Bron and Kerbosch, CACM 16, 1973)."""
+
+    def grow(chosen: frozenset[str], may: set[str], done: set[str]) -> Iterator[frozenset[str]]:
+        if not may and not done:
+            yield chosen
+        for name in list(may):
+            yield from grow(chosen | {name}, may & friends[name], done & friends[name])
+            may = may - {name}
+            done = done | {name}
+
+    yield from grow(frozenset(), set(friends), set())

@@ -1,0 +1,310 @@
+"""Weights as data: what `weights.toml` beside a restorer declares, and which of it a setting gets.
+
+A declaration is one table, named `restorer.tag`:
+
+    ["dncnn.gray-25"]
+    settings   = [{ task = "denoise", channels = 1, levels = [25] }]   # or levels = { from = 0, to = 55 }
+    file       = "sigma_25.mat"            # its name in the cache and in a mirror: weights/<restorer>/<file>
+    url        = "https://…"               # where the authors publish it; or:
+    path       = "weights/….safetensors"   # shipped, beside weights.toml
+    sha256     = "…"                       # and/or git_blob = "…", the id that git gives the content
+    bytes      = 2292856
+    licence    = "…"
+    trained_by = "authors"                 # or "us"
+    trained_on = ["bsd400"]
+    reproduces = "dncnn-2017, Table II"
+    loader     = "matconvnet"              # how the restorer reads it
+    variants   = ["", "sparse-"]           # of the restorer that it is for ("": the plain one); left out: all
+
+A setting may name variants of its own instead.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.data.toml import tomllib
+from bench.errors import DataError, WeightsError, unknown
+from bench.plugins.registry import RestorerInfo, RestorerSpec, infos
+from bench.task import Setting, format_level, get_task
+
+if TYPE_CHECKING:
+    from bench.data.download import RemoteFile
+    from bench.restorer import WeightsFile
+
+__all__ = [
+    "Declaration",
+    "all_declarations",
+    "candidates",
+    "check_origin",
+    "declarations",
+    "fetch",
+    "named",
+    "out_of_reach",
+    "resolve",
+    "state",
+]
+
+NO_WEIGHTS = "give it a file (name@FILE), declare some in a weights.toml beside it, or set needs_weights = False"
+
+ORIGIN = {"authors": "published", "us": "ours"}
+
+
+@dataclass(frozen=True)
+class Use:
+    """One setting that a file serves.
+
+    levels    those it was trained for, singly, or with is_range the lowest and the highest
+    variants  of the restorer; None: all
+    """
+
+    task: str
+    channels: int
+    levels: tuple[Any, ...]
+    is_range: bool
+    variants: tuple[str, ...] | None
+
+    def fits(self, setting: Setting) -> bool:
+        if (self.task, self.channels) != (setting.task, setting.channels):
+            return False
+        if not self.is_range:
+            return setting.level in self.levels
+        return not isinstance(setting.level, str) and self.levels[0] <= setting.level <= self.levels[1]
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """One weight file."""
+
+    restorer: str
+    tag: str
+    settings: tuple[Use, ...]
+    file: str
+    url: str | None
+    path: Path | None
+    sha256: str | None
+    git_blob: str | None
+    size: int | None
+    licence: str
+    trained_by: str
+    trained_on: tuple[str, ...]
+    reproduces: str
+    loader: str
+
+    @property
+    def label(self) -> str:
+        """What records and tables show."""
+        return f"{ORIGIN[self.trained_by]}:{self.file}"
+
+    @property
+    def remote(self) -> RemoteFile:
+        """Where to fetch it. Only for weights that do not ship with the package."""
+        from bench.data.download import RemoteFile
+
+        return RemoteFile("weights", self.restorer, self.file, self.url or "", self.sha256, self.git_blob, self.size)
+
+
+@cache
+def declarations(manifest: Path) -> tuple[Declaration, ...]:
+    """All that one weights.toml declares, in its order. Raises WeightsError naming file and entry."""
+    if not manifest.is_file():
+        return ()
+    try:
+        entries = tomllib.loads(manifest.read_text(encoding="utf-8"))
+        return tuple(_declaration(name, entry, manifest) for name, entry in entries.items())
+    except tomllib.TOMLDecodeError as error:
+        raise WeightsError(f"{manifest}: {error}.") from None
+
+
+def _declaration(name: str, entry: dict[str, Any], manifest: Path) -> Declaration:
+    restorer, _, tag = name.partition(".")
+    try:
+        if not (entry.get("sha256") or entry.get("git_blob")):
+            raise KeyError("sha256 (or git_blob)")
+        if entry["trained_by"] not in ORIGIN:
+            raise ValueError(f"trained_by is '{entry['trained_by']}', expected one of {', '.join(ORIGIN)}")
+        if "url" not in entry and "path" not in entry:
+            raise KeyError("url (or path)")
+        path = manifest.parent / entry["path"] if "path" in entry else None
+        return Declaration(
+            restorer=restorer,
+            tag=tag,
+            settings=tuple(_use(setting, entry.get("variants")) for setting in entry["settings"]),
+            file=entry["file"] if path is None else path.name,
+            url=entry.get("url"),
+            path=path,
+            sha256=entry.get("sha256"),
+            git_blob=entry.get("git_blob"),
+            size=entry.get("bytes"),
+            licence=entry["licence"],
+            trained_by=entry["trained_by"],
+            trained_on=tuple(entry["trained_on"]),
+            reproduces=entry.get("reproduces", ""),
+            loader=entry.get("loader", ""),
+        )
+    except KeyError as error:
+        raise WeightsError(f"{manifest}: weights '{name}' lack {error.args[0]}.") from None
+    except ValueError as error:
+        raise WeightsError(f"{manifest}: weights '{name}': {error}.") from None
+
+
+def _use(entry: dict[str, Any], variants_of_file: list[str] | None) -> Use:
+    levels, variants = entry["levels"], entry.get("variants", variants_of_file)
+    is_range = isinstance(levels, dict)
+    if is_range:
+        levels = levels["from"], levels["to"]
+    return Use(
+        entry["task"],
+        entry["channels"],
+        tuple(level if isinstance(level, str) else float(level) for level in levels),
+        is_range,
+        None if variants is None else tuple(variants),
+    )
+
+
+def _declared_for(info: RestorerInfo) -> list[Declaration]:
+    return [d for d in declarations(info.source.parent / "weights.toml") if d.restorer == info.name]
+
+
+def candidates(spec: RestorerSpec, setting: Setting) -> list[Declaration]:
+    """What could serve the setting, in order of preference: published first, then ours."""
+    fitting = [d for d in _declared_for(spec.info) if any(use.fits(setting) for use in _uses(spec, d))]
+    return sorted(fitting, key=lambda d: list(ORIGIN).index(d.trained_by))
+
+
+def _uses(spec: RestorerSpec, declaration: Declaration) -> list[Use]:
+    """What the file serves of what was asked for: the variant and, if one was named, the origin."""
+    if spec.weights not in ("", ORIGIN[declaration.trained_by]):
+        return []
+    return [use for use in declaration.settings if use.variants is None or spec.variant in use.variants]
+
+
+def check_origin(spec: RestorerSpec) -> None:
+    """Raise WeightsError if what stands behind the @ is neither an origin nor a file, or serves no setting."""
+    if spec.weights in ("", *ORIGIN.values()):
+        if spec.weights and not any(_uses(spec, d) for d in _declared_for(spec.info)):
+            raise WeightsError(f"{spec.name} has no '{spec.weights}' weights.")
+    elif not Path(spec.weights).is_file():
+        raise WeightsError(
+            f"{spec.info.name}@{spec.weights}: after the @ stands 'published', 'ours' or a weights file;"
+            f" there is no file '{spec.weights}'."
+        )
+
+
+def out_of_reach(spec: RestorerSpec, setting: Setting) -> str | None:
+    """Why no weights serve the setting, with the levels that some serve; None if weights do, or none are needed.
+
+    A restorer that does not need weights does without where none are declared for the setting and its variant.
+    """
+    info = spec.info
+    declared = _declared_for(info)
+    if spec.weights not in ("", *ORIGIN.values()) or candidates(spec, setting):
+        return None
+    if not (info.needs_weights or spec.weights):
+        return None
+    if not declared:
+        return f"{info.name} needs weights and declares none: {NO_WEIGHTS}"
+    kind = "gray" if setting.channels == 1 else "colour"
+    levels = _levels_in_words([use for d in declared for use in _uses(spec, d)], setting)
+    origin = f"{spec.weights} " if spec.weights else ""
+    return f"{spec.name} has no {origin}weights for {setting}; for {setting.task} {kind} it has {levels}"
+
+
+def _levels_in_words(uses: Iterable[Use], setting: Setting) -> str:
+    words: list[str] = []
+    for use in uses:
+        if (use.task, use.channels) == (setting.task, setting.channels):
+            shown = map(format_level, use.levels)
+            words += [" to ".join(shown)] if use.is_range else shown
+    return f"{get_task(setting.task).level.name} {', '.join(dict.fromkeys(words))}" if words else "none"
+
+
+def fetch(declaration: Declaration) -> WeightsFile:
+    """The file of a declaration, downloaded if need be, verified. Raises DataError or WeightsError."""
+    from bench.data import download
+    from bench.restorer import WeightsFile
+
+    if declaration.path is not None:
+        path = declaration.path
+        found = _sha256(path)
+        if found != declaration.sha256:
+            raise WeightsError(
+                f"weights '{declaration.restorer}.{declaration.tag}': sha256 of {path} is {found}, but the"
+                f" declaration says {declaration.sha256}. Reinstall the package, or update weights.toml."
+            )
+    else:
+        [path] = download.fetch_all([declaration.remote])
+        found = declaration.sha256 or _sha256(path)
+    return WeightsFile(path, declaration.label, found, declaration.loader)
+
+
+def resolve(
+    spec: RestorerSpec, setting: Setting, *, download: bool = True
+) -> tuple[WeightsFile | None, Declaration | None, str]:
+    """The first weights that can be had for the setting, their declaration, and why not those preferred to them.
+
+    (None, None, "") if none are declared.
+
+    download  False: the first as declared, whether they can be had or not
+    Raises WeightsError if there are some and none can be had.
+    """
+    from bench.restorer import WeightsFile
+
+    if spec.weights not in ("", *ORIGIN.values()):
+        path = Path(spec.weights)
+        return WeightsFile(path, f"file:{path.name}", _sha256(path)), None, ""
+    errors: list[str] = []
+    for declaration in candidates(spec, setting):
+        try:
+            file = fetch(declaration) if download else _as_declared(declaration)
+            return file, declaration, " ".join(errors)
+        except (DataError, WeightsError) as error:
+            errors.append(str(error))
+    if errors:
+        raise WeightsError(" ".join(errors))
+    return None, None, ""
+
+
+def _as_declared(declaration: Declaration) -> WeightsFile:
+    from bench.restorer import WeightsFile
+
+    path = declaration.path or declaration.remote.cached
+    return WeightsFile(path, declaration.label, declaration.sha256 or "", declaration.loader)
+
+
+def all_declarations() -> list[Declaration]:
+    """What is declared for every installed restorer."""
+    return [declaration for info in infos().values() for declaration in _declared_for(info)]
+
+
+def named(names: Iterable[str]) -> list[Declaration]:
+    """Declarations by `restorer` or `restorer.tag`. Raises WeightsError with the nearest name."""
+    known = {f"{d.restorer}.{d.tag}": d for d in all_declarations()}
+    chosen: list[Declaration] = []
+    for name in names:
+        these = [d for full, d in known.items() if name in (full, d.restorer)]
+        if not these:
+            raise WeightsError(unknown("weights", name, {*known, *(d.restorer for d in known.values())}))
+        chosen += these
+    return chosen
+
+
+def state(declaration: Declaration) -> str:
+    """`shipped`, `ok`, `missing` or `damaged`: the file of a declaration, as it is here."""
+    from bench.data.download import verify
+
+    if declaration.path is not None:
+        return "shipped" if _sha256(declaration.path) == declaration.sha256 else "damaged"
+    return verify([declaration.remote])[declaration.remote]
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise WeightsError(f"Cannot read the weights file {path}: {error.strerror}.") from None

@@ -1,0 +1,117 @@
+"""`bench check`: a restorer is tried against what every restorer must keep to.
+
+Run in a worker process, as a benchmark would, on small synthetic images; learned restorers are tried untrained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bench.plugins.registry import RestorerSpec
+from bench.protocol import get_protocol
+from bench.runner.messages import Failure, Load, Prepare, Restore, Unable
+from bench.runner.worker import Limits, Worker
+from bench.task import TASKS, Image, Level, Observation, Setting, Task, get_task
+
+__all__ = ["Finding", "check"]
+
+SIZES = ((1, 1), (7, 9), (37, 61), (64, 48))
+
+
+class Finding(NamedTuple):
+    """One thing tried. detail: what went wrong, or a remark."""
+
+    what: str
+    ok: bool
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{'ok    ' if self.ok else 'BROKEN'}  {self.what}" + (f": {self.detail}" if self.detail else "")
+
+
+def check(spec: RestorerSpec, limits: Limits | None = None) -> Iterator[Finding]:
+    """Try a restorer on every task, channel count and odd size it claims; one finding for each.
+
+    Each answer must be a float32 array of the right shape with finite values, the same when asked twice, and the
+    observation must be left as it was. That no clean image is peeked at needs no trying: the process in which a
+    restorer runs is never given one.
+    """
+    if spec.info.unavailable:
+        yield Finding("available", False, spec.info.unavailable)
+        return
+    unknown_tasks = set(spec.info.tasks) - set(TASKS)
+    yield Finding("tasks are known", not unknown_tasks, ", ".join(sorted(unknown_tasks)))
+    load = Load(spec.info.target, spec.variant, spec.ensemble, "cpu")
+    worker = Worker(load, 1, limits or Limits(60))
+    try:
+        loaded = worker.loaded()
+        yield _finding("loads", loaded)
+        if isinstance(loaded, Failure):
+            return
+        for task in (get_task(name) for name in sorted(set(spec.info.tasks) - unknown_tasks)):
+            for channels in (task.channels,) if task.channels else (1, 3):
+                if not worker.alive:
+                    worker.close()
+                    worker = Worker(load, 1, limits or Limits(60))
+                    worker.loaded()
+                yield from _check_setting(worker, task, channels)
+    finally:
+        worker.close()
+
+
+def _check_setting(worker: Worker, task: Task, channels: int) -> Iterator[Finding]:
+    setting = Setting(task.name, _level(task), channels)
+    prepared = worker.ask(Prepare(setting, None))
+    if isinstance(prepared, Unable):
+        yield Finding(str(setting), True, f"declined: {prepared.reason}")
+        return
+    yield _finding(f"{setting}: prepares", prepared)
+    for size in SIZES:
+        if isinstance(prepared, Failure) or not worker.alive:
+            return
+        yield _check_size(worker, setting, size)
+
+
+def _check_size(worker: Worker, setting: Setting, size: tuple[int, int]) -> Finding:
+    what = f"{setting}: {size[0]}x{size[1]}"
+    seen = observe_disc(setting, size)
+    answers = [worker.ask(Restore(seen, timed=False, readings=None)) for _ in range(2)]
+    for answer in answers:
+        if isinstance(answer, Failure):
+            return Finding(what, False, answer.reason)
+    first, second = answers
+    if first.changed_input:
+        return Finding(what, False, "changed the observation it was given")
+    if not np.array_equal(first.x_hat, second.x_hat):
+        return Finding(what, False, "answered differently when asked twice")
+    return Finding(what, True)
+
+
+def _finding(what: str, answer: Any) -> Finding:
+    return Finding(what, not isinstance(answer, Failure), getattr(answer, "reason", ""))
+
+
+def _level(task: Task) -> Level:
+    return task.levels[len(task.levels) // 2]
+
+
+def disc(size: tuple[int, int], channels: int) -> Image:
+    """A bright disc on a slope, float32 (H, W, C) in [0, 1]: edges, flat parts, and channels that differ."""
+    height, width = size
+    rows, columns = np.mgrid[:height, :width]
+    radius = np.hypot(rows - height / 2, columns - width / 2)
+    slope = (rows + columns) / max(height + width, 1)
+    gray = np.where(radius < min(size) / 3, 0.8, 0.2 + 0.4 * slope)
+    return np.stack([gray * (1 - 0.2 * c) for c in range(channels)], axis=2).astype(np.float32)
+
+
+def observe_disc(setting: Setting, size: tuple[int, int]) -> Observation:
+    """What a restorer is shown of the disc. For super-resolution the size is that of the low-resolution image."""
+    factor = int(setting.level) if setting.task == "superres" else 1
+    image = disc((size[0] * factor, size[1] * factor), setting.channels)
+    protocol = get_protocol("standard-v1")
+    _, seen = protocol.degrade(image, setting, protocol.seed(setting, "disc", f"{size}", 0))
+    return seen

@@ -1,0 +1,79 @@
+"""What the runner and a restorer's process say to each other (pickled, both ends being ours)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from bench.measure.clocks import Timing
+from bench.restorer import Observation, Setting, WeightsFile
+
+__all__ = ["Answer", "Failure", "Load", "Prepare", "Ready", "Restore", "Unable"]
+
+
+@dataclass(frozen=True)
+class Load:
+    """Make the restorer: import its class (`bench.plugins.registry.RestorerInfo.target`).
+
+    ensemble  average it over flips and rotations
+    """
+
+    target: str
+    variant: str
+    ensemble: bool
+    device: str
+
+
+@dataclass(frozen=True)
+class Prepare:
+    setting: Setting
+    weights: WeightsFile | None
+
+
+@dataclass(frozen=True)
+class Restore:
+    """timed: whether to take readings; readings: how many, None for the usual."""
+
+    seen: Observation
+    timed: bool
+    readings: int | None
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Loaded or prepared. needs_weights: what the loaded class says."""
+
+    needs_weights: bool = False
+
+
+@dataclass(frozen=True)
+class Unable:
+    """The restorer says that a setting is out of its reach."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An exception of the restorer's, in a line."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The restored image, and the figures taken with it.
+
+    estimated_level    what the restorer took the level for, if it had to find out
+    seconds_restoring  spent in all calls of `restore` for this message, the warm-up included
+    changed_input      whether the observation was written to
+    """
+
+    x_hat: Any
+    timing: Timing | None
+    peak_mib: float | None
+    params: int
+    macs_per_pixel: float | None
+    estimated_level: float | None
+    seconds_restoring: float
+    changed_input: bool

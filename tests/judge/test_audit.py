@@ -1,0 +1,99 @@
+"""The audit of the papers' tables: it finds what is wrong in them, known and planted, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from bench.judge.audit import audit
+from bench.judge.papers import load, names
+from tests.conftest import TABLE
+
+
+def without_notes(paper):
+    return replace(paper, entries=tuple(replace(entry, note="") for entry in paper.entries))
+
+
+def found(conflicts, kind, *printed):
+    """The conflicts of that kind whose figures include all these."""
+    return [c for c in conflicts if c.kind == kind and set(printed) <= {entry.printed for entry in c.entries}]
+
+
+@pytest.fixture(scope="module")
+def conflicts():
+    """What the audit finds in the real files when nobody has written a note."""
+    return audit(without_notes(load(name)) for name in names())
+
+
+def test_the_audit_finds_the_known_misprints_without_reading_notes(conflicts):
+    assert found(conflicts, "order", "39.97", "32.37")  # NSR, Table 5, BM3D on Set12 at 25
+    assert found(conflicts, "disagree", "39.97", "29.97", "29.969")
+    (tnrd,) = (c for c in found(conflicts, "not above input", "30.12") if c.entries[0].id == "tnrd")
+    assert tnrd.entries[0].place == "groupsc-2020, Table 4, TNRD[6], 20"
+    assert found(conflicts, "disagree", "30.12", "31.47")
+
+
+@pytest.mark.parametrize(
+    ("kind", "printed"),
+    [
+        ("disagree", ("31.07", "31.08")),  # DnCNN's Tables II and V
+        ("disagree", ("37.56", "37.53")),  # VDSR
+        ("disagree", ("556k", "554k", "550K")),
+        ("disagree", ("33.77", "33.75")),
+        ("average", ("32.696",)),
+        ("not above input", ("31.47", "31.48")),
+        ("ssim", ("0.7214", "0.8429")),  # NLRN's Table 5
+        ("ssim", ("0.8111", "0.8026")),  # two kinds of SSIM in NSR's Table 6
+    ],
+)
+def test_the_audit_finds_what_nobody_named(conflicts, kind, printed):
+    assert found(conflicts, kind, *printed)
+
+
+def test_one_figure_printed_with_more_digits_is_no_conflict(conflicts):
+    assert not found(conflicts, "disagree", "32.372")  # 32.37 elsewhere
+    assert not found(conflicts, "disagree", "30.436")  # 30.44 elsewhere
+
+
+def test_every_conflict_in_our_files_has_been_looked_at():
+    assert [str(c) for c in audit(load(name) for name in names()) if not c.explained] == []
+
+
+def test_a_clean_paper_has_no_conflicts(paper):
+    assert audit([paper()]) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "kind"),
+    [
+        ("30.44/0.8600", "33.44/0.8600", "order"),
+        ("30.44/0.8600", "30.44/0.9100", "order"),
+        ("30.44/0.8600", "20.17/0.4100", "not above input"),
+        ("32.86/0.9000", "32.86/9.0000", "impossible"),
+        ("32.86/0.9000", "328.6/0.9000", "impossible"),
+    ],
+)
+def test_a_planted_misprint_is_found(paper, old, new, kind):
+    assert kind in {conflict.kind for conflict in audit([paper(old, new)])}
+
+
+def test_a_wrong_average_is_found(paper):
+    row = 'level = 25\nmetric = "psnr_db"\ncolumns.image = ["01.png", "02.png", ""]\n'
+    row += 'rows = [{ method = "Ours", id = "ours", values = "30.00 32.00 31.02" }]\n'
+    wrong = paper(TABLE[TABLE.index('metric = "psnr_db/ssim"') :], row)
+    (conflict,) = audit([wrong])
+    assert "31.02, but its 2 images have mean 31.0000" in str(conflict)
+    assert audit([replace(wrong, entries=wrong.entries[:2])]) == []
+
+
+def test_papers_that_disagree_are_told_with_all_the_places(paper):
+    ours, theirs = paper(), paper("30.44/", "30.41/")
+    theirs = replace(theirs, entries=tuple(replace(entry, paper="theirs") for entry in theirs.entries))
+    (conflict,) = audit([ours, theirs])
+    assert conflict.kind == "disagree"
+    assert [entry.place for entry in conflict.entries] == [
+        "ours-2020, Table 1, Ours, 25",
+        "theirs, Table 1, Ours, 25",
+    ]
+    assert conflict.explained == ""

@@ -1,0 +1,144 @@
+"""Paired comparison of restorers: who is better, by how much, and who may be called equal."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bench.judge.significance import contests, holm, letters
+from bench.records.store import Record, frame_of
+
+
+def records(n_images=12, **psnr_db):
+    """Restorer -> its PSNR on each image, or a number added to a hardness common to all."""
+    hardness = np.random.RandomState(0).normal(30, 3, n_images)
+    return frame_of(
+        Record(
+            restorer=name,
+            weights="",
+            task="denoise",
+            level=25.0,
+            channels=1,
+            dataset="photos",
+            image=f"{i}.png",
+            protocol="standard-v1",
+            repeat=0,
+            status="ok",
+            psnr_db=float(hardness[i] + np.broadcast_to(more, n_images)[i]),
+            key=f"{name}-{i}",
+        )
+        for name, more in psnr_db.items()
+        for i in range(n_images)
+    )
+
+
+def only(frame):
+    (contest,) = contests(frame)
+    return contest
+
+
+def test_a_small_gain_on_every_image_is_told_from_a_large_spread_between_images():
+    gain = 0.05 + 0.01 * np.random.RandomState(1).rand(12)
+    contest = only(records(old=0.0, new=gain))
+    (pair,) = contest.pairs
+    assert (pair.a, pair.b, pair.n_images) == ("new", "old", 12)
+    assert pair.difference_db == pytest.approx(gain.mean())
+    assert 0.05 < pair.low < gain.mean() < pair.high < 0.06
+    assert pair.p == pytest.approx(2 / 2**12)  # all of 12 differences of one sign
+    assert pair.verdict == "new is better"
+
+
+def test_a_larger_mean_that_comes_from_few_images_is_not_told_apart():
+    gain = np.r_[1.0, np.random.RandomState(1).normal(0, 0.1, 11)]
+    (pair,) = only(records(old=0.0, new=gain)).pairs
+    assert pair.difference_db > 0.05
+    assert not pair.different
+    assert pair.verdict == "not told apart"
+
+
+def test_restorers_that_answer_alike_are_equal():
+    contest = only(records(a=0.0, b=0.0))
+    assert contest.pairs[0].p == 1
+    assert contest.letters() == {"a": "a", "b": "a"}
+
+
+def test_too_many_restorers_for_the_images_are_warned_of():
+    """Of m pairs over n images, the best that any can do is p = m 2 / 2^n."""
+    better_each_time = {f"r{i:02}": i + np.random.RandomState(i).uniform(0, 0.5, 12) for i in range(15)}
+    crowd = only(records(12, **better_each_time))
+    assert not any(pair.different for pair in crowd.pairs)
+    assert crowd.doubt == (
+        "12 images cannot tell 15 restorers apart, for one that is better on all of them has p = 0.051 after Holm's"
+        " correction for 105 pairs: select fewer"
+    )
+    assert set(crowd.letters().values()) == {""}
+
+    del better_each_time["r07"]
+    fewer = only(records(12, **better_each_time))
+    assert all(pair.different for pair in fewer.pairs)
+    assert not fewer.doubt
+
+
+def test_five_images_tell_nothing():
+    contest = only(records(5, old=0.0, new=1.0))
+    (pair,) = contest.pairs
+    assert contest.doubt.endswith("one that is better on all of them has p = 0.062")
+    assert contest.letters() == {"old": "", "new": ""}
+    assert math.isnan(pair.p)
+    assert pair.verdict == "5 images tell nothing"
+
+
+def test_an_image_that_one_of_the_two_failed_on_is_left_out():
+    frame = records(old=0.0, new=0.1)
+    frame.loc[(frame["restorer"] == "new") & (frame["image"] == "3.png"), "status"] = "failed"
+    assert only(frame).pairs[0].n_images == 11
+
+
+def test_two_that_share_no_image_are_no_pair():
+    frame = records(old=0.0, new=0.1)
+    late = frame["image"].str.partition(".")[0].astype(int) >= 6
+    frame.loc[(frame["restorer"] == "new") == late, "status"] = "failed"
+    contest = only(frame)
+    assert contest.pairs == ()
+    assert not contest.doubt
+
+
+def test_the_same_restorer_with_two_weights_contends_with_itself():
+    frame = records(a=0.0, b=0.2)
+    frame["weights"] = np.where(frame["restorer"] == "b", "published:x", "ours:y")
+    frame["restorer"] = "dncnn"
+    assert list(only(frame).psnr_db) == ["dncnn@published", "dncnn@ours"]
+
+
+def test_levels_and_data_sets_are_contests_of_their_own():
+    frame = records(a=0.0, b=0.2)
+    frame.loc[frame["image"].isin(["0.png", "1.png"]), "dataset"] = "others"
+    assert [c.name for c in contests(frame)] == [
+        "denoise 25 on others (standard-v1)",
+        "denoise 25 on photos (standard-v1)",
+    ]
+
+
+def test_one_restorer_alone_is_no_contest():
+    assert not list(contests(records(a=0.0)))
+
+
+def test_holm_corrects_as_in_his_paper():
+    assert holm([0.01, 0.04, 0.03, math.nan]) == pytest.approx([0.03, 0.06, 0.06, math.nan], nan_ok=True)
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
+
+
+def test_letters_are_shared_by_those_that_are_equal_and_by_no_others():
+    given = letters(["a", "b", "c", "d"], [("a", "b"), ("b", "c")])
+    assert given == {"a": "a", "b": "ab", "c": "b", "d": "c"}
+
+
+def test_three_that_are_equal_in_pairs_share_one_letter():
+    assert letters(["a", "b", "c"], [("a", "b"), ("c", "b"), ("a", "c")]) == {"a": "a", "b": "a", "c": "a"}
+
+
+def test_what_two_devices_measured_counts_once_and_the_cpus_figures_count():
+    on_cpu = records(old=0.0, new=0.1 + 0.01 * np.random.RandomState(1).rand(12))
+    on_gpu = records(old=0.0, new=-1.0).assign(device="cuda", key="gpu-1")
+    assert only(pd.concat([on_cpu, on_gpu], ignore_index=True)) == only(on_cpu)

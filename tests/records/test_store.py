@@ -1,0 +1,200 @@
+"""The store: one file, many writers, nothing lost, and no other program's file touched."""
+
+import json
+import sqlite3
+import subprocess
+import sys
+
+import pytest
+
+from bench.errors import StoreError
+from bench.records.store import COLUMNS, Record, Store, current, devices, fastest, frame_of
+
+
+def record(key="k-untimed", **figures):
+    return Record(
+        **{
+            "restorer": "noisy",
+            "weights": "",
+            "task": "denoise",
+            "level": 25.0,
+            "channels": 1,
+            "dataset": "photos",
+            "image": "1.png",
+            "protocol": "standard-v1",
+            "repeat": 0,
+            "status": "ok",
+            "psnr_db": 20.25,
+            "key": key,
+            **figures,
+        }
+    )
+
+
+def test_a_record_comes_back_as_it_went_in(tmp_path):
+    with Store(tmp_path / "s.sqlite") as store:
+        store.add(record(level="RGGB", ssim=0.1 + 0.2))
+    with Store(tmp_path / "s.sqlite") as store:
+        assert store.records() == [record(level="RGGB", ssim=0.1 + 0.2)]
+
+
+def test_a_record_of_the_same_key_replaces_the_old_one(tmp_path):
+    with Store(tmp_path / "s.sqlite") as store:
+        store.add(record(psnr_db=1.0))
+        store.add(record(psnr_db=2.0))
+        assert [r.psnr_db for r in store.records()] == [2.0]
+
+
+def test_a_timed_record_serves_where_only_quality_is_asked_for(tmp_path):
+    with Store(tmp_path / "s.sqlite") as store:
+        store.add(record("abc-untimed", psnr_db=1.0))
+        store.add(record("abc-123", psnr_db=1.0, seconds=0.5))
+        assert store.find_quality(["abc"])["abc"].seconds == 0.5
+        assert set(store.find(["abc-123", "abc-456"])) == {"abc-123"}
+
+
+def test_a_failure_does_not_hide_a_good_record(tmp_path):
+    with Store(tmp_path / "s.sqlite") as store:
+        store.add(record("abc-untimed"))
+        store.add(record("abc-123", status="failed", psnr_db=None))
+        assert store.find_quality(["abc"])["abc"].status == "ok"
+
+
+def test_the_frame_has_the_columns_of_a_record():
+    assert tuple(frame_of([record()]).columns) == COLUMNS
+    assert tuple(frame_of([]).columns) == COLUMNS
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from bench.records.store import Record, Store
+with Store(Path(sys.argv[1])) as store:
+    for i in range(100):
+        store.add(Record("noisy", "", "denoise", 25.0, 1, "photos", "1.png", "standard-v1", i, "ok",
+                         key=f"{sys.argv[2]}{i}-untimed"))
+"""
+
+
+def test_several_processes_write_at_once_and_nothing_is_lost(tmp_path):
+    path = tmp_path / "s.sqlite"
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, path, name]) for name in "abcd"]
+    assert [writer.wait() for writer in writers] == [0] * 4
+    with Store(path) as store:
+        assert len(store.records()) == 400
+
+
+@pytest.mark.parametrize("content", [b"date,psnr\n2020,30.1\n" * 100, b"\x89PNG\r\n\x1a\n" * 100])
+def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path, content):
+    path = tmp_path / "notes.csv"
+    path.write_bytes(content)
+    with pytest.raises(StoreError, match=r"notes\.csv is not a bench store"):
+        Store(path)
+    assert path.read_bytes() == content
+
+
+def test_another_programs_database_is_refused_and_left_alone(tmp_path):
+    path = tmp_path / "theirs.sqlite"
+    with sqlite3.connect(path) as theirs:
+        theirs.execute("CREATE TABLE bookmarks (url)")
+    theirs.close()
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match="not a bench store"):
+        Store(path)
+    assert path.read_bytes() == before
+
+
+def test_a_store_of_the_first_layout_keeps_its_records_and_gets_the_columns_that_came_later(tmp_path):
+    path = tmp_path / "s.sqlite"
+    with Store(path) as store:
+        store.add(record(key="old"))
+    with sqlite3.connect(path) as db:
+        db.execute("ALTER TABLE records DROP COLUMN estimated_level")
+        db.execute("PRAGMA user_version = 1")
+    db.close()
+    with Store(path) as store:
+        store.add(record(key="new", estimated_level=24.5))
+        assert {r.key: r.estimated_level for r in store.records()} == {"old": None, "new": 24.5}
+
+
+def test_a_store_of_a_later_layout_is_refused(tmp_path):
+    path = tmp_path / "s.sqlite"
+    Store(path).__exit__(None, None, None)
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+    with pytest.raises(StoreError, match="layout 99"):
+        Store(path)
+
+
+def test_a_folder_is_no_store(tmp_path):
+    with pytest.raises(StoreError, match="Cannot open the store"):
+        Store(tmp_path)
+
+
+def shown(*records):
+    return current(frame_of(records))["psnr_db"].tolist()
+
+
+def test_tables_show_what_the_last_version_gave():
+    assert shown(record("old-123", psnr_db=1.0, seconds=0.5), record("new-untimed", psnr_db=2.0)) == [2.0]
+
+
+def test_of_one_version_the_timed_record_is_shown():
+    frame = current(frame_of([record("abc-123", seconds=0.5), record("abc-untimed")]))
+    assert frame["seconds"].tolist() == [0.5]
+
+
+def test_a_version_that_fails_now_is_not_hidden_by_an_older_one():
+    frame = current(frame_of([record("old-123"), record("new-123", status="failed", psnr_db=None)]))
+    assert frame["status"].tolist() == ["failed"]
+
+
+def test_cells_that_differ_are_all_shown():
+    assert len(shown(record("a-1"), record("b-1", repeat=1), record("c-1", level=15.0))) == 3
+
+
+def on(card, key="gpu-1", device="cuda", **figures):
+    return record(key, device=device, environment=json.dumps({"cpu": "x", "gpu": card}), **figures)
+
+
+def test_a_device_is_a_word_and_a_card():
+    cards = [
+        on("NVIDIA H200"),
+        on("NVIDIA H200", device="cuda:1"),
+        on("NVIDIA H100"),
+        record(environment='{"cpu": "x"}'),
+    ]
+    assert devices(frame_of(cards)).tolist() == ["NVIDIA H200", "NVIDIA H200 (cuda:1)", "NVIDIA H100", "cpu"]
+
+
+@pytest.mark.parametrize("environment", ["", "0", "[]", "not JSON", None])
+def test_a_device_of_which_no_card_is_told_is_its_word(environment):
+    assert devices(frame_of([record(device="cuda", environment=environment)])).tolist() == ["cuda"]
+
+
+def test_each_device_keeps_its_record_of_a_cell():
+    frame = frame_of([record("a-1", seconds=2.0), on("NVIDIA H200", seconds=0.1), on("NVIDIA H100", seconds=0.2)])
+    assert current(frame, by_device=True)["seconds"].tolist() == [2.0, 0.1, 0.2]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_several_devices_the_cpu_answers_for_the_quality(order):
+    records = [record(psnr_db=30.0), on("NVIDIA H200", psnr_db=30.001)]
+    assert shown(*records[::order]) == [30.0]
+    failed = [record(status="failed", psnr_db=None), on("NVIDIA H200", psnr_db=30.001)]
+    assert shown(*failed[::order]) == [30.001]
+
+
+def test_the_least_time_is_sought_among_those_of_one_device():
+    frame = frame_of(
+        [
+            record("a-1", seconds=2.0),
+            record("a-2", seconds=3.0),
+            on("NVIDIA H200", seconds=0.1, device_seconds=0.05),
+            on("NVIDIA H200", "gpu-2", seconds=0.2, device_seconds=0.04),
+        ]
+    )
+    least = fastest(frame)
+    assert least["seconds"].tolist() == [2.0, 0.1]
+    assert least["device_seconds"].tolist()[1] == 0.04
