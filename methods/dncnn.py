@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from bench.methods._enlarging import enlarged
-from bench.methods._fused import BandedConvolutions
+from bench.methods.fast.banded import BandedConvolutions
+from bench.methods.networks.enlarging import enlarged
 from torch import Tensor, nn
 
 from bench.restorer import Level, Observation, Setting, TorchRestorer, WeightsFile

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from bench.methods._fused import BandedConvolutions
 from bench.methods.dncnn import convolutions, read_matconvnet
+from bench.methods.fast.banded import BandedConvolutions
 from torch import Tensor, nn
 
 from bench.restorer import Level, Observation, Setting, TorchRestorer, WeightsFile

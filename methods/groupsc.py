@@ -3,9 +3,9 @@
 Lecouat, Ponce, Mairal, "Fully Trainable and Interpretable Non-Local Sparse Models for Image Restoration", ECCV 2020,
 Sec. 3.2 and 3.3. 68,434 parameters for gray images (9x9 patches, 256 atoms, 24 steps), 119,188 for colour (7x7).
 
-The network (methods.sparse.network) sees one crop. There are two ways to run it on an image, with one set of
+The network (methods.networks.sparse_coding) sees one crop. There are two ways to run it on an image, with one set of
 parameters: blocks, as the authors do (`merged_blocks`), and sliding, with the window centred on each patch
-(methods.sparse.sliding).
+(methods.fast.groupsc).
 
 The paper's appendix relaxes another penalty too, "CSR" after Dong et al.'s centralised sparse representations; its
 text does not define it well enough to be built from, so it is left out. Blind denoising and JPEG (Sec. 3.4) exist in
@@ -17,11 +17,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from bench.methods.fast.groupsc import Tiling, sliding_restore
+from bench.methods.networks.similarity import tiles
+from bench.methods.networks.sparse_coding import SparseCoding
 from bench.methods.sc import SC
-from bench.methods.sparse.network import SparseCoding
 from bench.methods.sparse.patches import coverage, reflect
-from bench.methods.sparse.similarity import tiles
-from bench.methods.sparse.sliding import Tiling, sliding_restore
 from torch import Tensor, nn
 
 from bench.restorer import Observation, Setting, WeightsFile
@@ -38,9 +38,9 @@ class GroupSC(SC):
     """Sparse coding of similar patches together, unrolled and trained. `:blocks` runs the authors' blocks of 56x56.
 
     `groupsc:blocks48` has fewer of them, every 48 pixels one. `groupsc:bf16` slides in bfloat16, and
-    methods.sparse.sliding says what that costs.
+    methods.fast.groupsc says what that costs.
 
-    Options of its network: see methods.sparse.network.SparseCoding; unless said otherwise `window` is 48, and `freq`
+    Options of its network: see methods.networks.sparse_coding; unless said otherwise `window` is 48, and `freq`
     8 for mosaics and 6 for all else, as in the authors' code.
     """
 

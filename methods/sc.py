@@ -11,9 +11,9 @@ from dataclasses import replace
 import numpy as np
 import torch
 import torch.nn.functional as F
+from bench.methods.networks.sparse_coding import FIRST_GUESSES, SparseCoding
 from bench.methods.noise import estimate_sigma
 from bench.methods.sparse.dictionary import learn_dictionary, sample_patches
-from bench.methods.sparse.network import FIRST_GUESSES, SparseCoding
 from bench.methods.sparse.patches import centre, coverage, extract, reflect
 from torch import Tensor, nn
 
@@ -27,7 +27,7 @@ BAND = {"cpu": 2048, "cuda": 2**17}  # patches coded together: their codes shoul
 class SC(TorchRestorer):
     """Sparse coding of patches, unrolled and trained: GroupSC without groups.
 
-    Options of its network: see methods.sparse.network.SparseCoding.
+    Options of its network: see methods.networks.sparse_coding.SparseCoding.
 
     Demosaicking, ours start from Menon's answer: means, first codes and first similarities are those of its patches,
     all later codes see measured values alone. So, and with longer steps and smaller thresholds at first (the recipe's

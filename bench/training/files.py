@@ -7,9 +7,9 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
@@ -17,10 +17,7 @@ from torch import nn
 from bench.errors import TrainingError
 from bench.task import Level
 
-if TYPE_CHECKING:
-    from bench.training.loop import Validation
-
-__all__ = ["Log", "export", "read_checkpoint", "read_weights", "sha256_of", "write_checkpoint"]
+__all__ = ["Log", "Validation", "export", "read_checkpoint", "read_weights", "sha256_of", "write_checkpoint"]
 
 
 def write_checkpoint(folder: Path, checkpoint: Mapping[str, Any]) -> None:
@@ -110,6 +107,19 @@ def _replace(path: Path, write: Callable[[Path], object]) -> None:
         raise TrainingError(f"Cannot write {path} ({error}). What was there before is still there.") from None
 
 
+@dataclass(frozen=True)
+class Validation:
+    """Where a training stands: after `step` of `total` steps and `seconds`, both summed over all its sessions."""
+
+    step: int
+    total: int
+    seconds: float
+    lr: float
+    loss: float
+    psnr_db: float
+    best_db: float
+
+
 class Log:
     """folder/log.csv, one row per validation, and folder/curves.svg drawn from it.
 
@@ -131,8 +141,6 @@ class Log:
         _replace(self.curves, lambda path: path.write_text(draw_curves(self.rows)))
 
     def _write(self, path: Path) -> None:
-        from bench.training.loop import Validation
-
         with path.open("w", newline="") as opened:
             writer = csv.DictWriter(opened, [f.name for f in fields(Validation)])
             writer.writeheader()

@@ -6,7 +6,6 @@ import copy
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -19,30 +18,17 @@ from bench.restorer import TorchRestorer
 from bench.task import Level, Observation, Setting
 from bench.training.batches import batches
 from bench.training.crops import Crops
-from bench.training.files import Log, export, read_checkpoint, read_weights, sha256_of, write_checkpoint
+from bench.training.files import Log, Validation, export, read_checkpoint, read_weights, sha256_of, write_checkpoint
 from bench.training.graph import Graphs
 from bench.training.recipe import Recipe
 from bench.training.scoring import held_out_psnr_db
 from bench.training.soap import SOAP
 from bench.training.teacher import Teacher
 
-__all__ = ["Training", "Validation"]
+__all__ = ["Training"]
 
 N_CROPS_TO_INITIALISE = 512
 AT_MOST_AHEAD = 32  # steps that the host may be ahead of the device
-
-
-@dataclass(frozen=True)
-class Validation:
-    """Where a training stands: after `step` of `total` steps and `seconds`, both summed over all its sessions."""
-
-    step: int
-    total: int
-    seconds: float
-    lr: float
-    loss: float
-    psnr_db: float
-    best_db: float
 
 
 class Training:

@@ -25,11 +25,11 @@ from time import perf_counter
 
 import numpy as np
 import torch
+from bench.methods.fast.groupsc import sliding_restore
 from bench.methods.groupsc import BLOCK, block_count, merged_blocks
-from bench.methods.sparse.network import SparseCoding
+from bench.methods.networks.sparse_coding import SparseCoding
 from bench.methods.sparse.patches import average, extract
 from bench.methods.sparse.prox import relaxed_group_soft_threshold
-from bench.methods.sparse.sliding import sliding_restore
 from torch import Tensor
 
 

@@ -22,7 +22,7 @@ from bench.methods.lssc import LSSC
 from bench.methods.sparse.lasso import lasso_path
 from bench.methods.sparse.pursuit import omp
 
-import methods
+from bench import methods
 from bench.measure.memory import peak_mib
 from bench.protocol import get_protocol
 from bench.restorer import Observation, Restorer, Setting, WeightsFile

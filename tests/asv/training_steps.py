@@ -5,7 +5,7 @@
 Counted from the sizes of the networks, in bfloat16 as their recipes have it: the operations of the products (two for
 each multiply-accumulate), forward and with the backward pass, and the bytes that go through the GPU's memory if each
 pass reads and writes each of its tensors once, nothing staying in a cache. A pass is a product, or one of the
-elementwise operations in between, fused where methods.sparse.on_gpu fuses them. The parameters are too few to count,
+elementwise operations in between, fused where networks.on_gpu fuses them. The parameters are too few to count,
 and so is the optimizer's work on them. tests/training/test_training_steps.py holds the operations against torch's
 own count.
 
@@ -22,10 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from bench.methods.nlrn import NonLocal, NonLocalRecurrent
-from bench.methods.nsr import SparseConv2d, SparseResidual
-from bench.methods.sparse.network import SparseCoding
-from bench.methods.sparse.on_gpu import ALIGNMENT
+from bench.methods.networks.nlrn import NonLocal, NonLocalRecurrent
+from bench.methods.networks.nsr import SparseConv2d, SparseResidual
+from bench.methods.networks.on_gpu import ALIGNMENT
+from bench.methods.networks.sparse_coding import SparseCoding
 from torch import nn
 
 from bench.plugins.registry import choose, load_class
@@ -60,7 +60,7 @@ def passed(numbers: float, *, short: int = 0, long: int = 0) -> Work:
     return Work(bytes=numbers * (short * SHORT + long * LONG))
 
 
-# --- SC and GroupSC: methods/sparse/on_gpu.py and methods/sparse/network.py ------------------------------------
+# --- SC and GroupSC: on_gpu.py and sparse_coding.py in methods/networks -------------------------------------
 
 
 def sparse_coding(net: SparseCoding, crops: int, side: int) -> Work:
@@ -102,7 +102,7 @@ def coding(net: SparseCoding, crops: int, n: int, K: int, *, first: bool) -> Wor
 
 
 def similarity(net: SparseCoding, crops: int, n: int) -> Work:
-    """Eq. 12 by one product of vectors, methods.sparse.on_gpu.dense_similarity."""
+    """Eq. 12 by one product of vectors, methods.networks.on_gpu.dense_similarity."""
     N, m, pairs = crops * n, net.D.shape[0], crops * n * n
     u, u1 = filled(m + 6), filled(m + 1)  # u beside its squared norm in three parts and three ones; beside one 1
     # u u^T and, back, G u and G^T u with long answers

@@ -20,7 +20,7 @@ from bench.data.datasets import get, names, overlap, read
 from bench.data.errors import DataError
 from PIL import Image
 
-import data
+from bench import data
 
 FILES = Path(data.__file__).parent / "files"
 HEX64 = re.compile(r"[0-9a-f]{64}")

@@ -275,7 +275,7 @@ def test_a_file_of_something_else_is_refused(tmp_path):
 
 def test_the_readme_shows_the_verdicts_of_the_committed_run():
     """The table is what `bench compare --paper all --store results/reference/records.csv` prints last."""
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     shown = readme.partition("<!-- verdicts -->\n")[2].partition("<!-- end -->")[0]
     records = read_records(folder() / "records.csv")
     assert shown.strip() == comparing.summary_table([compare(load(name), records) for name in names()])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from bench.methods.groupsc import GroupSC, merged_blocks, read_authors
-from bench.methods.sparse.network import SparseCoding
+from bench.methods.networks.sparse_coding import SparseCoding
 
 from bench.restorer import WeightsFile
 from bench.task import Observation, Setting

@@ -9,7 +9,7 @@ import pytest
 from bench.methods import ksvd
 from bench.methods.ksvd import KSVD, metric, patch_size
 
-import methods
+from bench import methods
 from bench.restorer import Setting, WeightsFile
 
 

@@ -12,7 +12,7 @@ from bench.methods import lssc
 from bench.methods.demosaick import Bilinear
 from bench.methods.lssc import LSSC, noise_energy, patch_size
 
-import methods
+from bench import methods
 from bench.restorer import Observation, Setting, WeightsFile
 
 every_pattern = pytest.mark.parametrize("pattern", BAYER_PATTERNS)

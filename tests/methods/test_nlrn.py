@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from bench.methods._sliding import Sliding, Tiling, neighbours
-from bench.methods.nlrn import METRICS, NLRN, NonLocal, NonLocalRecurrent, averaged_patches, starts
+from bench.methods.fast.nlrn import Sliding, Tiling, neighbours
+from bench.methods.networks.nlrn import METRICS, NonLocal, NonLocalRecurrent
+from bench.methods.nlrn import NLRN, averaged_patches, starts
 from torch import nn
 
-import methods
+from bench import methods
 from bench.judge.papers import load
 from bench.measure.complexity import count_macs
 from bench.runner.contract import observe_disc

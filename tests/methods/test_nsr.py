@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from bench.methods._mixed import Kernels, Mixed, cut
-from bench.methods.nsr import NSR, SparseConv2d, SparseResidual
+from bench.methods.fast.nsr import Kernels, Mixed, cut
+from bench.methods.networks.nsr import SparseConv2d, SparseResidual
+from bench.methods.nsr import NSR
 from torch import nn
 
-import methods
+from bench import methods
 from bench.measure.complexity import count_macs
 from bench.task import Observation, Setting, get_task
 from bench.training.recipe import read_recipes

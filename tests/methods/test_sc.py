@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 from bench.methods.groupsc import merged_blocks
+from bench.methods.networks.sparse_coding import FIRST_GUESSES, SparseCoding
 from bench.methods.sc import BAND, SC, observed, sc_restore
-from bench.methods.sparse.network import FIRST_GUESSES, SparseCoding
 from bench.methods.sparse.patches import coverage
 
 from bench.task import Observation, Setting

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-import methods
+from bench import methods
 from bench.plugins.registry import infos
 from bench.task import TASKS
 

@@ -354,7 +354,7 @@ def test_weights_of_another_architecture_are_refused_by_name(tmp_path):
 
 
 def test_weights_of_one_level_start_all_levels(tmp_path):
-    from bench.methods.sparse.network import SparseCoding
+    from bench.methods.networks.sparse_coding import SparseCoding
     from safetensors.torch import save_file
 
     from bench.training.files import read_weights
@@ -371,7 +371,7 @@ def test_weights_of_one_level_start_all_levels(tmp_path):
 
 @pytest.mark.parametrize(("level", "taken"), [(20, 1), (28.0, 2), ("RGGB", 0)])
 def test_weights_of_several_levels_start_one_of_them(tmp_path, level, taken):
-    from bench.methods.sparse.network import SparseCoding
+    from bench.methods.networks.sparse_coding import SparseCoding
 
     from bench.training.files import export, read_weights
 

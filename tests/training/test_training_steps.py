@@ -4,12 +4,12 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from bench.methods.networks import sparse_coding  # noqa: E402
+from bench.methods.networks.on_gpu import dense_similarity, steps_on_gpu  # noqa: E402
+from bench.methods.networks.similarity import Similarity, tiles  # noqa: E402
+from bench.methods.networks.sparse_coding import SparseCoding  # noqa: E402
 from bench.methods.nlrn import NonLocalRecurrent  # noqa: E402
 from bench.methods.nsr import SparseResidual  # noqa: E402
-from bench.methods.sparse import network  # noqa: E402
-from bench.methods.sparse.network import SparseCoding  # noqa: E402
-from bench.methods.sparse.on_gpu import dense_similarity, steps_on_gpu  # noqa: E402
-from bench.methods.sparse.similarity import Similarity, tiles  # noqa: E402
 
 from bench.measure.complexity import count_macs  # noqa: E402
 from tests.asv.training_steps import work  # noqa: E402
@@ -39,7 +39,7 @@ def as_on_a_gpu(monkeypatch):
         S, mass = dense_similarity(u, tile.penalty(self.window, u), dtype)
         return Similarity([tile], [S], mass)
 
-    monkeypatch.setattr(network, "steps", steps)
+    monkeypatch.setattr(sparse_coding, "steps", steps)
     monkeypatch.setattr(SparseCoding, "similarity", similarity)
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from bench.methods.sparse import unrolled
-from bench.methods.sparse.lista import gradient_step
-from bench.methods.sparse.on_gpu import dense_similarity, steps_on_gpu
+from bench.methods.networks import unrolled
+from bench.methods.networks.lista import gradient_step
+from bench.methods.networks.on_gpu import dense_similarity, steps_on_gpu
+from bench.methods.networks.similarity import Similarity
+from bench.methods.networks.unrolled import steps
 from bench.methods.sparse.prox import relaxed_group_soft_threshold, soft_threshold
-from bench.methods.sparse.similarity import Similarity
-from bench.methods.sparse.unrolled import steps
 
 GRID, M_, P, K = (2, 5, 6), 8, 7, 3
 

@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-from bench.methods.sparse.on_gpu import dense_similarity
+from bench.methods.networks.on_gpu import dense_similarity
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 

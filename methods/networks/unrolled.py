@@ -11,7 +11,7 @@ but keeps of each step only what its gradient needs, in the short dtype, works i
 step to step (memory that the system hands out anew must be cleared first, which cost as much as the products), and
 forms the gradient of Sigma, constant over these steps, by one product per tile.
 
-On a GPU that trains, methods.sparse.on_gpu does the same in fewer, larger pieces.
+On a GPU that trains, methods.networks.on_gpu does the same in fewer, larger pieces.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from bench.methods.sparse.on_gpu import steps_on_gpu
+from bench.methods.networks.on_gpu import steps_on_gpu
+from bench.methods.networks.similarity import Similarity, Tile
 from bench.methods.sparse.prox import MASS_EPS, NORM_EPS
-from bench.methods.sparse.similarity import Similarity, Tile
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 

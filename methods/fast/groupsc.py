@@ -23,14 +23,12 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable
 
 import torch
-from bench.methods.sparse.network import SparseCoding
-from bench.methods.sparse.on_gpu import minus_squared_distance
+from bench.methods.fast.threads import Map, in_parallel
+from bench.methods.networks.on_gpu import minus_squared_distance
+from bench.methods.networks.sparse_coding import SparseCoding
 from bench.methods.sparse.patches import average, centre, extract, reflect
 from bench.methods.sparse.prox import MASS_EPS, NORM_EPS
 from torch import Tensor
@@ -40,8 +38,6 @@ __all__ = ["Tiling", "sliding_restore"]
 TILE = 12  # side of a tile, in patches
 MARGIN = 2  # patches around a tile that are all kept
 BATCH = {"cpu": 4, "cuda": 128}  # tiles that go through a step together
-
-Map = Callable[[Callable[[slice], None], Iterable[slice]], Iterable[Any]]
 
 
 @torch.no_grad()
@@ -79,24 +75,6 @@ def sliding_restore(
             state.step(lmbda[k], masked=k > 0 or not network.first_guess)
     x_hat = average(state.patches() + mu, s)
     return x_hat[:, :, s - 1 : s - 1 + H, s - 1 : s - 1 + W]
-
-
-@contextmanager
-def in_parallel(device: torch.device) -> Iterator[Map]:
-    """A `map` whose calls share the processor's cores, each call on one of them.
-
-    torch splits every operation among the cores and waits for the slowest: thousands of waits per image, each of
-    them long when another program has one of the cores. Batches of tiles wait for each other twice a step.
-    """
-    n = torch.get_num_threads()
-    if device.type != "cpu" or n == 1:
-        yield map
-        return
-    try:
-        with ThreadPoolExecutor(n, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            yield pool.map
-    finally:
-        torch.set_num_threads(n)  # the workers' 1 would be that of threads yet to come
 
 
 class Tiling:

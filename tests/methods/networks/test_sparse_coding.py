@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from bench.methods.sparse.network import SparseCoding
+from bench.methods.networks.sparse_coding import SparseCoding
 
 
 def small(**options):

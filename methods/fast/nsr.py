@@ -12,15 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from bench.methods.sparse.sliding import Map, in_parallel
+from bench.methods.fast.threads import Map, in_parallel
+from bench.methods.networks.nsr import SparseConv2d, SparseResidual
 from torch import Tensor, nn
-
-if TYPE_CHECKING:
-    from bench.methods.nsr import SparseConv2d, SparseResidual
 
 __all__ = ["PATCH", "Mixed", "cut"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from bench.methods._enlarging import enlarged
+from bench.methods.networks.enlarging import enlarged
 
 from bench.restorer import Observation
 

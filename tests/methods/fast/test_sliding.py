@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from bench.methods.sparse import sliding
-from bench.methods.sparse.network import SparseCoding
-from bench.methods.sparse.sliding import Tiling, neighbourhood, sliding_restore
+from bench.methods.fast import groupsc as sliding
+from bench.methods.fast.groupsc import Tiling, neighbourhood, sliding_restore
+from bench.methods.networks.sparse_coding import SparseCoding
 from torch import Tensor
 
 
@@ -145,8 +145,9 @@ def test_memory_grows_with_the_image_no_faster_than_its_area():
 def _peak_mib(side: int) -> float:
     """Of a process of its own, above what it needs before the call."""
     program = (
-        "import torch; from bench.measure.memory import peak_mib; from methods.sparse.network import SparseCoding; "
-        "from methods.sparse.sliding import sliding_restore; net = SparseCoding(window=24, n_steps=9); "
+        "import torch; from bench.measure.memory import peak_mib; "
+        "from bench.methods.networks.sparse_coding import SparseCoding; "
+        "from bench.methods.fast.groupsc import sliding_restore; net = SparseCoding(window=24, n_steps=9); "
         "sliding_restore(net, torch.rand(1, 1, 16, 16)); "
         "before = peak_mib('cpu'); "
         f"sliding_restore(net, torch.rand(1, 1, {side}, {side})); print(peak_mib('cpu') - before)"

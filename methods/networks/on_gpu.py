@@ -1,4 +1,4 @@
-"""`methods.sparse.unrolled.steps` and Eq. 12 for training on a GPU: large products, one pass for what lies between.
+"""`methods.networks.unrolled.steps` and Eq. 12 for training on a GPU: large products, one pass for what lies between.
 
 What a step keeps for its gradient is in the short dtype, as on a CPU. Between the products everything is elementwise
 and bound by memory, so each piece is compiled into one kernel (`fused`). The gradient of Sigma, constant over the
@@ -126,7 +126,7 @@ def steps_on_gpu(
     mass: Tensor | None,
     dtype: torch.dtype,
 ) -> Tensor:
-    """`methods.sparse.unrolled.steps`, whose arguments these are; Sigma is one matrix S (B, n, n) for each image."""
+    """`unrolled.steps`, whose arguments these are; Sigma is one matrix S (B, n, n) for each image."""
     fill = -y.shape[-1] % ALIGNMENT
     y, C, D = F.pad(y, (0, fill)).to(dtype), F.pad(C, (0, 0, 0, fill)), F.pad(D, (0, 0, 0, fill))
     M = None if M is None else F.pad(M, (0, fill)).to(dtype)

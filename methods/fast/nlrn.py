@@ -7,7 +7,7 @@ of pixels; here memory and time are linear in the number of pixels. Four things 
    tile's surroundings are one product; those outside of a pixel's neighbourhood are minus infinity.
 2. Correlations stay where they are from state to state: the next state's products are added to them in place.
 3. If asked for, bfloat16 for features and correlations, with sums in float32.
-4. Threads that each take whole tiles, instead of sharing every operation; convolutions as in methods._fused.
+4. Threads that each take whole tiles, instead of sharing every operation; convolutions as in methods.fast.banded.
 
 Only 3 is an approximation.
 """
@@ -15,15 +15,12 @@ Only 3 is an approximation.
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING
 
 import torch
-from bench.methods._fused import BandedConvolutions
-from bench.methods.sparse.sliding import Map, in_parallel
+from bench.methods.fast.banded import BandedConvolutions
+from bench.methods.fast.threads import Map, in_parallel
+from bench.methods.networks.nlrn import NonLocal, NonLocalRecurrent
 from torch import Tensor, nn
-
-if TYPE_CHECKING:
-    from bench.methods.nlrn import NonLocal, NonLocalRecurrent
 
 __all__ = ["Sliding", "Tiling", "neighbours"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from bench.methods import _fused
-from bench.methods._fused import BandedConvolutions
+from bench.methods.fast import banded as _fused
+from bench.methods.fast.banded import BandedConvolutions
 from torch import nn
 
 

@@ -8,9 +8,9 @@ from itertools import pairwise
 import torch
 import torch.nn.functional as F
 from bench.methods.demosaick import Bilinear, Malvar, Menon
+from bench.methods.networks.similarity import Similarity
+from bench.methods.networks.unrolled import steps
 from bench.methods.sparse.patches import average, centre, extract
-from bench.methods.sparse.similarity import Similarity
-from bench.methods.sparse.unrolled import steps
 from torch import Tensor, nn
 
 __all__ = ["FIRST_GUESSES", "SparseCoding"]
@@ -135,7 +135,7 @@ class SparseCoding(nn.Module):
         Sigma: Similarity | None = None,
         dtype: torch.dtype | None = None,
     ) -> Tensor:
-        """`methods.sparse.unrolled.steps`; the first codes of all are those of the first guess, if there is one."""
+        """`methods.networks.unrolled.steps`; the first codes of all are those of the first guess, if there is one."""
         if alpha is None and M is not None and self.first_guess:
             alpha = steps(None, y, self.C, self.D, lmbda[:1], None, Sigma, dtype)
             lmbda = lmbda[1:]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from bench.methods.sparse.similarity import Similarity, mix, similarity, tiles
+from bench.methods.networks.similarity import Similarity, mix, similarity, tiles
 
 
 def dense(Sigma, gh, gw):

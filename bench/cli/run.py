@@ -1,0 +1,78 @@
+"""`bench run`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from bench import api
+from bench.cli.options import DEFAULT_STORE, DeviceOption, FormatOption, StoreOption, app
+
+__all__ = ["run"]
+
+
+@app.command()
+def run(
+    methods: Annotated[str, typer.Option(help="Restorers, e.g. bm3d,dncnn:bf16,./my.py:Mine (see: bench list).")],
+    task: Annotated[
+        str, typer.Option(help="Tasks: denoise, denoise-blind, deblock, demosaick, superres.")
+    ] = "denoise",
+    datasets: Annotated[str, typer.Option(help="Data sets, or folders of images, e.g. set12,./photos.")] = "sample",
+    sigma: Annotated[str | None, typer.Option(help="Noise levels on the 0-255 scale, e.g. 15,25,50.")] = None,
+    quality: Annotated[str | None, typer.Option(help="JPEG quality factors, e.g. 10,20,30,40.")] = None,
+    scale: Annotated[str | None, typer.Option(help="Super-resolution factors, e.g. 2,3,4.")] = None,
+    pattern: Annotated[str | None, typer.Option(help="Bayer patterns, e.g. RGGB.")] = None,
+    protocol: Annotated[str, typer.Option(help="standard-v1, groupsc-v1, kair-v1 or dncnn-v1.")] = "standard-v1",
+    repeats: Annotated[int, typer.Option(help="Noise realisations per image.")] = 1,
+    store: StoreOption = DEFAULT_STORE,
+    force: Annotated[bool, typer.Option("--force", help="Measure again what the store holds.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Measure again what failed.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and measure nothing.")] = False,
+    jobs: Annotated[int, typer.Option(help="Cells side by side; more than 1 takes no times.")] = 1,
+    threads: Annotated[int | None, typer.Option(help="Threads per restorer (default: share of the cores).")] = None,
+    device: DeviceOption = "cpu",
+    readings: Annotated[
+        int | None, typer.Option(help="Timed calls per cell (default: 3, or as many as fit 1 s).")
+    ] = None,
+    time_limit: Annotated[float, typer.Option(help="Seconds that a cell may take.")] = 600,
+    memory_limit: Annotated[float | None, typer.Option(help="MiB that a restorer may hold.")] = None,
+    format: FormatOption = "text",
+) -> None:
+    """Measure restorers and print the table. What the store holds already is not measured again.
+
+    Exit status: 0, or 1 if a cell failed, or 2 if the request will not do.
+    """
+    from bench.report.progress import watch
+    from bench.report.remarks import remarks
+    from bench.report.table import check_format
+
+    check_format(format)
+    words: dict[str, Any] = {
+        "sigma": sigma,
+        "quality": quality,
+        "scale": scale,
+        "pattern": pattern,
+        "protocol": protocol,
+        "repeats": repeats,
+        "device": device,
+        "threads": threads,
+        "jobs": jobs,
+        "readings": readings,
+        "store": store,
+        "force": force,
+        "retry_failed": retry_failed,
+    }
+    if dry_run:
+        print(api.preview(methods, task, datasets, **words))
+        return
+    with watch() as watcher:
+        result = api.run(
+            methods, task, datasets, **words, time_limit=time_limit, memory_limit=memory_limit, watcher=watcher
+        )
+    print(result.table(format))
+    for line in remarks(result):  # the table may be piped into a paper
+        print(line, file=sys.stderr)
+    if result.failures or result.plan.broken:
+        raise typer.Exit(1)

@@ -1,0 +1,47 @@
+"""`bench train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench import api
+from bench.cli.options import DeviceOption, app
+
+__all__ = ["train"]
+
+
+@app.command()
+def train(
+    name: Annotated[str, typer.Argument(help="A learned restorer, e.g. sc, groupsc, ./my.py:Net.")],
+    sigma: Annotated[str | None, typer.Option(help="The noise level to train for, on the 0-255 scale.")] = None,
+    quality: Annotated[str | None, typer.Option(help="The JPEG quality factor to train for.")] = None,
+    scale: Annotated[str | None, typer.Option(help="The super-resolution factor to train for.")] = None,
+    pattern: Annotated[str | None, typer.Option(help="The Bayer pattern to train for.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="Table of the recipe file (default: its first).")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Budget; the schedule is stretched to it.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps, instead of the recipe's.")] = None,
+    start: Annotated[Path | None, typer.Option(help="Weights (.safetensors) to start from.")] = None,
+    folder: Annotated[Path | None, typer.Option(help="Where to (default: training/NAME-LEVEL).")] = None,
+    device: DeviceOption = "cpu",
+) -> None:
+    """Train a restorer by its recipe. Killed, the same command goes on from the last checkpoint.
+
+    The folder holds checkpoint.pt, log.csv, curves.svg, and the best weights so far: weights.safetensors, with
+    their card in weights.json.
+    """
+    api.train(
+        name,
+        sigma=sigma,
+        quality=quality,
+        scale=scale,
+        pattern=pattern,
+        recipe=recipe,
+        minutes=minutes,
+        steps=steps,
+        start=start,
+        folder=folder,
+        device=device,
+    )

@@ -1,0 +1,64 @@
+"""`bench weights …`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from bench.cli.options import SETTINGS, app, print_rows
+
+__all__ = ["weights_app"]
+
+weights_app = typer.Typer(**SETTINGS, help="List, fetch and verify weights, and say which to train further.")
+app.add_typer(weights_app, name="weights")
+
+
+@weights_app.command("list")
+def weights_list() -> None:
+    """List the declared weights."""
+    from bench.report.listing import listing
+
+    print(listing("weights"))
+
+
+@weights_app.command("fetch")
+def weights_fetch(
+    names: Annotated[list[str], typer.Argument(help="Restorers, or single weights: dncnn, dncnn.gray-25.")],
+) -> None:
+    """Download weights (or copy them from BENCH_MIRROR), verified."""
+    from bench.plugins.weights import fetch, named
+
+    for declaration in named(names):
+        print(f"{declaration.restorer}.{declaration.tag}: {fetch(declaration).path}")
+
+
+@weights_app.command("verify")
+def weights_verify() -> None:
+    """Check the weights that are here against their checksums."""
+    from bench.plugins.weights import all_declarations, state
+
+    rows = [[f"{d.restorer}.{d.tag}", d.label, state(d)] for d in all_declarations()]
+    print_rows(["weights", "file", "state"], rows)
+    if any(row[2] == "damaged" for row in rows):
+        raise typer.Exit(1)
+
+
+@weights_app.command("wanted")
+def weights_wanted(
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="As the page methods/weights/WANTED.md, with the commands.")
+    ] = False,
+) -> None:
+    """List the weights that deserve more training, the most wanted first."""
+    from bench.training.queue import page, wanted
+
+    entries = wanted()
+    if markdown:
+        print(page(entries), end="")
+        return
+    rows = []
+    for number, entry in enumerate(entries, 1):
+        levels = ", ".join(f"{name} {level}" for name, level in entry.levels.items())
+        rows.append([number, entry.restorer, levels, entry.recipe, entry.why, entry.goal])
+    print_rows(["", "restorer", "levels", "recipe", "where it stands", "goal"], rows)

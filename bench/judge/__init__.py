@@ -1,0 +1,1 @@
+"""Records held against the papers, the reference run, and each other."""

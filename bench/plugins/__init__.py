@@ -1,0 +1,1 @@
+"""Restorers and their weights: found, declared, chosen."""

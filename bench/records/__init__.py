@@ -1,0 +1,1 @@
+"""Records on disk, and which of them is current."""

@@ -1,0 +1,1 @@
+"""Networks that are more than a screen, as their papers write them."""
