@@ -21,6 +21,7 @@ from bench.data.errors import BenchError, DataError, near_miss
 __all__ = [
     "BenchError",
     "DataError",
+    "OutOfReachError",
     "PaperError",
     "RequestError",
     "RestorerError",
@@ -37,6 +38,10 @@ class RestorerError(BenchError):
 
 class WeightsError(BenchError):
     """Weights that are not declared, cannot be had, or are not what was declared."""
+
+
+class OutOfReachError(WeightsError):
+    """A setting for which a restorer has no weights."""
 
 
 class RequestError(BenchError):

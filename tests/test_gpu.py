@@ -14,7 +14,7 @@ import torch
 import bench
 from bench.errors import WeightsError
 from bench.plugins.registry import choose, infos, load_class
-from bench.plugins.weights import resolve
+from bench.plugins.weights import pick
 from bench.task import Setting, get_task
 
 pytestmark = pytest.mark.gpu
@@ -47,7 +47,7 @@ def answer(name, device, seen):
     """Of a restorer with weights for SETTING, published ones or ours, if any are here."""
     spec = choose(name)
     try:
-        weights = resolve(spec, SETTING)[0]
+        weights = pick(spec, SETTING).file
     except WeightsError:
         weights = None
     restorer = load_class(spec.info.target)(spec.variant, weights)

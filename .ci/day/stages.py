@@ -39,7 +39,7 @@ def check(options: argparse.Namespace) -> int:
     tests = next(p for p in (here() / "tests", here().parent / "tests") if p.is_dir()) / "test_gpu.py"
     os.environ["BENCH_TEST_DEVICE"] = options.device
     # a warning of this machine's torch is to be read, and is no failure
-    words = ["-m", "gpu", "-v", "--tb=short", "-p", "no:cacheprovider", "-W", "default", str(tests)]
+    words = ["-o", "addopts=", "-m", "gpu", "-v", "--tb=short", "-p", "no:cacheprovider", "-W", "default", str(tests)]
     return int(pytest.main(words, plugins=[TellsAtOnce()]))
 
 

@@ -26,10 +26,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.data.toml import tomllib
-from bench.errors import DataError, WeightsError, unknown
+from bench.errors import DataError, OutOfReachError, WeightsError, unknown
 from bench.plugins.registry import RestorerInfo, RestorerSpec, infos
 from bench.task import Setting, format_level, get_task
 
@@ -39,14 +39,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Declaration",
+    "Picked",
     "all_declarations",
     "candidates",
     "check_origin",
     "declarations",
     "fetch",
     "named",
-    "out_of_reach",
-    "resolve",
+    "pick",
     "state",
 ]
 
@@ -196,16 +196,14 @@ def check_origin(spec: RestorerSpec) -> None:
         )
 
 
-def out_of_reach(spec: RestorerSpec, setting: Setting) -> str | None:
+def _out_of_reach(spec: RestorerSpec, setting: Setting) -> str | None:
     """Why no weights serve the setting, with the levels that some serve; None if weights do, or none are needed.
 
     A restorer that does not need weights does without where none are declared for the setting and its variant.
     """
     info = spec.info
     declared = _declared_for(info)
-    if spec.weights not in ("", *ORIGIN.values()) or candidates(spec, setting):
-        return None
-    if not (info.needs_weights or spec.weights):
+    if candidates(spec, setting) or not (info.needs_weights or spec.weights):
         return None
     if not declared:
         return f"{info.name} needs weights and declares none: {NO_WEIGHTS}"
@@ -243,31 +241,40 @@ def fetch(declaration: Declaration) -> WeightsFile:
     return WeightsFile(path, declaration.label, found, declaration.loader)
 
 
-def resolve(
-    spec: RestorerSpec, setting: Setting, *, download: bool = True
-) -> tuple[WeightsFile | None, Declaration | None, str]:
-    """The first weights that can be had for the setting, their declaration, and why not those preferred to them.
+class Picked(NamedTuple):
+    """The weights for a setting. file: None where the restorer needs none; instead_of: why not those preferred."""
 
-    (None, None, "") if none are declared.
+    file: WeightsFile | None
+    declaration: Declaration | None = None
+    instead_of: str = ""
+
+
+def pick(spec: RestorerSpec, setting: Setting, *, download: bool = True) -> Picked:
+    """The first weights that can be had for the setting.
 
     download  False: the first as declared, whether they can be had or not
-    Raises WeightsError if there are some and none can be had.
+    Raises OutOfReachError if none are declared for the setting and the restorer needs some, WeightsError if none of
+    those that are can be had, or what stands behind the @ is nothing.
     """
     from bench.restorer import WeightsFile
 
+    check_origin(spec)
     if spec.weights not in ("", *ORIGIN.values()):
         path = Path(spec.weights)
-        return WeightsFile(path, f"file:{path.name}", _sha256(path)), None, ""
+        return Picked(WeightsFile(path, f"file:{path.name}", _sha256(path)))
+    reason = _out_of_reach(spec, setting)
+    if reason is not None:
+        raise OutOfReachError(reason)
     errors: list[str] = []
     for declaration in candidates(spec, setting):
         try:
             file = fetch(declaration) if download else _as_declared(declaration)
-            return file, declaration, " ".join(errors)
+            return Picked(file, declaration, " ".join(errors))
         except (DataError, WeightsError) as error:
             errors.append(str(error))
     if errors:
         raise WeightsError(" ".join(errors))
-    return None, None, ""
+    return Picked(None)
 
 
 def _as_declared(declaration: Declaration) -> WeightsFile:

@@ -6,14 +6,15 @@ Run in a worker process, as a benchmark would, on small synthetic images; learne
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from bench.plugins.registry import RestorerSpec
 from bench.protocol import get_protocol
-from bench.runner.messages import Failure, Load, Prepare, Restore, Unable
-from bench.runner.worker import Limits, Worker
+from bench.runner.messages import Failure, Unable
+from bench.runner.process import RestorerProcess
+from bench.runner.worker import Limits
 from bench.task import TASKS, Image, Level, Observation, Setting, Task, get_task
 
 __all__ = ["Finding", "check"]
@@ -44,44 +45,41 @@ def check(spec: RestorerSpec, limits: Limits | None = None) -> Iterator[Finding]
         return
     unknown_tasks = set(spec.info.tasks) - set(TASKS)
     yield Finding("tasks are known", not unknown_tasks, ", ".join(sorted(unknown_tasks)))
-    load = Load(spec.info.target, spec.variant, spec.ensemble, "cpu")
-    worker = Worker(load, 1, limits or Limits(60))
+    process = RestorerProcess(spec, "cpu", 1, limits or Limits(60))
     try:
-        loaded = worker.loaded()
-        yield _finding("loads", loaded)
-        if isinstance(loaded, Failure):
+        failure = process.loaded()
+        yield _finding("loads", failure)
+        if failure is not None:
             return
         for task in (get_task(name) for name in sorted(set(spec.info.tasks) - unknown_tasks)):
             for channels in (task.channels,) if task.channels else (1, 3):
-                if not worker.alive:
-                    worker.close()
-                    worker = Worker(load, 1, limits or Limits(60))
-                    worker.loaded()
-                yield from _check_setting(worker, task, channels)
+                yield from _check_setting(process, task, channels)
     finally:
-        worker.close()
+        process.close()
 
 
-def _check_setting(worker: Worker, task: Task, channels: int) -> Iterator[Finding]:
+def _check_setting(process: RestorerProcess, task: Task, channels: int) -> Iterator[Finding]:
     setting = Setting(task.name, _level(task), channels)
-    prepared = worker.ask(Prepare(setting, None))
-    if isinstance(prepared, Unable):
-        yield Finding(str(setting), True, f"declined: {prepared.reason}")
+    prevented = process.ready(setting, None, untrained=True)
+    if isinstance(prevented, Unable):
+        yield Finding(str(setting), True, f"declined: {prevented.reason}")
         return
-    yield _finding(f"{setting}: prepares", prepared)
+    yield _finding(f"{setting}: prepares", prevented)
     for size in SIZES:
-        if isinstance(prepared, Failure) or not worker.alive:
+        if process.ready(setting, None, untrained=True) is not None:
             return
-        yield _check_size(worker, setting, size)
+        yield _check_size(process, setting, size)
 
 
-def _check_size(worker: Worker, setting: Setting, size: tuple[int, int]) -> Finding:
+def _check_size(process: RestorerProcess, setting: Setting, size: tuple[int, int]) -> Finding:
     what = f"{setting}: {size[0]}x{size[1]}"
     seen = observe_disc(setting, size)
-    answers = [worker.ask(Restore(seen, timed=False, readings=None)) for _ in range(2)]
-    for answer in answers:
+    answers = []
+    for _ in range(2):
+        answer = process.restore(seen)
         if isinstance(answer, Failure):
             return Finding(what, False, answer.reason)
+        answers.append(answer)
     first, second = answers
     if first.changed_input:
         return Finding(what, False, "changed the observation it was given")
@@ -90,8 +88,8 @@ def _check_size(worker: Worker, setting: Setting, size: tuple[int, int]) -> Find
     return Finding(what, True)
 
 
-def _finding(what: str, answer: Any) -> Finding:
-    return Finding(what, not isinstance(answer, Failure), getattr(answer, "reason", ""))
+def _finding(what: str, failure: Failure | None) -> Finding:
+    return Finding(what, failure is None, failure.reason if failure else "")
 
 
 def _level(task: Task) -> Level:

@@ -10,11 +10,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bench.data.datasets import Dataset, ImageEntry, overlap, read
-from bench.errors import DataError, RequestError, WeightsError
+from bench.errors import DataError, OutOfReachError, RequestError, WeightsError
 from bench.measure.devices import card
 from bench.measure.environment import environment
 from bench.plugins.registry import RestorerSpec
-from bench.plugins.weights import Declaration, check_origin, out_of_reach, resolve
+from bench.plugins.weights import Declaration, check_origin, pick
 from bench.protocol import Protocol
 from bench.records.store import quality_part
 from bench.task import Level, Setting, Task, format_level
@@ -193,24 +193,25 @@ def _add(
         these = [p for p in pictures if (task.channels or p.channels) == channels]
         if task.channels == 3:
             these = [p for p in these if p.channels == 3]
-        reason = _why_not(spec, task, setting, these, dataset)
+        reason = _why_not(spec, task, these, dataset)
         if reason is not None:
             plan.skips.append(Skip(spec, task.name, level, dataset.name, reason))
             continue
         try:
-            weights, declaration, why_not_preferred = resolve(spec, setting, download=fetch_weights)
+            weights, declaration, instead_of = pick(spec, setting, download=fetch_weights)
+        except OutOfReachError as error:
+            plan.skips.append(Skip(spec, task.name, level, dataset.name, str(error)))
+            continue
         except (DataError, WeightsError) as error:
             plan.skips.append(Skip(spec, task.name, level, dataset.name, f"{spec.name}: {error}"))
             continue
-        if weights and why_not_preferred:
-            plan.stand_ins.setdefault(spec.name, []).append((weights.label, why_not_preferred))
+        if weights and instead_of:
+            plan.stand_ins.setdefault(spec.name, []).append((weights.label, instead_of))
         _note_overlap(plan, spec, declaration, dataset)
         plan.cells += _cells(plan.request, spec, setting, weights, these)
 
 
-def _why_not(
-    spec: RestorerSpec, task: Task, setting: Setting, pictures: Sequence[_Picture], dataset: Dataset
-) -> str | None:
+def _why_not(spec: RestorerSpec, task: Task, pictures: Sequence[_Picture], dataset: Dataset) -> str | None:
     info = spec.info
     if info.unavailable:
         return f"{info.name} {info.unavailable}"
@@ -218,7 +219,7 @@ def _why_not(
         return f"{info.name} does not {task.name} (it does {', '.join(sorted(info.tasks))})"
     if not pictures:
         return f"{task.name} needs colour images, {dataset.name} has none"
-    return out_of_reach(spec, setting)
+    return None
 
 
 def _note_overlap(plan: Plan, spec: RestorerSpec, declaration: Declaration | None, dataset: Dataset) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bench.data.datasets import read
 from bench.data.degrade import fingerprint
@@ -12,22 +12,17 @@ from bench.measure.devices import card
 from bench.measure.environment import with_device
 from bench.measure.quality import load_libraries
 from bench.records.store import Record
-from bench.runner.messages import Answer, Failure, Load, Prepare, Restore, Unable
+from bench.runner.messages import Answer, Failure, Unable
 from bench.runner.plan import Cell
-from bench.runner.worker import Limits, Worker
-from bench.task import Image, Observation, Setting
-
-if TYPE_CHECKING:
-    from bench.restorer import WeightsFile
+from bench.runner.process import RestorerProcess
+from bench.runner.worker import Limits
+from bench.task import Image, Observation
 
 __all__ = ["Slot"]
 
-Held = tuple[Load, int]
-"""what a worker holds: the class's target, the variant, the device, the threads"""
-
 
 class Slot:
-    """Holds one worker process at a time, and replaces it when the restorer changes or dies.
+    """Holds one restorer's process at a time, and replaces it when the restorer changes or dies.
 
     readings  timed calls per cell, None for the usual
     shares    whether other slots work at the same time
@@ -37,11 +32,8 @@ class Slot:
         self.limits = limits
         self.readings = readings
         self.shares = shares
-        self.worker: Worker | None = None
-        self.held: Held | None = None
-        self.prepared: tuple[Setting, WeightsFile | None] | None = None
-        # What could not be loaded or prepared, so that it is tried once and not for every image:
-        self.hopeless: dict[Any, Failure | Unable] = {}
+        self.process: RestorerProcess | None = None
+        self._known: dict[tuple[str, str, bool, str, int], RestorerProcess] = {}
         self._ahead: tuple[Cell, Future[tuple[Image, Observation]]] | None = None
         self._assistant = ThreadPoolExecutor(1)
 
@@ -51,14 +43,15 @@ class Slot:
         upcoming  the cell that will be next: it is degraded while this one is scored. (Not while this one is
                   restored: nothing else of ours runs while a call is timed.)
         """
-        held = _held_for(cell)
-        self._start(held)
+        process = self._process_for(cell)
         try:
             clean, seen = self._take_degraded(cell)
         except DataError as error:
             return _record(cell, status="failed", reason=str(error))
         given = fingerprint(seen.image)
-        answer = self._ready(held, cell) or self._current.ask(Restore(seen, cell.timed, self.readings))
+        answer = process.ready(cell.setting, cell.weights) or process.restore(
+            seen, timed=cell.timed, readings=self.readings
+        )
         if upcoming is not None:
             self._ahead = upcoming, self._assistant.submit(degrade, upcoming)
         if isinstance(answer, Unable):
@@ -68,51 +61,28 @@ class Slot:
         return self._scored(cell, clean, answer, given)
 
     def close(self) -> None:
-        """End the worker, if there is one."""
-        if self.worker is not None:
-            self.worker.close()
-            self.worker = None
+        """End the process, if there is one."""
+        if self.process is not None:
+            self.process.close()
 
     def _take_degraded(self, cell: Cell) -> tuple[Image, Observation]:
         ahead, self._ahead = self._ahead, None
         return ahead[1].result() if ahead is not None and ahead[0] is cell else degrade(cell)
 
-    def _start(self, held: Held) -> None:
-        """Have a process for the restorer, perhaps still loading."""
-        if held in self.hopeless or (self.worker is not None and self.worker.alive and self.held == held):
-            return
-        self.close()
-        self.prepared = None
-        self.held = held
-        self.worker = Worker(*held, self.limits, shares=self.shares)
+    def _process_for(self, cell: Cell) -> RestorerProcess:
+        """The cell's restorer in a process, perhaps still loading; that of another restorer is ended."""
+        spec = cell.spec
+        held = (spec.info.target, spec.variant, spec.ensemble, cell.device, cell.threads)
+        process = self._known.get(held)
+        if process is None:
+            process = RestorerProcess(spec, cell.device, cell.threads, self.limits, shares=self.shares)
+            self._known[held] = process
+        if process is not self.process:
+            self.close()
+            self.process = process
+        process.start()
         load_libraries()  # those for scoring, while the worker loads its own
-
-    def _ready(self, held: Held, cell: Cell) -> Failure | Unable | None:
-        """Have the cell's restorer loaded and prepared; what prevents it, if anything does."""
-        setting = (cell.setting, cell.weights)
-        hopeless = self.hopeless.get(held) or self.hopeless.get((held, setting))
-        if hopeless is not None:
-            return hopeless
-        loaded = self._current.loaded()
-        if isinstance(loaded, Failure):
-            self.hopeless[held] = loaded
-            return loaded
-        if loaded.needs_weights and cell.weights is None:  # the plan reads one file, not those of its base classes
-            return Unable(f"{cell.spec.name} needs weights, and none are declared for {cell.setting}")
-        if self.prepared == setting:
-            return None
-        self.prepared = None
-        answer = self._current.ask(Prepare(*setting))
-        if isinstance(answer, (Failure, Unable)):
-            self.hopeless[held, setting] = answer
-            return answer
-        self.prepared = setting
-        return None
-
-    @property
-    def _current(self) -> Worker:
-        assert self.worker is not None
-        return self.worker
+        return process
 
     def _scored(self, cell: Cell, clean: Image, answer: Answer, given: str) -> Record:
         quality = cell.protocol.score(answer.x_hat, clean, cell.setting)
@@ -131,11 +101,6 @@ class Slot:
             peak_mib=answer.peak_mib,
             input_sha256=given,
         )
-
-
-def _held_for(cell: Cell) -> Held:
-    spec = cell.spec
-    return Load(spec.info.target, spec.variant, spec.ensemble, cell.device), cell.threads
 
 
 def degrade(cell: Cell) -> tuple[Image, Observation]:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from bench.errors import TrainingError, WeightsError
 from bench.plugins.registry import choose, load_class
-from bench.plugins.weights import check_origin, out_of_reach, resolve
+from bench.plugins.weights import pick
 from bench.restorer import TorchRestorer
 from bench.task import Level, Observation, Setting
 
@@ -32,12 +32,11 @@ class Teacher:
         if spec.ensemble or not issubclass(restorer_class, TorchRestorer):
             raise TrainingError(f"teacher = '{name}': expected a network, and not its self-ensemble.")
         try:
-            check_origin(spec)
-            weights, _, _ = resolve(spec, setting)
+            weights = pick(spec, setting).file
         except WeightsError as error:
             raise TrainingError(f"teacher = '{name}': {error}") from None
         self.restorer = restorer_class(spec.variant, weights)
-        reason = out_of_reach(spec, setting) or self.restorer.why_not(setting)
+        reason = self.restorer.why_not(setting)
         if reason is not None or weights is None:
             raise TrainingError(f"teacher = '{name}': {reason or 'it has no weights'}.")
         self.weights_sha256 = weights.sha256

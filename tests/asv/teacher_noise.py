@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from bench.plugins.registry import choose, load_class
-from bench.plugins.weights import resolve
+from bench.plugins.weights import pick
 from bench.task import Setting
 from bench.training.crops import Batch, Crops
 from bench.training.recipe import find_recipe
@@ -34,7 +34,7 @@ def main() -> None:
     spec = choose(args.restorer)
     recipe = replace(find_recipe(spec.info, args.recipe), seed=1000)  # crops that no training has seen
     setting = Setting(recipe.task, args.sigma, recipe.channels)
-    weights, _, _ = resolve(spec, setting)
+    weights = pick(spec, setting).file
     restorer = load_class(spec.info.target)(spec.variant, weights)
     restorer.prepare(setting, "cpu")
     network = copy.deepcopy(restorer.plain).requires_grad_(True)

@@ -6,8 +6,9 @@ import shutil
 
 import pytest
 
+from bench.errors import OutOfReachError
 from bench.plugins.registry import choose
-from bench.plugins.weights import candidates, out_of_reach
+from bench.plugins.weights import candidates, pick
 from bench.runner.plan import make_plan
 from bench.runner.request import make_request
 from bench.task import Setting
@@ -44,15 +45,17 @@ def test_a_variant_gets_its_own_weights_or_those_of_all_variants(net, variant, t
     spec = choose(net + variant)
     assert [d.tag for d in candidates(spec, GRAY)] == [tag]
     assert [d.tag for d in candidates(spec, Setting("denoise", 50.0, 1))] == ["both"]
-    assert "it has sigma 25, 50" in out_of_reach(spec, Setting("denoise", 15.0, 1))
+    with pytest.raises(OutOfReachError, match="it has sigma 25, 50"):
+        pick(spec, Setting("denoise", 15.0, 1))
 
 
 def test_a_restorer_that_does_not_need_weights_does_without_where_none_are_declared():
     optional = choose("ksvd")  # in gray only its variant `global` has weights
     assert candidates(optional, GRAY) == []
-    assert out_of_reach(optional, GRAY) is None
+    assert pick(optional, GRAY) == (None, None, "")
     assert [d.tag for d in candidates(choose("ksvd:global"), GRAY)] == ["gray-8"]
-    assert "no ours weights" in out_of_reach(choose("ksvd@ours"), GRAY)
+    with pytest.raises(OutOfReachError, match="no ours weights"):
+        pick(choose("ksvd@ours"), GRAY)
 
 
 def test_weights_of_ours_that_stand_in_are_told_once_a_restorer():

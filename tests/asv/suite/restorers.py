@@ -9,7 +9,7 @@ from bench.data.datasets import get, read
 from bench.errors import BenchError
 from bench.judge.reference import folder, read_records
 from bench.plugins.registry import choose, infos, load_class
-from bench.plugins.weights import resolve
+from bench.plugins.weights import pick
 from bench.protocol import get_protocol
 from bench.records.store import on_one_device
 from bench.task import Setting
@@ -26,7 +26,7 @@ class Restorers:
     def setup(self, name: str) -> None:
         spec = choose(name)
         try:
-            weights, _, _ = resolve(spec, SETTING)
+            weights = pick(spec, SETTING).file
         except BenchError as error:  # NotImplementedError is asv's word for "not here"
             raise NotImplementedError(str(error)) from None
         if spec.info.needs_weights and weights is None:

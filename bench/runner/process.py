@@ -1,0 +1,94 @@
+"""A restorer in a process of its own, from loading to its answers: what runs and checks alike are made of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bench.plugins.registry import RestorerSpec
+from bench.runner.messages import Answer, Failure, Load, Prepare, Restore, Unable
+from bench.runner.worker import Limits, Worker
+from bench.task import Observation, Setting
+
+if TYPE_CHECKING:
+    from bench.restorer import WeightsFile
+
+__all__ = ["RestorerProcess"]
+
+
+class RestorerProcess:
+    """Starts the process when it is needed, and a new one when it died. What could not be loaded or prepared once
+    is not tried again.
+
+    threads  that numerical libraries may use in it
+    shares   whether it shares the cores with others of its kind
+    """
+
+    def __init__(
+        self, spec: RestorerSpec, device: str, threads: int, limits: Limits, *, shares: bool = False
+    ) -> None:
+        self.spec, self.limits, self.threads, self.shares = spec, limits, threads, shares
+        self._load = Load(spec.info.target, spec.variant, spec.ensemble, device)
+        self._worker: Worker | None = None
+        self._prepared: tuple[Setting, WeightsFile | None] | None = None
+        self._hopeless: dict[Any, Failure | Unable] = {}
+
+    def start(self) -> None:
+        """Begin to load, if it has not; does not wait."""
+        if None in self._hopeless or (self._worker is not None and self._worker.alive):
+            return
+        self.close()
+        self._worker = Worker(self._load, self.threads, self.limits, shares=self.shares)
+
+    def loaded(self) -> Failure | None:
+        """Wait until it is loaded; why it cannot be, or None."""
+        self._answer_to_load()
+        failed = self._hopeless.get(None)
+        return failed if isinstance(failed, Failure) else None
+
+    def ready(
+        self, setting: Setting, weights: WeightsFile | None, *, untrained: bool = False
+    ) -> Failure | Unable | None:
+        """Have it prepared for a setting; what prevents that, or None.
+
+        untrained  a network without weights may go on as it was initialised
+        """
+        wanted = (setting, weights)
+        answer = self._answer_to_load()
+        known = self._hopeless.get(None) or self._hopeless.get(wanted)
+        if known is not None:
+            return known
+        if answer.needs_weights and weights is None and not untrained:  # a listing reads one file, not its bases'
+            return Unable(f"{self.spec.name} needs weights, and none are declared for {setting}")
+        if self._prepared == wanted:
+            return None
+        self._prepared = None
+        assert self._worker is not None
+        answer = self._worker.ask(Prepare(setting, weights))
+        if isinstance(answer, (Failure, Unable)):
+            self._hopeless[wanted] = answer
+            return answer
+        self._prepared = wanted
+        return None
+
+    def restore(self, seen: Observation, *, timed: bool = False, readings: int | None = None) -> Answer | Failure:
+        """Its answer, once `ready` has said that nothing prevents it."""
+        assert self._worker is not None
+        answer: Answer | Failure = self._worker.ask(Restore(seen, timed, readings))
+        return answer
+
+    def close(self) -> None:
+        """End the process, if there is one."""
+        if self._worker is not None:
+            self._worker.close()
+            self._worker = None
+        self._prepared = None
+
+    def _answer_to_load(self) -> Any:
+        self.start()
+        if None in self._hopeless:
+            return None
+        assert self._worker is not None
+        answer = self._worker.loaded()
+        if isinstance(answer, Failure):
+            self._hopeless[None] = answer
+        return answer
