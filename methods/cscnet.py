@@ -92,10 +92,10 @@ class StridedCoding(nn.Module):
         super().__init__()
         self.kernel_size, self.stride, self.n_steps = kernel_size, stride, n_steps
         A = torch.randn(kernel_size**2, n_filters)
-        overlap = -(
-            -kernel_size // stride
-        )  # filters that share a pixel, along an axis: with all of them the spectral
-        A /= overlap * torch.linalg.matrix_norm(A, 2)  # norm of the convolution is at most 1, and ISTA's step may be
+        # So many filters share a pixel along an axis. Divided so, the spectral norm of the convolution is at most 1,
+        # and ISTA may take steps of 1. The bound is ours; it counts only where training begins from nothing.
+        overlap = -(-kernel_size // stride)
+        A /= overlap * torch.linalg.matrix_norm(A, 2)
         self.A, self.B, self.C = nn.Parameter(A.clone()), nn.Parameter(A.T.clone()), nn.Parameter(A.clone())
         self.threshold = nn.Parameter(torch.full((n_filters, 1), threshold))
 

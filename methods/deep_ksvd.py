@@ -171,7 +171,8 @@ class Stage(nn.Module):
 class SoftThreshold(torch.autograd.Function):
     """S(b) = sign(b) max(|b| - l, 0) with a threshold l per row: b (n, p), l (n, 1).
 
-    Where l < 0, as the authors' code, it adds |l| to the size of every entry. Its gradient needs S(b) alone, which
+    Where l < 0, as the authors' code, it adds |l| to the size of every entry; S(0) is |l| then, where their sign(0)
+    gives 0; a code is rarely 0 to the last bit. Its gradient needs S(b) alone, which
     the next product keeps anyway; autograd would keep a tensor for each factor of the formula.
     """
 

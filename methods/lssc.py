@@ -52,13 +52,11 @@ class LSSC(Restorer):
     Without weights it starts from the over-complete DCT.
 
     Where it departs from the authors' program: the dictionary is not learned again from the groups (little gain for
-    much time, they say); it adapts in N_PASSES passes over MOST_TRAINING patches at most, they make 20 over all; and
-    the seeds of groups are taken square by square of AREA x AREA patches, so that squares can be coded side by side.
+    much time, they say); it adapts in N_PASSES passes over MOST_TRAINING patches at most, they make 20 over all, in
+    batches of 1024, the first TRUSTED of which change nothing (both ours: their sizes are not given); and seeds are
+    taken row by row within squares of AREA x AREA patches, so that squares can be coded side by side.
     The patches of a group share their mean only where noise explains that theirs differ (`code_groups` says why). How
-    often they repeat step 3 for their tables is not known: the second time gains 0.02 / 0.05 dB at sigma 15 / 50 on
-    twelve pictures of bsd400, a third 0.006 / 0.012. Nor is their size of colour patches known: 7x7 is GroupSC's. Of
-    mosaics, the joint codes of what is measured alone lost against those of the patches one by one, and so are not
-    used.
+    often they repeat step 3 for their tables is not known, nor their size of colour patches: 7x7 is GroupSC's.
 
     sigma 0: the image as it is. An image smaller than a patch is extended by reflection; one that is constant stays
     so. A mosaic that lacks a colour, being one pixel wide or high, is answered in gray. Values that are not finite:

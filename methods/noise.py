@@ -77,5 +77,6 @@ def _threshold() -> float:
     along = np.array([np.convolve(row, derivative, "valid") for row in one]).T
     D_h, D_v = np.kron(one, along), np.kron(along, one)
     DD = D_h.T @ D_h + D_v.T @ D_v
+    # The rank of DD, where Eq. 13 has the N^2 pixels of a patch: its gradients have no more degrees of freedom.
     rank, trace = np.linalg.matrix_rank(DD), np.trace(DD)
     return float(gammaincinv(rank / 2, CONFIDENCE) * 2 * trace / rank)
