@@ -27,6 +27,7 @@ __all__ = [
     "Observation",
     "Setting",
     "Task",
+    "colour_word",
     "format_level",
     "get_task",
     "parse_levels",
@@ -51,8 +52,8 @@ class Setting:
     channels: int
 
     def __str__(self) -> str:
-        kind = "gray" if self.channels == 1 else "colour"
-        return f"{self.task} {get_task(self.task).level.name} {format_level(self.level)} {kind}"
+        level = get_task(self.task).level.name
+        return f"{self.task} {level} {format_level(self.level)} {colour_word(self.channels)}"
 
 
 @dataclass(frozen=True)
@@ -169,6 +170,11 @@ def parse_levels(task: Task, text: str) -> tuple[Level, ...]:
             raise RequestError(f"--{task.level.name} {part.strip()}: {task.name} takes {task.level.expected}.")
         levels.append(level)
     return tuple(dict.fromkeys(levels))
+
+
+def colour_word(channels: int) -> str:
+    """What images of so many channels are called."""
+    return "gray" if channels == 1 else "colour"
 
 
 def format_level(level: Level) -> str:

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bench.data.toml import tomllib
 from bench.errors import DataError, OutOfReachError, WeightsError, unknown
 from bench.plugins.registry import RestorerInfo, RestorerSpec, infos
-from bench.task import Setting, format_level, get_task
+from bench.task import Setting, colour_word, format_level, get_task
 
 if TYPE_CHECKING:
     from bench.data.download import RemoteFile
@@ -207,10 +207,10 @@ def _out_of_reach(spec: RestorerSpec, setting: Setting) -> str | None:
         return None
     if not declared:
         return f"{info.name} needs weights and declares none: {NO_WEIGHTS}"
-    kind = "gray" if setting.channels == 1 else "colour"
     levels = _levels_in_words([use for d in declared for use in _uses(spec, d)], setting)
     origin = f"{spec.weights} " if spec.weights else ""
-    return f"{spec.name} has no {origin}weights for {setting}; for {setting.task} {kind} it has {levels}"
+    kind = f"{setting.task} {colour_word(setting.channels)}"
+    return f"{spec.name} has no {origin}weights for {setting}; for {kind} it has {levels}"
 
 
 def _levels_in_words(uses: Iterable[Use], setting: Setting) -> str:

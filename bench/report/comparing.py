@@ -20,6 +20,7 @@ from bench.judge.reference import (
 from bench.judge.significance import contests
 from bench.judge.verdict import Comparison, compare
 from bench.records.store import current
+from bench.report.table import Table, draw
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +62,7 @@ def against_papers(
     blocks = []
     for comparison in comparisons:
         headers, rows = comparison.rows(everything=everything)
-        drawn = f"{_draw(headers, rows)}\n\n" if rows else ""
+        drawn = f"{draw(_in_words(headers, rows))}\n\n" if rows else ""
         why = "".join(f"\n  {n} not measured: {reason}" for reason, n in comparison.reasons().items())
         blocks.append(f"{drawn}{comparison.summary()}{why if paper == 'all' else ''}")
     if paper == "all":
@@ -78,7 +79,7 @@ def against_reference(records: pd.DataFrame, *, time_band: float | None = None, 
     failures = list(held.complaints)
     if held.n_compared < at_least:
         failures.append(f"{held.n_compared} cells compared, expected at least {at_least}")
-    drawn = _draw(list(held.HEADERS), list(map(list, held.rows)))
+    drawn = draw(_in_words(held.HEADERS, held.rows))
     return Report("\n".join([drawn, "", held.summary, *(f"FAILED: {line}" for line in failures)]), not failures)
 
 
@@ -92,7 +93,7 @@ def against_each_other(records: pd.DataFrame) -> Report:
             f"{label} {psnr_db:.2f} {given[label]}".rstrip() for label, psnr_db in contest.psnr_db.items()
         )
         groups = f"warning: {contest.doubt}" if contest.doubt else f"PSNR in dB, and groups of equals: {equal}"
-        blocks.append(f"{contest.name}\n\n{_draw(headers, rows)}\n\n{groups}")
+        blocks.append(f"{contest.name}\n\n{draw(_in_words(headers, rows))}\n\n{groups}")
     if not blocks:
         raise RequestError(
             "No two restorers were measured on one data set at one level: there is nothing to compare."
@@ -120,10 +121,10 @@ def summary_table(comparisons: Sequence[Comparison]) -> str:
         rows.append(
             [comparison.paper, str(counts["reproduced"]), off, str(counts["ours"]), str(counts["not measured"])]
         )
-    return _draw(["paper", "reproduced", "off", "measured with our weights", "not measured"], rows, "github")
+    headers = ["paper", "reproduced", "off", "measured with our weights", "not measured"]
+    return draw(_in_words(headers, rows), "markdown")
 
 
-def _draw(headers: list[str], rows: list[list[str]], format: str = "simple") -> str:
-    from tabulate import tabulate
-
-    return tabulate(rows, headers, tablefmt=format, disable_numparse=True)
+def _in_words(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A table without a title, all of whose columns begin at the left."""
+    return Table("", headers, rows, words=range(len(headers)))

@@ -6,7 +6,7 @@ One table per task and protocol, so that figures taken under different rules nev
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from bench.judge.significance import Contest
 
-__all__ = ["FORMATS", "check_format", "render"]
+__all__ = ["FORMATS", "Table", "check_format", "draw", "render"]
 
 FORMATS: dict[str, str] = {
     "text": "simple",
@@ -41,12 +41,16 @@ SYMBOL = {"sigma": "σ", "quality": "q", "scale": "×", "pattern": ""}
 
 @dataclass(frozen=True)
 class Table:
-    """One table, ready to be drawn: rows of text, a title above, footnotes below."""
+    """One table, ready to be drawn: rows of text, a title above, footnotes below.
+
+    words  the columns that hold words, not figures: they begin at the left
+    """
 
     title: str
-    headers: list[str]
-    rows: list[list[str]]
-    footnotes: list[str]
+    headers: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    footnotes: Sequence[str] = ()
+    words: Container[int] = (0,)
 
 
 def render(frame: pd.DataFrame, format: str = "text", *, significance: bool = False) -> str:
@@ -61,7 +65,6 @@ def render(frame: pd.DataFrame, format: str = "text", *, significance: bool = Fa
     if not tables:
         reasons = "; ".join(_skips(frame[frame["status"] == "skipped"]))
         raise RequestError(f"There are no records to make a table of{reasons and f' ({reasons})'}.")
-    draw = _as_csv if format == "csv" else _draw
     return "\n\n".join(draw(table, format) for table in tables)
 
 
@@ -220,13 +223,16 @@ def _skips(skipped: pd.DataFrame) -> list[str]:
     return [f"skipped: {reason}" for reason in dict.fromkeys(skipped["reason"])]
 
 
-def _draw(table: Table, format: str) -> str:
+def draw(table: Table, format: str = "text") -> str:
+    """A table in one of FORMATS."""
     from tabulate import tabulate
 
-    drawn = tabulate(
-        table.rows, table.headers, tablefmt=FORMATS[format], disable_numparse=True, colalign=_alignment(table)
-    )
-    text = "\n".join([_title(table.title, format), drawn, *_notes(table.footnotes, format)])
+    if format == "csv":
+        return _as_csv(table)
+    aligned = ["left" if column in table.words else "right" for column in range(len(table.headers))]
+    drawn = tabulate(table.rows, table.headers, tablefmt=FORMATS[format], disable_numparse=True, colalign=aligned)
+    title = [_title(table.title, format)] if table.title else []
+    text = "\n".join([*title, drawn, *_notes(table.footnotes, format)])
     return _in_latex(text) if format == "latex" else text
 
 
@@ -236,15 +242,11 @@ def _in_latex(text: str) -> str:
     return text
 
 
-def _alignment(table: Table) -> list[str]:
-    return ["left", *("right" for _ in table.headers[1:])]
-
-
 def _title(title: str, format: str) -> str:
     return {"markdown": f"**{title}**\n", "latex": f"% {title}", "html": f"<p>{title}</p>"}.get(format, f"{title}\n")
 
 
-def _notes(lines: list[str], format: str) -> list[str]:
+def _notes(lines: Sequence[str], format: str) -> list[str]:
     if format == "html":
         from html import escape
 
@@ -253,7 +255,7 @@ def _notes(lines: list[str], format: str) -> list[str]:
     return ["", *(mark + line for line in lines)] if lines else []
 
 
-def _as_csv(table: Table, format: str) -> str:
+def _as_csv(table: Table) -> str:
     import csv
     import io
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from bench.data.datasets import get, read
 from bench.errors import DataError, TrainingError
-from bench.task import Image, Level, Observation, Setting, get_task
+from bench.task import Image, Level, Observation, Setting, colour_word, get_task
 from bench.training.recipe import Recipe
 
 __all__ = ["Batch", "Crops", "seed_of"]
@@ -126,7 +126,7 @@ def _read_all(
             progress(number, len(dataset))
     if not images:
         raise TrainingError(
-            f"{recipe.data} has no {'gray' if setting.channels == 1 else 'colour'} image"
+            f"{recipe.data} has no {colour_word(setting.channels)} image"
             f" of at least {recipe.crop}x{recipe.crop} pixels."
         )
     return images, digest.hexdigest()

@@ -26,7 +26,7 @@ from bench.data.toml import tomllib
 from bench.errors import RestorerError, TrainingError, unknown
 from bench.plugins.registry import RestorerInfo, choose
 from bench.plugins.weights import declarations
-from bench.task import TASKS, format_level, get_task
+from bench.task import TASKS, colour_word, format_level, get_task
 from bench.training.recipe import Recipe, find_recipe
 
 __all__ = ["Wanted", "page", "wanted"]
@@ -86,7 +86,7 @@ class Wanted:
         """`gray` or `colour` of plain noise, else the task: `deblock`."""
         if self._recipe.task != "denoise":
             return self._recipe.task
-        return "gray" if self._recipe.channels == 1 else "colour"
+        return colour_word(self._recipe.channels)
 
     @property
     def _recipe(self) -> Recipe:

@@ -11,7 +11,7 @@ from pathlib import Path
 from bench.errors import RequestError, TrainingError
 from bench.plugins.registry import choose, load_class
 from bench.runner.request import check_device
-from bench.task import Level, Setting, format_level, get_task, parse_levels
+from bench.task import Level, Setting, colour_word, format_level, get_task, parse_levels
 from bench.training.recipe import Recipe, find_recipe
 
 __all__ = ["train"]
@@ -102,7 +102,7 @@ def _level(recipe: Recipe, levels: Mapping[str, str | None]) -> Level:
 
 
 def _kind(recipe: Recipe) -> str:
-    colour = "gray" if recipe.channels == 1 else "colour"
+    colour = colour_word(recipe.channels)
     return colour if recipe.task == "denoise" else f"{recipe.task}-{colour}"
 
 
