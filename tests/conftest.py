@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 if (
@@ -11,8 +12,15 @@ if (
     for library in ("OMP", "OPENBLAS", "MKL", "NUMBA"):
         os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
+# Hypothesis keeps its tables of characters somewhere; not beside the sources
+os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(Path(tempfile.gettempdir()) / "bench-hypothesis"))
+
 import numpy as np
 import pytest
+from hypothesis import settings
+
+settings.register_profile("bench", deadline=None, max_examples=40, derandomize=True, database=None)
+settings.load_profile("bench")
 
 PLUGINS = Path(__file__).parent / "plugins"
 BAD = PLUGINS / "bad.py"

@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
+from bench.data import BAYER_PATTERNS
 from bench.data.degrade import fingerprint
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bench.errors import RequestError
 from bench.protocol import PROTOCOLS, get_protocol
-from bench.task import TASKS, Setting, get_task, parse_levels
+from bench.task import TASKS, Setting, format_level, get_task, parse_levels
 
 STANDARD = get_protocol("standard-v1")
 DENOISE = Setting("denoise", 25.0, 1)
@@ -64,6 +67,13 @@ def test_kair_draws_the_same_noise_for_every_image():
     assert np.allclose(first.image, expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("repeat", [1, 2])
+def test_kair_draws_other_noise_for_each_repeat(repeat):
+    seen = observe(protocol=get_protocol("kair-v1"), repeat=repeat)
+    expected = flat() + np.random.RandomState(repeat).normal(0, 25 / 255, (40, 50, 1))
+    assert np.allclose(seen.image, expected, atol=1e-6)
+
+
 def test_a_blind_observation_does_not_carry_sigma():
     assert observe().sigma == 25
     assert observe(Setting("denoise-blind", 25.0, 1)).sigma is None
@@ -78,8 +88,19 @@ def test_rounding_to_8_bits_is_what_the_protocols_differ_in():
     )
 
 
-def test_the_answer_is_clipped_before_scoring():
-    assert STANDARD.score(flat(1.7), flat(1.0), DENOISE).psnr_db == float("inf")
+@pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
+def test_groupsc_rounds_the_answer_of_no_task(task):
+    setting = Setting(task.name, task.levels[0], task.channels or 1)
+    clean, x_hat = flat(100 / 255), flat(100.4 / 255)
+    exact = pytest.approx(20 * np.log10(255 / 0.4), abs=1e-3)
+    assert get_protocol("groupsc-v1").score(x_hat, clean, setting).psnr_db == exact
+    assert STANDARD.score(x_hat, clean, setting).psnr_db == float("inf")
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=lambda protocol: protocol.name)
+@pytest.mark.parametrize(("outside", "nearest"), [(1.7, 1.0), (-0.3, 0.0)])
+def test_the_answer_is_clipped_to_0_and_1_before_scoring(protocol, outside, nearest):
+    assert protocol.score(flat(outside), flat(nearest), DENOISE).psnr_db == float("inf")
 
 
 def test_dncnn_makes_the_small_picture_in_8_bit_rgb_and_rounds_no_luma():
@@ -165,6 +186,23 @@ def test_levels_out_of_range_are_refused_with_what_was_expected(task, text):
     task = get_task(task)
     with pytest.raises(RequestError, match=f"--{task.level.name} {text}: {task.name} takes an? "):
         parse_levels(task, text)
+
+
+@given(sigma=st.decimals(0, 255, places=3))
+def test_a_level_is_read_back_as_it_is_written(sigma):
+    level = float(sigma)
+    assert parse_levels(get_task("denoise"), format_level(level)) == (level,)
+
+
+@given(data=st.data(), task=st.sampled_from([task for task in TASKS.values() if task.level.name != "sigma"]))
+def test_whole_levels_and_patterns_are_read_back_in_their_order(data, task):
+    known = {
+        "quality": [float(n) for n in range(1, 101)],
+        "scale": [2.0, 3.0, 4.0],
+        "pattern": list(BAYER_PATTERNS),
+    }
+    levels = data.draw(st.lists(st.sampled_from(known[task.level.name]), min_size=1, unique=True))
+    assert parse_levels(task, ", ".join(map(format_level, levels))) == tuple(levels)
 
 
 def test_protocols_are_named_with_their_version():

@@ -216,7 +216,7 @@ class Inference:
         )
         torch.index_select(self.B2.flatten(0, 1), 0, near.flatten(), out=around)
         torch.bmm(self.Sigma[t], around.unflatten(0, near.shape), out=norm2)
-        # A mean of B^2 here, a sum in prox: there NORM_EPS weighs ||Sigma_i||_1 times less. Either is next to nothing.
+        # A mean of B^2 here, a sum in prox, where NORM_EPS weighs ||Sigma_i||_1 times less: next to nothing in both.
         factor.copy_(norm2).add_(NORM_EPS).rsqrt_()
         alpha *= torch.addcmul(torch.ones_like(lmbda), factor, lmbda, value=-1, out=factor).relu_()
 

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from bench.data import BAYER_PATTERNS, datasets
 from bench.data.colour import luma, to_8bit, to_unit
-from bench.data.degrade import awgn, bayer, bicubic, fingerprint, jpeg
+from bench.data.degrade import _contributions, awgn, bayer, bicubic, fingerprint, jpeg
 from bench.data.errors import DataError
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 
@@ -159,6 +161,14 @@ def imresize_by_its_definition(image, factor):
     return resized
 
 
+def resizing_matrix(n, factor):
+    """(n_out, n): what each of n pixels weighs in each pixel of the answer."""
+    indices, weights = _contributions(n, factor)
+    W = np.zeros((len(indices), n))
+    np.add.at(W, (np.arange(len(indices))[:, None], indices), weights)
+    return W
+
+
 class TestBicubic:
     @pytest.mark.parametrize("factor", [1 / 2, 1 / 3, 1 / 4, 0.6, 2, 3, 4])
     def test_is_imresize_up_to_the_borders(self, factor):
@@ -171,6 +181,17 @@ class TestBicubic:
         impulse = np.zeros((32, 1, 1), np.float32)
         impulse[16] = 256
         assert bicubic(impulse, 0.5).ravel().tolist() == [0] * 6 + [-3, 29, 111, -9] + [0] * 6
+
+    @given(n=st.integers(1, 40), factor=st.sampled_from([2, 3, 4, 1.5, 0.6, 1 / 2, 1 / 3, 1 / 4]))
+    def test_makes_each_pixel_of_weights_that_sum_to_1(self, n, factor):
+        W = resizing_matrix(n, factor)
+        assert W.shape == (math.ceil(n * factor), n)
+        assert W.sum(axis=1) == pytest.approx(1)
+
+    @given(n=st.integers(1, 12), scale=st.integers(2, 4), larger=st.booleans())
+    def test_treats_left_and_right_alike(self, n, scale, larger):
+        W = resizing_matrix(n, scale) if larger else resizing_matrix(n * scale, 1 / scale)
+        assert np.allclose(W, W[::-1, ::-1], rtol=0, atol=1e-12)
 
     def test_does_not_change_a_flat_image(self):
         for factor in (1 / 4, 1 / 3, 0.5, 0.6, 1.5, 2, 3, 4):

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import subprocess
 import sys
+from fractions import Fraction
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bench.errors import PaperError
+from bench.judge import papers
 from bench.judge.papers import METRICS, load, names
 from bench.task import TASKS
 
@@ -149,6 +155,45 @@ def test_suffixes_and_thousands_are_read():
     assert sizes["8.96M"] == (8_960_000, 10_000)
     assert sizes["4,131k"] == (4_131_000, 1_000)
     assert sizes["5.5e5"] == (550_000, 10_000)
+
+
+@st.composite
+def printed_figures(draw):
+    """A figure as a paper may print it, its value, and the unit of its last digit."""
+    whole, places = draw(st.integers(0, 99_999_999)), draw(st.integers(0, 4))
+    suffix, factor = draw(st.sampled_from([("", 1), ("k", 1000), ("K", 1000), ("M", 1_000_000)]))
+    comma = "," if draw(st.booleans()) else ""
+    fraction = f".{draw(st.integers(0, 10**places - 1)):0{places}}" if places else ""
+    unit = Fraction(factor, 10**places)
+    return f"{whole:{comma}}{fraction}{suffix}", float(Fraction(f"{whole}{fraction}") * factor), float(unit)
+
+
+@given(figures=st.lists(st.tuples(st.none() | printed_figures(), st.none() | printed_figures()), min_size=1))
+def test_a_row_of_figures_is_read_back_as_it_is_printed(figures):
+    """A cell holds a figure a metric, `-` where there is none, or `-` alone where there are none at all."""
+    cells = ["/".join("-" if figure is None else figure[0] for figure in cell) for cell in figures]
+    cells = ["-" if cell == "-/-" else cell for cell in cells]
+    words = {"metric": "psnr_db/ssim", "task": "denoise", "channels": 1, "dataset": "set12"}
+    columns = [(str(level), {"level": level}) for level in range(len(cells))]
+    row = {"method": "M", "id": "m", "values": " ".join(cells)}
+    at = {"paper": "p", "table": "1", "part": "", "under": "standard-v1"}
+    found = [
+        (e.level, e.metric, e.printed, e.value, e.unit) for e in papers._read_row(row, words, columns, at, "here")
+    ]
+    assert found == [
+        (level, metric, *figure)
+        for level, cell in enumerate(figures)
+        for metric, figure in zip(("psnr_db", "ssim"), cell, strict=True)
+        if figure is not None
+    ]
+
+
+@given(text=st.text(alphabet="0123456789.,-+eEkKM/_nainf ", max_size=8))
+def test_any_other_text_is_a_figure_or_a_named_error(text):
+    with contextlib.suppress(PaperError):
+        value, unit = papers._figure(text, "here")
+        assert unit > 0
+        assert not math.isnan(value)
 
 
 # --- a file of one's own -----------------------------------------------------------------------------

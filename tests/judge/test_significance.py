@@ -49,6 +49,14 @@ def test_a_small_gain_on_every_image_is_told_from_a_large_spread_between_images(
     assert pair.verdict == "new is better"
 
 
+def test_the_interval_holds_the_mean_difference_with_95_percent_confidence():
+    gain = np.random.RandomState(1).normal(0.05, 0.1, 400)
+    (pair,) = only(records(400, old=0.0, new=gain)).pairs
+    half = 1.96 * gain.std() / 400**0.5  # of so many images' mean, which is nearly normal
+    assert pair.low == pytest.approx(gain.mean() - half, abs=0.05 * half)
+    assert pair.high == pytest.approx(gain.mean() + half, abs=0.05 * half)
+
+
 def test_a_larger_mean_that_comes_from_few_images_is_not_told_apart():
     gain = np.r_[1.0, np.random.RandomState(1).normal(0, 0.1, 11)]
     (pair,) = only(records(old=0.0, new=gain)).pairs
@@ -93,6 +101,23 @@ def test_an_image_that_one_of_the_two_failed_on_is_left_out():
     frame = records(old=0.0, new=0.1)
     frame.loc[(frame["restorer"] == "new") & (frame["image"] == "3.png"), "status"] = "failed"
     assert only(frame).pairs[0].n_images == 11
+
+
+def test_where_one_pair_has_too_few_images_nobody_gets_a_letter():
+    """Of twelve images `rare` has three: a is told from b, but whether `rare` is equal to either is not known."""
+    frame = records(a=0.0, b=1.0 + np.random.RandomState(1).rand(12), rare=0.5)
+    late = frame["image"].str.partition(".")[0].astype(int) >= 3
+    contest = only(frame[~(late & (frame["restorer"] == "rare"))])
+    assert sorted(pair.n_images for pair in contest.pairs) == [3, 3, 12]
+    assert [pair.verdict for pair in contest.pairs if pair.n_images == 12] == ["b is better"]
+    assert not contest.doubt
+    assert contest.letters() == {"a": "", "b": "", "rare": ""}
+
+
+def test_only_the_last_version_of_a_restorer_contends():
+    before = records(new=-5.0).assign(key="before-" + records(new=0.0)["key"])
+    now = records(old=0.0, new=0.1 + 0.01 * np.random.RandomState(1).rand(12))
+    assert only(pd.concat([before, now], ignore_index=True)) == only(now)
 
 
 def test_two_that_share_no_image_are_no_pair():

@@ -31,9 +31,10 @@ def ssim_of_wang(x, y):
     return np.mean(values)
 
 
-@pytest.mark.parametrize("height", [11, 24, 73, 74, 75])  # 63, 64 and 65 windows: strips of 64
-def test_ssim_agrees_with_the_definition_to_1e_6(height):
-    x, y = two_images((height, 15, 1))
+# 63, 64 and 65 windows in a column: strips of 64; and a single window in a row, a column, or both
+@pytest.mark.parametrize(("height", "width"), [(24, 15), (73, 15), (74, 15), (75, 15), (11, 15), (15, 11), (11, 11)])
+def test_ssim_agrees_with_the_definition_to_1e_6(height, width):
+    x, y = two_images((height, width, 1))
     assert ssim(x, y, peak=255) == pytest.approx(ssim_of_wang(x[..., 0], y[..., 0]), abs=1e-6)
 
 
@@ -43,8 +44,9 @@ def test_ssim_of_colour_is_the_mean_over_channels():
     assert ssim(x, y, peak=255) == pytest.approx(np.mean(per_channel), abs=1e-6)
 
 
-def test_ssim_of_an_image_smaller_than_the_window_is_not_a_number():
-    x, y = two_images((10, 40, 1))
+@pytest.mark.parametrize("shape", [(10, 40, 1), (40, 10, 1)], ids=str)
+def test_ssim_of_an_image_smaller_than_the_window_is_not_a_number(shape):
+    x, y = two_images(shape)
     assert math.isnan(ssim(x, y, peak=255))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bench.methods import ksvd
-from bench.methods.ksvd import KSVD, metric, patch_size
+from bench.methods.ksvd import KSVD, metric, patch_size, tolerated
 
 from bench import methods
 from bench.restorer import Setting, WeightsFile
@@ -39,6 +39,15 @@ def test_products_in_colour_weigh_the_means_of_channels_by_gamma():
     K = np.kron(np.eye(3), np.ones((25, 25)))
     assert T(y[None])[0] @ T(x[None])[0] == pytest.approx(y @ x + 5.25 / 25 * y @ K @ x)
     assert np.array_equal(metric(1)(y[None])[0], y)
+
+
+def test_gray_patches_are_coded_to_1_15_times_the_noise():
+    assert tolerated(8, 1, 0.1) == pytest.approx(64 * (1.15 * 0.1) ** 2)  # Elad & Aharon, Sec. V: C = 1.15
+
+
+def test_colour_patches_are_coded_to_what_93_percent_of_the_noise_stays_below():
+    noise = np.random.default_rng(0).normal(0, 0.1, (20_000, 75))
+    assert ((noise**2).sum(1) < tolerated(5, 3, 0.1)).mean() == pytest.approx(0.93, abs=0.01)  # Lebrun & Leclaire
 
 
 @pytest.mark.parametrize(("sigma", "channels", "size"), [(50, 1, 8), (20, 3, 5), (21, 3, 7)])

@@ -84,6 +84,17 @@ def test_a_cardinality_that_does_not_divide_the_channels_is_named():
         SparseConv2d(8, 24, groups=2, cardinality=16)
 
 
+@pytest.mark.parametrize("scale", [1, 2])
+def test_the_features_are_those_of_the_image_less_its_mean_of_a_half(scale):
+    net = SparseResidual(scale=scale, n_blocks=1, n_features=8, cardinality=4).requires_grad_(False)
+    grey = torch.full((1, 1, 9, 9), 0.5)
+    assert not net.begin(grey).any()  # the biases start at 0
+    net.tail.g.zero_()
+    torch.testing.assert_close(net(grey), torch.full((1, 1, 9 * scale, 9 * scale), 0.5))
+    white = torch.ones(1, 1, 9, 9)
+    torch.testing.assert_close(net.begin(white), net.head(white / 2))
+
+
 # --- on a whole image ---
 
 

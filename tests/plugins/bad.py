@@ -2,6 +2,7 @@
 
 import os
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -35,7 +36,10 @@ class Sleeps(Restorer):
     name, tasks = "sleeps", {"denoise"}
 
     def restore(self, seen):
-        time.sleep(3600)
+        while True:
+            if marker := os.environ.get("BENCH_TEST_ASLEEP"):
+                Path(marker).touch()  # again and again: still asleep
+            time.sleep(0.1)
 
 
 class Exits(Restorer):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 
 import pytest
 
-from bench.errors import OutOfReachError
+from bench.errors import OutOfReachError, WeightsError
 from bench.plugins.registry import choose
 from bench.plugins.weights import candidates, pick
 from bench.runner.plan import make_plan
@@ -47,6 +48,56 @@ def test_a_variant_gets_its_own_weights_or_those_of_all_variants(net, variant, t
     assert [d.tag for d in candidates(spec, Setting("denoise", 50.0, 1))] == ["both"]
     with pytest.raises(OutOfReachError, match="it has sigma 25, 50"):
         pick(spec, Setting("denoise", 15.0, 1))
+
+
+DECLARED = """
+["mine.{tag}"]
+settings = [{{ task = "denoise", channels = 1, levels = [25] }}]
+path = "{tag}.safetensors"
+sha256 = "{sha256}"
+licence = "MIT"
+trained_by = "{by}"
+trained_on = ["sample"]
+"""
+
+OPTIONAL = """
+from bench.restorer import Restorer
+
+class Mine(Restorer):
+    name, tasks = "mine", {"denoise"}
+"""
+
+
+@pytest.fixture
+def optional(tmp_path):
+    """A restorer that does not need weights but has some: of ours, declared first, and published ones."""
+    (tmp_path / "mine.py").write_text(OPTIONAL)
+    text = ""
+    for tag, by in (("home", "us"), ("theirs", "authors")):
+        (tmp_path / f"{tag}.safetensors").write_text(tag)
+        text += DECLARED.format(tag=tag, by=by, sha256=hashlib.sha256(tag.encode()).hexdigest())
+    (tmp_path / "weights.toml").write_text(text)
+    return f"{tmp_path}/mine.py:Mine"
+
+
+def test_published_weights_come_before_ours_whichever_are_declared_first(optional):
+    assert [d.tag for d in candidates(choose(optional), GRAY)] == ["theirs", "home"]
+    assert pick(choose(optional), GRAY).file.label == "published:theirs.safetensors"
+    assert pick(choose(f"{optional}@ours"), GRAY).file.label == "ours:home.safetensors"
+
+
+def test_ours_stand_in_where_the_published_ones_cannot_be_had(optional, tmp_path):
+    (tmp_path / "theirs.safetensors").write_text("damaged")
+    file, declaration, instead_of = pick(choose(optional), GRAY)
+    assert (file.label, declaration.tag) == ("ours:home.safetensors", "home")
+    assert "weights 'mine.theirs': sha256 of " in instead_of
+
+
+def test_where_none_of_the_declared_weights_can_be_had_nothing_runs_without_them(optional, tmp_path):
+    for tag in ("home", "theirs"):
+        (tmp_path / f"{tag}.safetensors").write_text("damaged")
+    with pytest.raises(WeightsError, match=r"'mine\.theirs'.* 'mine\.home'"):
+        pick(choose(optional), GRAY)
 
 
 def test_a_restorer_that_does_not_need_weights_does_without_where_none_are_declared():

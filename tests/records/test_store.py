@@ -53,11 +53,20 @@ def test_a_timed_record_serves_where_only_quality_is_asked_for(tmp_path):
         assert set(store.find(["abc-123", "abc-456"])) == {"abc-123"}
 
 
-def test_a_failure_does_not_hide_a_good_record(tmp_path):
-    with Store(tmp_path / "s.sqlite") as store:
-        store.add(record("abc-untimed"))
-        store.add(record("abc-123", status="failed", psnr_db=None))
-        assert store.find_quality(["abc"])["abc"].status == "ok"
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_one_quality_a_good_record_is_found_before_a_failed_one_and_a_timed_one_before_an_untimed(tmp_path, order):
+    untimed, timed = record("abc-untimed"), record("abc-123", seconds=0.5)
+    failed = record("abc-456", status="failed", psnr_db=None, seconds=0.1)
+
+    def found(*records):
+        with Store(tmp_path / f"{len(records)}-{records[0].key}-{records[-1].key}.sqlite") as store:
+            for one in records[::order]:
+                store.add(one)
+            return store.find_quality(["abc"])["abc"]
+
+    assert found(untimed, timed) == timed
+    assert found(untimed, failed) == untimed
+    assert found(untimed, timed, failed) == timed
 
 
 def test_the_frame_has_the_columns_of_a_record():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from bench.methods.sparse import dictionary
+from bench.methods.sparse.codes import Codes
 from bench.methods.sparse.dictionary import (
     _sweep,
     _update_atoms,
@@ -41,6 +43,28 @@ def test_atoms_have_norm_1(Y):
     norms = learn_dictionary(Y, 20, n_batches=10).norm(dim=0)
     assert (norms <= 1 + 1e-5).all()
     assert (norms > 0.99).all()
+
+
+def test_the_past_is_forgotten_batch_t_of_T_counting_t_over_T_squared(monkeypatch, Y):
+    """ODL, Sec. 3.4.1: batch s leaves (1 - 1/s)^2 of the past, and the product over s = t + 1, ..., T is (t/T)^2."""
+    seen = []
+    monkeypatch.setattr(dictionary, "lasso", lambda batch, D, lmbda: torch.ones(len(batch), D.shape[1]))
+    monkeypatch.setattr(dictionary, "_update", lambda D, A, B: seen.append(A[0, 0].item()))
+    learn_dictionary(Y, 20, n_batches=4)
+    assert seen[-1] == pytest.approx((1 + 4 + 9 + 16) / 16)
+
+
+def test_an_atom_that_is_never_used_starts_again_from_a_patch(monkeypatch, Y):
+    def without_atom_0(batch, D, lmbda):
+        codes = lasso(batch, D, lmbda)
+        codes[:, 0] = 0
+        return codes
+
+    monkeypatch.setattr(dictionary, "lasso", without_atom_0)
+    before, after = (learn_dictionary(Y, 20, n_batches=n)[:, 0] for n in (0, 1))
+    patches = unit_norm(Y)
+    assert (patches @ after).max() == pytest.approx(1, abs=1e-6)
+    assert before @ after < 0.99
 
 
 def test_the_seed_decides(Y):
@@ -126,6 +150,15 @@ def test_ksvd_replaces_atoms_that_nobody_uses_or_that_are_alike(sparse_signals):
     assert np.isfinite(alone).all()
 
 
+def test_ksvd_replaces_an_atom_of_three_users_by_the_worst_coded_signal_and_keeps_one_of_four():
+    users = [3, 4, 50, 50, 50, 50, 50, 50]
+    Y = np.repeat(np.eye(8), users, axis=0) * np.random.default_rng(0).uniform(1, 2, (sum(users), 1))
+    odd = np.array([0, 0, 3, 3, 3, 3, 3, 2.9])  # no atom is like it
+    D = ksvd(np.vstack([Y, odd]), np.eye(8), error=0.0, max_atoms=1, n_iters=1)
+    np.testing.assert_allclose(D[:, 0], odd / np.linalg.norm(odd))
+    np.testing.assert_allclose(np.abs(D[:, 1]), np.eye(8)[1], atol=1e-9)
+
+
 def test_ksvd_of_signals_that_need_no_atom_leaves_the_dictionary():
     start = overcomplete_dct(4, 5)
     assert np.array_equal(ksvd(np.zeros((50, 16)), start, error=1.0, n_iters=3), start)
@@ -144,6 +177,19 @@ def test_adapting_online_lowers_the_l1_norm_that_the_error_costs(sparse_signals)
     assert norms[1] > 1.1 * norms[2]
     assert norms[2] > l1_norm(D)  # of the atoms that made the signals
     assert (np.linalg.norm(adapted[2], axis=0) <= 1 + 1e-9).all()
+
+
+@pytest.mark.parametrize(("rho", "weights"), [(1.0, [1 / 4, 2 / 4, 3 / 4, 1]), (2.0, [1 / 16, 4 / 16, 9 / 16, 1])])
+def test_adapting_online_forgets_the_past_batch_t_of_T_counting_t_over_T_to_the_rho(monkeypatch, rho, weights):
+    seen = []
+
+    def one_atom_of_1(Y, D, *, error):
+        return Codes(np.zeros((len(Y), 1), np.int32), np.ones((len(Y), 1)), np.ones(len(Y), np.int32))
+
+    monkeypatch.setattr(dictionary, "lasso_path", one_atom_of_1)
+    monkeypatch.setattr(dictionary, "_sweep", lambda D_T, A, B: seen.append(A[0, 0]))
+    adapt_online(np.ones((40, 3)), np.eye(3), error=0.0, n_passes=1, batch_size=10, rho=rho)
+    assert seen[-1] == pytest.approx(10 * sum(weights))
 
 
 def test_a_sweep_minimises_over_each_atom_in_turn():

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from bench.methods.sparse.lasso import lasso_path
 
-from tests.methods.sparse.test_pursuit import problem
+from tests.methods.sparse.test_pursuit import nearly_parallel, problem
 
 
 def test_the_lasso_path_ends_at_the_least_l1_norm_of_all_codes_as_near():
@@ -41,6 +42,14 @@ def test_the_lasso_path_in_single_precision_agrees_with_double():
     Y, D = problem(200, 16, 40)
     double, single = (lasso_path(X, D, error=5.0) for X in (Y, Y.astype(np.float32)))
     np.testing.assert_allclose(single.estimates(D), double.estimates(D), atol=1e-4)
+
+
+@pytest.mark.parametrize(("left", "n_atoms"), [(2e-6, 2), (5e-7, 1)])
+def test_an_atom_of_which_a_millionth_is_left_outside_the_span_is_rounding_and_does_not_join(left, n_atoms):
+    y, D = np.array([[1.0, 0.5]]), nearly_parallel(left)
+    codes = lasso_path(y, D, error=0.0)
+    assert codes.counts.tolist() == [n_atoms]
+    assert np.allclose(codes.estimates(D), y, atol=1e-3) == (n_atoms == 2)
 
 
 def test_two_equal_atoms_and_a_zero_signal_do_no_harm():

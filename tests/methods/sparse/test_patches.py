@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from bench.methods.sparse.patches import average, centre, coverage, extract, reflect
+from bench.methods.sparse.patches import average, centre, coverage, extract, reflect, sum_of_estimates
+from hypothesis import given
+from hypothesis import strategies as st
 
 
 def test_a_patch_is_its_pixels_channel_by_channel_row_by_row():
@@ -31,6 +33,17 @@ def test_or_each_channel_loses_its_own():
 def test_averaging_untouched_patches_gives_the_image_back(h, w, size):
     x = torch.rand(2, 1, h, w)
     torch.testing.assert_close(average(extract(x, size), size), x)
+
+
+@given(data=st.data(), channels=st.sampled_from([1, 3]), size=st.integers(1, 6))
+def test_an_image_of_any_size_comes_back_from_its_patches(data, channels, size):
+    h, w = (data.draw(st.integers(size, 12)) for _ in "hw")
+    x = torch.rand(2, channels, h, w, dtype=torch.float64)
+    patches = extract(x, size)
+    assert patches.shape == (2, h - size + 1, w - size + 1, channels * size**2)
+    torch.testing.assert_close(average(patches, size), x)
+    total = sum_of_estimates(x[:1], size, lambda patches: patches)
+    torch.testing.assert_close(total / coverage(h, w, size, like=x), x[:1])
 
 
 def test_coverage_counts_the_patches_over_each_pixel():

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from bench.methods.sparse.prox import group_soft_threshold, relaxed_group_soft_threshold, soft_threshold
+from hypothesis import given
+from hypothesis import strategies as st
 
 
 @pytest.mark.parametrize("z", [-2.0, -0.3, 0.0, 0.3, 2.0])
@@ -24,6 +27,32 @@ def test_group_soft_threshold_minimises_its_own_definition(row):
     U = torch.tensor([row], dtype=torch.float64)
     objective = 0.5 * (u - U).square().sum(1) + lmbda * u.norm(dim=1)
     torch.testing.assert_close(group_soft_threshold(U, lmbda)[0], u[objective.argmin()], rtol=0, atol=3e-3)
+
+
+numbers = st.floats(-100, 100, width=32)
+rows = st.lists(numbers, min_size=3, max_size=3)
+
+
+@given(z=numbers, u=numbers, lmbda=st.floats(0, 50))
+def test_no_other_number_has_a_lower_objective_than_the_soft_threshold(z, u, lmbda):
+    def objective(u):
+        return 0.5 * (u - z) ** 2 + lmbda * abs(u)
+
+    answer = float(soft_threshold(torch.tensor(z, dtype=torch.float64), lmbda))
+    assert objective(answer) <= objective(u) + 1e-9
+    assert answer == pytest.approx(np.sign(z) * max(abs(z) - lmbda, 0), abs=1e-9)
+
+
+@given(z=rows, u=rows, lmbda=st.floats(0, 50))
+def test_no_other_row_has_a_lower_objective_than_the_group_soft_threshold(z, u, lmbda):
+    z, u = torch.tensor([z, u], dtype=torch.float64)
+
+    def objective(u):
+        return float(0.5 * (u - z).square().sum() + lmbda * u.norm())
+
+    answer = group_soft_threshold(z[None], lmbda)[0]
+    assert objective(answer) <= objective(u) + 1e-9
+    assert objective(answer) <= objective(answer + (u - answer) / 1e4) + 1e-9  # nor is one nearby better
 
 
 def test_the_relaxation_is_lemma_1_where_similarities_mark_clusters():

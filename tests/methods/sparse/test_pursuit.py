@@ -124,6 +124,20 @@ def test_two_equal_atoms_and_a_zero_signal_do_no_harm():
     np.testing.assert_allclose(codes.estimates(D), Y, atol=1e-8)
 
 
+def nearly_parallel(left: float) -> np.ndarray:
+    """Two atoms of norm 1, the columns; the share `left` of each one's squared norm lies outside the other's span."""
+    return np.array([[1.0, (1 - left) ** 0.5], [0.0, left**0.5]])
+
+
+@rules
+@pytest.mark.parametrize(("left", "n_atoms"), [(2e-6, 2), (5e-7, 1)])
+def test_an_atom_of_which_a_millionth_is_left_outside_the_span_is_rounding_and_not_chosen(rule, left, n_atoms):
+    y, D = np.array([[1.0, 0.5]]), nearly_parallel(left)
+    codes = omp(y, D, rule=rule)
+    assert codes.counts.tolist() == [n_atoms]
+    assert np.allclose(codes.estimates(D), y) == (n_atoms == 2)
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [

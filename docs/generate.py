@@ -1,0 +1,442 @@
+"""The pages that nobody types: figures from `results/reference`, the commands from the command line itself.
+
+    python docs/generate.py FOLDER
+
+writes them all, as the build does.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import bench
+
+ROOT = Path(__file__).resolve().parents[1]
+STORE = "results/reference/records.csv"
+"""As a user in a checkout types it; the build reads it from the root."""
+
+
+def write_all(to: Path) -> None:
+    """Write every page into the folder `to`; a file that would not change is left alone."""
+    pages = dict(results())
+    pages |= {"significance": significance(), "papers": papers(), "performance": performance()}
+    pages |= {"commands": commands(), "lists": lists(), "costs": costs()}
+    to.mkdir(parents=True, exist_ok=True)
+    for name, text in pages.items():
+        path = to / f"{name}.md"
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+    for path in to.glob("*.md"):
+        if path.stem not in pages:
+            path.unlink()
+
+
+def page(*blocks: str) -> str:
+    return "\n\n".join(block.strip("\n") for block in blocks) + "\n"
+
+
+def fence(text: str, language: str = "text") -> str:
+    return f"```{language}\n{text.rstrip()}\n```"
+
+
+# --- results -----------------------------------------------------------------------------------------------
+
+TITLES = {
+    ("denoise", 1): "Gray denoising",
+    ("denoise", 3): "Colour denoising",
+    ("denoise-blind", 1): "Blind denoising, gray",
+    ("denoise-blind", 3): "Blind denoising, colour",
+    ("deblock", 1): "JPEG deblocking",
+    ("demosaick", 3): "Demosaicking",
+    ("superres", 1): "Super-resolution",
+}
+
+
+def results() -> Iterator[tuple[str, str]]:
+    """A page a task and channel count, with a table a data set and protocol, and the page that lists them."""
+    records = on_cpu(read())
+    names = []
+    for (task, channels), title in TITLES.items():
+        of_task = records[(records["task"] == task) & (records["channels"] == channels)]
+        names.append(f"results-{task}-{'gray' if channels == 1 else 'colour'}")
+        tables = [results_table(*words, channels) for words in distinct(of_task, ("task", "dataset", "protocol"))]
+        yield names[-1], page(f"# {title}", HOW_TO_READ, *tables)
+    left_out = {*distinct(records, ("task", "channels"))} - {*TITLES}
+    if left_out:
+        raise ValueError(f"docs/generate.py has no title for {left_out}")
+    yield "results", page("# Results", RESULTS, fence("\n".join(names), "{toctree}\n:maxdepth: 1"))
+
+
+RESULTS = """
+These tables are made from the reference run when the pages are built. Its records lie in
+`results/reference/records.csv`, one row for each image. No figure on these pages is typed by hand.
+
+Each restorer uses the best weights that can be had: the authors' where they are published, ours where they are not.
+The column `weights` says which. Weights of ours had minutes to hours on a CPU, and it shows.
+[The training log](../training-log.md) tells what they had.
+"""
+
+HOW_TO_READ = """
+PSNR in dB and SSIM, means over the images of a set. A dash means that the reference run has no such cell.
+Times and memory are the CPU's. [Performance](performance.md) names the machines.
+[Who is really better](significance.md) says which differences count.
+"""
+
+
+def results_table(task: str, dataset: str, protocol: str, channels: int) -> str:
+    from bench.data.datasets import get
+
+    about = get(dataset)
+    terms = f" Terms: {about.terms}" if about.terms else ""
+    condition = f"task == '{task}' and dataset == '{dataset}' and channels == {channels} and device == 'cpu'"
+    condition += f" and protocol == '{protocol}'"
+    return page(
+        f"## {dataset}" + ("" if protocol == "standard-v1" else f" under {protocol}"),
+        f"{about.title}.{terms}",
+        table(condition),
+        "<details><summary>The command</summary>",
+        fence(f'bench table --store {STORE} \\\n    --select "{condition}"', "sh"),
+        "</details>",
+    )
+
+
+def table(condition: str) -> str:
+    """Records as Markdown, without the title: the heading above says it."""
+    return as_figures(bench.table(ROOT / STORE, "markdown", select=condition))
+
+
+def as_figures(text: str) -> str:
+    """A table in Markdown with its figures to the right; without title and device, which the heading names."""
+    lines = text.partition("\n")[2].strip("\n").split("\n")
+    n_rows = sum(line.startswith("|") for line in lines)
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[:n_rows]]
+    kept = [i for i, name in enumerate(rows[0]) if name != "device"]
+    rows[1] = ["---" if i == 0 else "---:" for i in range(len(rows[0]))]
+    drawn = [f"| {' | '.join(row[i] for i in kept)} |" for row in rows]
+    return "\n".join([*drawn, *lines[n_rows:]])
+
+
+def read() -> Any:
+    return bench.read(ROOT / STORE)
+
+
+def on_cpu(records: Any) -> Any:
+    return records[records["device"] == "cpu"]
+
+
+def distinct(records: Any, columns: Sequence[str]) -> list[tuple[Any, ...]]:
+    """The combinations that occur, in the order of the records."""
+    rows = records[list(columns)].drop_duplicates()
+    return [tuple(row) for row in rows.itertuples(index=False)]
+
+
+# --- who is better -------------------------------------------------------------------------------------------
+
+CONTESTS = (
+    "dataset == 'set12' and level == 25 and task == 'denoise' and device == 'cpu' and restorer in"
+    " ['ffdnet', 'dncnn', 'lidia', 'nsr', 'groupsc', 'bm3d', 'sc']",
+    "dataset == 'bsd68' and level == 25 and task == 'denoise' and device == 'cpu' and restorer in"
+    " ['ffdnet', 'dncnn', 'cscnet', 'nlrn', 'nsr', 'groupsc', 'sc', 'lssc']",
+)
+
+
+def significance() -> str:
+    blocks = []
+    for condition in CONTESTS:
+        command = f'bench compare --significance --store {STORE} \\\n    --select "{condition}"'
+        told = str(bench.compare(ROOT / STORE, significance=True, select=condition))
+        blocks += [fence(command, "sh"), fence(told)]
+    return page("# Who is really better", SIGNIFICANCE, *blocks, FEW_IMAGES)
+
+
+SIGNIFICANCE = """
+A hundredth of a dB decides nothing by itself. But all restorers see the same noise. So two of them can be compared
+image by image, and most of what makes images differ cancels.
+
+- **difference** is the mean over the images.
+- **95 % interval** is a bootstrap's, over the images.
+- **p (Holm)** is from Wilcoxon's signed-rank test. Holm's correction accounts for the number of pairs.
+- Restorers that share a letter may be called equal.
+
+`bench table --significance` puts the letters behind the figures of a table.
+"""
+
+FEW_IMAGES = """
+## How many images it takes
+
+The more restorers, the more pairs to correct for. With few images and many restorers no pair can be told apart,
+however large the difference is. The command warns you then. Select the restorers that your question is about.
+"""
+
+# --- against the papers ----------------------------------------------------------------------------------------
+
+
+def papers() -> str:
+    from bench.judge.papers import load, names
+
+    every = str(bench.compare(ROOT / STORE, paper="all"))
+    blocks = [every.rpartition("\n\n")[2]]
+    for name in names():
+        paper = load(name)
+        told = str(bench.compare(ROOT / STORE, paper=name)).partition("\n\nFAILED")[0]
+        drawn, _, summary = told.rpartition("\n\n")
+        blocks += [
+            f"## {name}",
+            f"*{paper.title}*",
+            f"{summary}.",
+            f"<details><summary>Every figure that was compared</summary>\n\n{fence(drawn)}\n\n</details>",
+        ]
+    conflicts = f"<details><summary>All of them</summary>\n\n{fence(chr(10).join(bench.audit()))}\n\n</details>"
+    return page("# Against the papers", PAPERS, *blocks, AUDIT, conflicts)
+
+
+PAPERS = """
+`results/papers/` holds the tables of these papers as they were printed. `bench compare --paper NAME` holds records
+against them, figure by figure. This page does so for the reference run.
+
+```sh
+bench compare --paper all --store results/reference/records.csv
+```
+
+- **reproduced**: within the tolerance that the paper's file states, with its reason.
+- **off**: outside of it. *Explained* means that the cause is known and written down.
+- **measured with our weights**: shown, but no claim about the authors' network.
+- **not measured**: the command says why for each.
+
+A figure is held against records under the protocol that its table names. [Footguns](../footguns.md) tells what
+another protocol would do. An exit status of 1 means one of three things. A figure that the reference run reproduced
+no longer is. Another is off without a known cause. Or there was nothing to compare.
+"""
+
+AUDIT = """
+## Where the papers contradict each other
+
+`bench papers --audit` lists them. Both figures are kept.
+"""
+
+
+def escaped(line: str) -> str:
+    """A line of text as Markdown that shows just that."""
+    for sign in "\\`*_[]<>#|":
+        line = line.replace(sign, "\\" + sign)
+    return line
+
+
+# --- performance -------------------------------------------------------------------------------------------------
+
+
+def performance() -> str:
+    """Times by machine: a table a data set, of the records that have a time."""
+    records = read()
+    timed = records[records["seconds"].notna() & (records["task"] == "denoise")]
+    blocks = []
+    for device, title in (("cuda", "On a GPU"), ("cpu", "On a CPU")):
+        of_device = timed[timed["device"] == device]
+        blocks.append(f"## {title}")
+        for machine, dataset in sorted(distinct(of_device, ("environment", "dataset")), key=order(of_device)):
+            these = of_device[(of_device["environment"] == machine) & (of_device["dataset"] == dataset)]
+            blocks += [f"### {dataset}, {named(machine)}", rendered(these)]
+    return page("# Performance", PERFORMANCE, *blocks, GPU_WORDS)
+
+
+def order(records: Any) -> Any:
+    """Machines with many records first, then data sets by name, sizes by number."""
+    counts = records["environment"].value_counts()
+
+    def key(words: tuple[str, str]) -> tuple[int, int, str]:
+        machine, dataset = words
+        side = dataset.partition("x")[0]
+        return -int(counts[machine]), int(side) if side.isdigit() else 0, dataset
+
+    return key
+
+
+def rendered(records: Any) -> str:
+    from bench.report.table import render
+
+    return as_figures(render(records, "markdown"))
+
+
+def named(environment: str) -> str:
+    """`2 cores of AMD EPYC, torch 2.13.0+cpu`"""
+    words = json.loads(environment)
+    cores = "1 core" if words["cores"] == "1" else f"{words['cores']} cores"
+    machine = words.get("gpu") or f"{cores} of {words['cpu']}"
+    return f"{machine}, torch {words['torch']}"
+
+
+PERFORMANCE = """
+Times depend on the machine, so each table names it. The machines with CPUs were small and shared with others.
+Compare the rows of one table with each other, and not one table with another.
+
+- **s/image** is the median of up to three calls after a warm-up, averaged over the images. It includes the way to the
+  device and back.
+- **GPU s** is the network's time on the device, by CUDA events.
+- **peak MiB** is the highest resident memory of the restorer's own process. On a GPU it is the allocator's peak.
+- **params** and **MACs/pixel** are counted and not declared.
+"""
+
+GPU_WORDS = """
+## Notes
+
+The answers on a GPU are the CPU's. `tests/test_gpu.py` holds each restorer to a small difference in any pixel. LIDIA
+chooses neighbours, and rounding alone changes its choices. `nsr` and `nlrn` consist of many small operations. They
+wait for those on a GPU; nobody has made them fast there yet.
+
+Scripts that measure one thing against another lie in `tests/asv/`: `groupsc_speed.py`, `dncnn_speed.py`,
+`nonlocal_speed.py`, `sparse_speed.py`, `talk_speed.py`, `training_steps.py`, `engine_cost.py`. What they printed is
+in [the training log](../training-log.md).
+"""
+
+# --- commands ----------------------------------------------------------------------------------------------------
+
+
+def commands() -> str:
+    """The help of each command, as `bench COMMAND --help` has it."""
+    from typer.main import get_command
+
+    from bench.cli import app
+
+    return page("# Commands", COMMANDS, *described(get_command(app), "bench", None))
+
+
+COMMANDS = """
+This page is made from the command line itself. `bench COMMAND --help` prints the same.
+
+Three variables of the environment matter. `BENCH_CACHE` moves the cache. `BENCH_MIRROR` names a folder or an address
+that is asked first. `BENCH_OFFLINE=1` forbids the network.
+"""
+
+
+def described(command: Any, name: str, parent: Any) -> Iterator[str]:
+    """A section a command; of a group, its commands after it."""
+    context = command.make_context(name.rpartition(" ")[2], ["--help"], parent, resilient_parsing=True)
+    if parent is not None:
+        yield f"## {name}"
+        yield escaped(command.help)
+    if hasattr(command, "list_commands"):
+        for word in command.list_commands(context):
+            yield from described(command.get_command(context, word), f"{name} {word}", context)
+        return
+    rows = [record for option in command.get_params(context) if (record := help_record(option, context))]
+    yield fence(" ".join([name, *command.collect_usage_pieces(context)]))
+    yield "\n".join(["| option | what it does |", "|---|---|", *(f"| {names} | {text} |" for names, text in rows)])
+
+
+def help_record(option: Any, context: Any) -> tuple[str, str] | None:
+    record = option.get_help_record(context)
+    if record is None:
+        return None
+    names, text = record
+    return f"`{names}`", escaped(" ".join(text.split()))
+
+
+def lists() -> str:
+    """What `bench list` prints."""
+    blocks = []
+    for what in ("restorers", "tasks", "protocols", "datasets"):
+        blocks += [f"## {what}", fence(bench.listing(what).partition("\n")[2])]
+    return page("# What there is", LISTS, *blocks)
+
+
+LISTS = """
+`bench list` prints this. The terms that bind a user stand below each name.
+"""
+
+# --- footguns ----------------------------------------------------------------------------------------------------
+
+
+def costs() -> str:
+    """How far the mean PSNR and SSIM move when one rule is broken."""
+    from restoring import PROTOCOL, degraded, restored
+
+    pictures = degraded()
+    answers = restored(OF, pictures)
+    rules = [(words, answers, score) for words, score in SCORES.items()]
+    for words, spoil in NOISES.items():
+        spoilt = [replace(p, seen=replace(p.seen, image=spoil(p.seen.image))) for p in pictures]
+        rules.append((words, restored(OF, spoilt), standard))
+    clean = [picture.clean for picture in pictures]
+    as_it_is = np.array(
+        [PROTOCOL.score(a, p.clean, p.setting)[:2] for a, p in zip(answers, pictures, strict=True)]
+    ).mean(axis=0)
+    assert np.allclose(as_it_is, standard(answers, clean))
+    lines = ["| what is done otherwise | PSNR | SSIM |", "|---|---:|---:|"]
+    for words, given, score in rules:
+        moved = score(given, clean) - as_it_is
+        lines.append(f"| {words} | {moved[0]:+.3f} dB | {moved[1]:+.4f} |")
+    return page("\n".join(lines))
+
+
+OF = "dncnn@ours"
+
+
+def in_8_bits(image: Any) -> Any:
+    return np.rint(255 * np.clip(image.astype(np.float64), 0, 1))
+
+
+def mean_of(answers: Sequence[Any], clean: Sequence[Any], peak: float | None = 255.0) -> Any:
+    """PSNR and SSIM as `standard-v1` takes them of values from 0 to 255, averaged; peak None: the picture's own."""
+    from bench.measure.quality import psnr_db, ssim
+
+    found = []
+    for x, y in zip(answers, clean, strict=True):
+        of_this = peak or y.max()
+        found.append((psnr_db(x, y, peak=of_this), ssim(x, y, peak=of_this)))
+    return np.mean(found, axis=0)
+
+
+def standard(answers: Sequence[Any], clean: Sequence[Any]) -> Any:
+    return mean_of([in_8_bits(x) for x in answers], [in_8_bits(y) for y in clean])
+
+
+def not_rounded(answers: Sequence[Any], clean: Sequence[Any]) -> Any:
+    return mean_of([255 * np.clip(x.astype(np.float64), 0, 1) for x in answers], [in_8_bits(y) for y in clean])
+
+
+def own_peak(answers: Sequence[Any], clean: Sequence[Any]) -> Any:
+    return mean_of([in_8_bits(x) for x in answers], [in_8_bits(y) for y in clean], peak=None)
+
+
+def without_border(answers: Sequence[Any], clean: Sequence[Any]) -> Any:
+    inside = slice(8, -8), slice(8, -8)
+    return mean_of([in_8_bits(x)[inside] for x in answers], [in_8_bits(y)[inside] for y in clean])
+
+
+def one_error(answers: Sequence[Any], clean: Sequence[Any]) -> Any:
+    """PSNR of the mean squared error over all pictures; SSIM as it is."""
+    errors = [np.mean((in_8_bits(x) - in_8_bits(y)) ** 2) for x, y in zip(answers, clean, strict=True)]
+    return np.array([10 * np.log10(255**2 / np.mean(errors)), standard(answers, clean)[1]])
+
+
+def flat_window(answers: Sequence[Any], clean: Sequence[Any]) -> Any:
+    """SSIM as scikit-image has it unless told otherwise; PSNR as it is."""
+    from skimage.metrics import structural_similarity
+
+    pairs = [(in_8_bits(x)[..., 0], in_8_bits(y)[..., 0]) for x, y in zip(answers, clean, strict=True)]
+    values = [structural_similarity(x, y, data_range=255) for x, y in pairs]
+    return np.array([standard(answers, clean)[0], np.mean(values)])
+
+
+SCORES = {
+    "the answer is not rounded": not_rounded,
+    "peak is the brightest value of each picture": own_peak,
+    "PSNR is of the mean error of all pictures": one_error,
+    "SSIM has scikit-image's flat 7×7 window": flat_window,
+    "a border of 8 pixels is left out": without_border,
+}
+
+NOISES = {
+    "the noisy picture is clipped to [0, 1]": lambda image: np.clip(image, 0, 1),
+    "the noisy picture is clipped and rounded to 8 bits": lambda image: (in_8_bits(image) / 255).astype(np.float32),
+}
+
+if __name__ == "__main__":
+    write_all(Path(sys.argv[1]))
