@@ -60,6 +60,7 @@ class Restorer(ABC):
     version   change it whenever results may change: cached records carry it
     requires  {package as pip knows it: terms that bind a user, or ""} beyond the project's own requirements
     variants  what may follow the name after a colon (`dncnn:bf16`); `self.variant` says which was asked for
+    devices   the kinds of device that it computes on, of cpu, cuda and mps: on others it is not measured
     """
 
     name: ClassVar[str]
@@ -68,6 +69,7 @@ class Restorer(ABC):
     requires: ClassVar[Mapping[str, str]] = {}
     variants: ClassVar[Sequence[str]] = ()
     needs_weights: ClassVar[bool] = False
+    devices: ClassVar[Collection[str]] = ("cpu",)
 
     estimated_level: float | None = None
     """What `restore` took the level for, if it measured what a blind task does not tell: goes into the record."""
@@ -108,6 +110,7 @@ class TorchRestorer(Restorer):
     """
 
     needs_weights: ClassVar[bool] = True
+    devices: ClassVar[Collection[str]] = ("cpu", "cuda", "mps")
     of_level: ClassVar[Sequence[str]] = ()
 
     def __init__(self, variant: str = "", weights: WeightsFile | None = None) -> None:

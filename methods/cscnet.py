@@ -20,7 +20,8 @@ from bench.restorer import Level, Observation, Setting, TorchRestorer, WeightsFi
 
 __all__ = ["CSCNet", "StridedCoding", "cscnet_denoise", "read_authors", "shifts"]
 
-COPIES = {"cpu": 4, "cuda": 64}  # shifted copies of the image coded together: their codes should stay in the caches
+# shifted copies of the image coded together: their codes should stay in the caches
+COPIES = {"cpu": 4, "cuda": 64, "mps": 64}
 
 
 class CSCNet(TorchRestorer):

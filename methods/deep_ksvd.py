@@ -23,7 +23,7 @@ from bench.restorer import Observation, Setting, TorchRestorer
 
 __all__ = ["DeepKSVD", "Unrolled"]
 
-BAND = {"cpu": 2048, "cuda": 2**17}  # patches coded together: their codes should stay in the caches
+BAND = {"cpu": 2048, "cuda": 2**17, "mps": 2**17}  # patches coded together: their codes should stay in the caches
 
 
 class DeepKSVD(TorchRestorer):

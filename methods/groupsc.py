@@ -47,6 +47,7 @@ class GroupSC(SC):
 
     name = "groupsc"
     tasks = {"denoise", "denoise-blind", "deblock", "demosaick"}
+    version = "2"  # 1 was in bfloat16 where the processor had it
     variants = ("bf16", "blocks", "blocks48")
     needs_weights = True  # SC's too, but the plan reads this file alone
 

@@ -36,7 +36,7 @@ OUTLIER = -1.0  # the value of pixels around the image, which makes patches with
 GRAY = (0.2989, 0.5870, 0.1140)
 SAMPLE = 4096
 AUTHORS_CHUNK = 40_000
-CHUNK = {"cpu": 256, "cuda": 2**15}  # patches worked on at a time
+CHUNK = {"cpu": 256, "cuda": 2**15, "mps": 2**15}  # patches worked on at a time
 
 Moments = tuple[Tensor, Tensor]
 """Mean and variance of each channel, in front of a batch normalisation."""

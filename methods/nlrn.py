@@ -32,6 +32,7 @@ class NLRN(TorchRestorer):
 
     name = "nlrn"
     tasks = {"denoise", "superres"}
+    version = "2"  # 1 was in bfloat16 where the processor had it
     variants = ("bf16", "patches")
 
     def network(self, setting: Setting) -> NonLocalRecurrent:

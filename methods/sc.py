@@ -21,7 +21,7 @@ from bench.restorer import Level, Observation, Setting, TorchRestorer
 
 __all__ = ["SC", "observed", "sc_restore"]
 
-BAND = {"cpu": 2048, "cuda": 2**17}  # patches coded together: their codes should stay in the caches
+BAND = {"cpu": 2048, "cuda": 2**17, "mps": 2**17}  # patches coded together: their codes should stay in the caches
 
 
 class SC(TorchRestorer):
@@ -38,6 +38,7 @@ class SC(TorchRestorer):
 
     name = "sc"
     tasks = {"denoise", "denoise-blind", "deblock", "demosaick"}
+    version = "2"  # 1 was in bfloat16 where the processor had it
     variants = ("bf16",)
 
     def network(self, setting: Setting) -> SparseCoding:

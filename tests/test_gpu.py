@@ -58,6 +58,8 @@ def answer(name, device, seen):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_network_answers_as_on_the_cpu(name):
     """To 1e-4 of the range; or, where rounding alone moves it further (LIDIA chooses neighbours), as far as that."""
+    if DEVICE.partition(":")[0] not in load_class(choose(name).info.target).devices:
+        pytest.skip("it computes on the CPU")
     seen = observation()
     moved = seen.image * (1 + 1e-7 * np.random.RandomState(0).randn(*seen.image.shape))
     on_cpu = answer(name, "cpu", seen)
@@ -129,7 +131,7 @@ import torch
 from bench.restorer import Restorer
 
 class Faulty(Restorer):
-    name, tasks = "faulty", {"denoise"}
+    name, tasks, devices = "faulty", {"denoise"}, ("cpu", "cuda")
 
     def prepare(self, setting, device):
         self.device = device
@@ -153,7 +155,7 @@ def test_a_fault_on_the_device_costs_its_own_cell(fault, photos, tmp_path):
     (tmp_path / "faulty.py").write_text(FAULTY.replace("FAULT", line))
     (photos / "3.png").rename(photos / "0.png")  # the faulty one first
     outcome = bench.run(
-        f"{tmp_path}/faulty.py:Faulty,noisy",
+        f"{tmp_path}/faulty.py:Faulty",
         datasets=photos,
         sigma=25,
         device=DEVICE,
@@ -163,7 +165,7 @@ def test_a_fault_on_the_device_costs_its_own_cell(fault, photos, tmp_path):
     (failure,) = outcome.failures
     assert failure.image == "0.png"
     assert words in failure.reason
-    assert [record.status for record in outcome.records].count("ok") == 5
+    assert [record.status for record in outcome.records].count("ok") == 2
 
 
 # --- training ----------------------------------------------------------------------------------------

@@ -85,8 +85,9 @@ def reference(
         for result in api.reference(
             store=store[0], quick=quick, only=chosen, plan=plan, force=force, jobs=jobs, watcher=watcher
         ):
-            measured = {record.restorer for record in result.records}
-            print(f"{', '.join(sorted(measured))}: {len(result.records)} cells, {result.n_measured} measured")
+            names, sets = (dict.fromkeys(getattr(r, of) for r in result.records) for of in ("restorer", "dataset"))
+            what = f"{','.join(names)} on {','.join(sets)}"
+            print(f"{what}: {len(result.records)} cells, {result.n_measured} measured")
             for skip in result.plan.skips:
                 print(f"skipped: {skip.spec.name} on {skip.dataset}: {skip.reason}", file=sys.stderr)
             for record in result.failures:

@@ -61,7 +61,7 @@ class Record:
     input_sha256     of the degraded pixels that the restorer was given
     weights_sha256   of the weights file; "" where there is none
     environment      machine and versions, JSON
-    key              hash of all that could change the result, see `bench.runner.run`
+    key              hash of all that could change the result, see `bench.runner.plan`
     """
 
     restorer: str

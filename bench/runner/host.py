@@ -61,7 +61,7 @@ class Session:
 
             torch.cuda.set_device(self.device)
         self.clock = clock_for(self.device)
-        return Ready(cls.needs_weights)
+        return Ready(cls.needs_weights, tuple(cls.devices))
 
     def prepare(self, message: Prepare) -> Ready | Unable:
         self.restorer = self.make(message.weights)

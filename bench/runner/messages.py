@@ -41,9 +41,10 @@ class Restore:
 
 @dataclass(frozen=True)
 class Ready:
-    """Loaded or prepared. needs_weights: what the loaded class says."""
+    """Loaded or prepared. needs_weights, devices: what the loaded class says."""
 
     needs_weights: bool = False
+    devices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

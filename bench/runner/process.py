@@ -59,6 +59,11 @@ class RestorerProcess:
             return known
         if answer.needs_weights and weights is None and not untrained:  # a listing reads one file, not its bases'
             return Unable(f"{self.spec.name} needs weights, and none are declared for {setting}")
+        kind = self._load.device.partition(":")[0]
+        if (
+            kind not in answer.devices
+        ):  # it would compute elsewhere, and its time would stand under this device's name
+            return Unable(f"{self.spec.name} computes on {', '.join(answer.devices)}, not on {kind}")
         if self._prepared == wanted:
             return None
         self._prepared = None

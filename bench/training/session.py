@@ -70,7 +70,11 @@ def train(
         start=start,
     )
     _say(f"{setting}, recipe {chosen.name}, in {folder}" + (f", from step {training.step}" if training.step else ""))
+    told = False
     for now in training.run():
+        if training.graphs and training.graphs.refused and not told:
+            _say(f"steps are made one operation after the other: {training.graphs.refused}")
+            told = True
         left = (now.total - now.step) * now.seconds / now.step if now.step else float("nan")
         _say(
             f"step {now.step:6d} of {now.total}: loss {now.loss:.4g}, validation {now.psnr_db:.3f} dB"

@@ -37,7 +37,7 @@ __all__ = ["Tiling", "sliding_restore"]
 
 TILE = 12  # side of a tile, in patches
 MARGIN = 2  # patches around a tile that are all kept
-BATCH = {"cpu": 4, "cuda": 128}  # tiles that go through a step together
+BATCH = {"cpu": 4, "cuda": 128, "mps": 128}  # tiles that go through a step together
 
 
 @torch.no_grad()

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 __all__ = ["Sliding", "Tiling", "neighbours"]
 
 TILE = 12  # side of a tile, in pixels
-TILES_AT_ONCE = {"cpu": 1, "cuda": 64}
+TILES_AT_ONCE = {"cpu": 1, "cuda": 64, "mps": 64}
 
 
 def neighbours(H: int, W: int, q: int) -> Tensor:

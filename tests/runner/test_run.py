@@ -332,3 +332,15 @@ def is_running(pid):
     except OSError:
         return False
     return state != "Z"
+
+
+def test_a_restorer_that_computes_elsewhere_is_skipped_and_not_timed_under_the_devices_name(photos, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from bench.restorer import Restorer\n\n\nclass Mine(Restorer):\n"
+        '    name, tasks, devices = "mine", {"denoise"}, ("cuda",)\n\n'
+        "    def restore(self, seen):\n        return seen.image\n"
+    )
+    frame = run(photos, f"{tmp_path}/mine.py:Mine").frame()
+    assert set(frame["status"]) == {"skipped"}
+    assert set(frame["reason"]) == {"mine computes on cuda, not on cpu"}
+    assert frame["seconds"].isna().all()
