@@ -104,7 +104,7 @@ def test_patches_grow_with_the_noise(sigma, channels, size):
 )
 def test_is_as_good_as_the_authors_program(psnr_on_set12, picture, n_noises, at_15, at_50):
     # Dong, Zhang, Shi, Li, IEEE TIP 22(4), 2013, Table 1; the larger pictures take many minutes. Another noise moves
-    # House by up to 0.3 dB: over these eight it lacks 0.12 dB at 50, over those of `--repeats 8` 0.21 (docs/training-log.md).
+    # House by up to 0.3 dB: over these eight it lacks 0.12 dB at 50, over those of `--repeats 8` 0.21 (training log).
     for sigma, tag, psnr_db in ((15, "gray-9", at_15), (50, "gray-12", at_50)):
         restorer = prepared(Setting("denoise", sigma, 1), tag)
         found = np.mean([psnr_on_set12(restorer, picture, sigma, seed) for seed in range(n_noises)])
