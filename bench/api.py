@@ -167,7 +167,8 @@ def read(store: Stores = STORE, select: str | None = None) -> pd.DataFrame:
 
 def _read_one(store: Path) -> pd.DataFrame:
     from bench.records.files import read_records
-    from bench.records.store import Store, frame_of
+    from bench.records.record import frame_of
+    from bench.records.store import Store
 
     if not store.exists():
         raise StoreError(f"There is no store {store}. `bench run` makes one; --store FILE names another.")
@@ -192,10 +193,16 @@ def table(
 def export(
     store: Stores = STORE, format: str = "csv", output: str | Path | None = None, *, select: str | None = None
 ) -> None:
-    """Write records, one row each, as csv, jsonl or parquet, to a file or (not parquet) standard output."""
+    """Write records, one row each, as csv, jsonl or parquet, to a file or (not parquet) standard output.
+
+    One more column, `current`, says which of them tables and comparisons are made of: see bench.records.current.
+    """
+    from bench.records.current import current
     from bench.report.export import write
 
-    write(read(store, select), format, None if output is None else Path(output))
+    records = read(store, select)
+    is_current = records.index.isin(current(records, by_device=True).index)
+    write(records.assign(current=is_current), format, None if output is None else Path(output))
 
 
 # --- records held against others ---------------------------------------------------------------------------

@@ -68,13 +68,27 @@ class Protocol:
         task = self.tasks[setting.task]
         return task.reference(image, setting.level), task.observe(image, setting.level, stream)
 
+    def scored_size(self, height: int, width: int, setting: Setting) -> tuple[int, int]:
+        """How many rows and columns of a picture are scored: 0 where the border leaves none."""
+        border = self._border(setting)
+        factor = int(setting.level) if setting.task == "superres" else 1
+        rows, columns = (max(0, n - n % factor - 2 * border) for n in (height, width))
+        return rows, columns
+
+    def _border(self, setting: Setting) -> int:
+        """Pixels at each side that are not scored."""
+        return int(setting.level) if setting.task == "superres" else 0
+
     def score(self, x_hat: Image, clean: Image, setting: Setting) -> Quality:
-        """PSNR in dB and SSIM of the answer `x_hat` against the reference, both (H, W, C) in [0, 1]."""
+        """PSNR in dB and SSIM of the answer `x_hat` against the reference, both (H, W, C) in [0, 1].
+
+        Raises DataError for what has no PSNR: no pixel is left inside the border.
+        """
         import numpy as np
 
         from bench.measure.quality import Quality, psnr_db, ssim
 
-        border = int(setting.level) if setting.task == "superres" else 0
+        border = self._border(setting)
         x, y = (255 * np.clip(image.astype(np.float64), 0, 1) for image in (x_hat, clean))
         if setting.task not in self.not_rounded:
             x, y = np.rint(x), np.rint(y)

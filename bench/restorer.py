@@ -23,13 +23,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from bench.task import Image, Level, Observation, Setting
+from bench.task import Image, Level, Observation, Setting, nearest_level
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = ["Image", "Level", "Observation", "Restorer", "Setting", "TorchRestorer", "WeightsFile"]
+__all__ = ["Image", "Level", "Observation", "Restorer", "Setting", "TorchRestorer", "WeightsFile", "nearest_level"]
 
 
 @dataclass(frozen=True)
@@ -87,10 +87,13 @@ class Restorer(ABC):
 
     @abstractmethod
     def restore(self, seen: Observation) -> Image:
-        """The restored image, float32 of shape `seen.restored_shape`. `seen` is not to be changed."""
+        """The restored image, a plain float32 array of shape `seen.restored_shape`, copied before the next call.
+
+        `seen` is this call's own copy, and is not to be changed: a call that did is a failure.
+        """
 
     def n_params(self) -> int:
-        """Learned parameters of what `prepare` set up, counted. 0 for a classical method."""
+        """Learned parameters of what `prepare` set up, counted: a whole number. 0 for a classical method."""
         return 0
 
     def macs_per_pixel(self, seen: Observation) -> float | None:

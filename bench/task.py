@@ -6,7 +6,7 @@ protocol's business, in `bench.protocol`, and so is a task that a paper sets oth
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -30,6 +30,7 @@ __all__ = [
     "colour_word",
     "format_level",
     "get_task",
+    "nearest_level",
     "parse_levels",
 ]
 
@@ -142,7 +143,7 @@ class LevelKind:
 
 def _between(low: float, high: float, *, whole: bool = False) -> Callable[[str], Level | None]:
     def accept(text: str) -> Level | None:
-        value = float(text)  # nan fails the comparison below
+        value = float(text) + 0.0  # nan fails the comparison below; -0 becomes 0
         return value if low <= value <= high and not (whole and value % 1) else None
 
     return accept
@@ -178,8 +179,17 @@ def colour_word(channels: int) -> str:
 
 
 def format_level(level: Level) -> str:
-    """`25` for 25.0, `2.5` for 2.5, `RGGB` for a pattern."""
-    return level if isinstance(level, str) else f"{level:g}"
+    """`25` for 25.0, `2.5` for 2.5, `RGGB` for a pattern: text that is read back as the same level."""
+    if isinstance(level, str):
+        return level
+    number = float(level) + 0.0  # NumPy's numbers are written otherwise, and -0 is 0
+    short = f"{number:g}"
+    return short if float(short) == number else repr(number)
+
+
+def nearest_level(levels: Sequence[float], level: Level) -> int:
+    """The place of the level nearest to this one, the first of several; the first for one that is no number."""
+    return 0 if isinstance(level, str) else min(range(len(levels)), key=lambda i: abs(levels[i] - level))
 
 
 # --- degradations ----------------------------------------------------------------------------------

@@ -13,14 +13,17 @@ import csv
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench.data.download import FileState, RemoteFile
 from bench.data.errors import DataError, near_miss
+from bench.data.labels import shortest_labels
 from bench.data.toml import tomllib
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ __all__ = [
     "ImageEntry",
     "fetch_all",
     "get",
+    "labelled",
     "names",
     "overlap",
     "read",
@@ -52,7 +56,7 @@ _HERE = Path(__file__).parent
 class ImageEntry:
     """One image of a data set, before it is read.
 
-    name           of the file, unique in its data set
+    name           of the file, in Unicode's composed form (NFC), unique in its data set
     dataset        the set that the file is stored under: another one than asked for if that is composed
     width, height  in pixels; None for a file of a folder whose header cannot be read (`read` says why)
     channels       1 or 3; None likewise
@@ -60,7 +64,7 @@ class ImageEntry:
     sha256         of the file; empty for a folder
     pixels_sha256  of the 8-bit pixels, rows first, channels last; empty for a folder
     url            the original address; empty if the file is embedded or in a folder
-    path           where a folder's file lies; None otherwise
+    path           where a folder's file lies, spelled as there; None otherwise
     """
 
     name: str
@@ -84,11 +88,13 @@ class ImageEntry:
 class Dataset:
     """A data set: what it is, on which terms, and its images.
 
+    name      of a folder: the last part of its path, in Unicode's composed form (NFC); noise is drawn from it
     role      test, training, part (exists to compose others) or folder
     channels  that occur among its images, e.g. (1,), (3,) or (1, 3)
     overlaps  other set -> which pictures are in both, as declared for the pair itself; see `overlap`
     location  of a folder: its absolute path, which tells apart two folders of one name; empty otherwise
     embedded  the installed package whose data folder holds the files; `crop` is the side of the centre square taken
+    label     what is shown: the name, or of folders of one name what tells them apart, see `labelled`
     """
 
     name: str
@@ -105,6 +111,11 @@ class Dataset:
     crop: int = 0
     location: str = ""
     found: tuple[ImageEntry, ...] = field(default=(), repr=False)
+    label: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.label:
+            object.__setattr__(self, "label", self.name)
 
     def __len__(self) -> int:
         return self.images
@@ -157,6 +168,28 @@ def get(name_or_folder: str | Path) -> Dataset:
     raise DataError(
         f"No data set named '{asked}'.{near_miss(asked, names())} A folder of images is written ./folder."
     )
+
+
+def labelled(datasets: Sequence[Dataset]) -> tuple[Dataset, ...]:
+    """The data sets that are asked for together: each once, folders of one name with labels that tell them apart.
+
+    `x/test` and `y/test`, or `a/x/test` and `b/x/test`. Two spellings of one folder are one data set.
+    Raises DataError for folders whose paths differ in nothing that is seen.
+    """
+    of_name: dict[str, dict[str, Dataset]] = defaultdict(dict)  # then by location
+    for dataset in datasets:
+        of_name[dataset.name].setdefault(dataset.location, dataset)
+    labels: dict[tuple[str, str], str] = {}
+    for name, at in of_name.items():
+        told_apart = shortest_labels(_paths(at)) if len(at) > 1 else [name]
+        for location, label in zip(at, told_apart, strict=True):
+            labels[name, location] = label
+    known = [(dataset.name, dataset.location) for dataset in datasets]
+    return tuple(replace(of_name[name][at], label=labels[name, at]) for name, at in dict.fromkeys(known))
+
+
+def _paths(locations: Iterable[str]) -> list[str]:
+    return [Path(location).as_posix() for location in _composed([*locations], "folders")]
 
 
 def overlap(a: str, b: str) -> str | None:
@@ -249,27 +282,51 @@ def _folder(asked: str) -> Dataset:
             f"Looked for {', '.join(EXTENSIONS)}."
         )
     location = folder.resolve()
-    name = location.name or "root"
+    [name] = _composed([location.name or "root"], "folders")
     name = f"./{name}" if name in _declared() else name  # never mistaken for the set that is known by it
-    entries = _in_order(_from_file(path, name) for path in images)
+    of_files = _composed([path.name for path in images], f"files of '{asked}'")
+    entries = _in_order(_from_file(path, name, of_file) for path, of_file in zip(images, of_files, strict=True))
     channels = tuple(sorted({entry.channels for entry in entries if entry.channels}))
     return Dataset(
         name,
-        f"images of {location}",
+        f"images of {_text(str(location))}",
         "folder",
         "yours",
         len(entries),
         channels,
-        location=str(location),
+        location=_text(str(location)),
         found=entries,
     )
 
 
-def _from_file(path: Path, dataset: str) -> ImageEntry:
+def _composed(names: Sequence[str], what: str) -> list[str]:
+    """The names in Unicode's composed form: `é` is one letter, however a file system spells it.
+
+    Raises DataError for two that are spelled apart and read the same.
+    """
+    spelled: dict[str, str] = {}
+    composed = []
+    for name in names:
+        one = unicodedata.normalize("NFC", _text(name))
+        if one in spelled:
+            raise DataError(
+                f"The {what} {spelled[one]!a} and {name!a} have one name, spelled in two ways. Rename one."
+            )
+        spelled[one] = name
+        composed.append(one)
+    return composed
+
+
+def _text(name: str) -> str:
+    """A name as text that can be written anywhere: bytes in it that are no UTF-8 become `\\xff`."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _from_file(path: Path, dataset: str, name: str) -> ImageEntry:
     from bench.data.decode import header
 
     width, height, channels = header(path) or (None, None, None)
-    return ImageEntry(path.name, dataset, width, height, channels, path.stat().st_size, path=path.absolute())
+    return ImageEntry(name, dataset, width, height, channels, path.stat().st_size, path=path.absolute())
 
 
 # --- reading ---------------------------------------------------------------------------------------------

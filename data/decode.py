@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
+import struct
 import warnings
 from functools import cache
 from pathlib import Path
@@ -23,22 +26,26 @@ _REFUSED = {
     "HSV": "is in HSV colours",
     "YCbCr": "is in YCbCr colours",
 }
+_LOSSLESS = ("BMP", "DIB", "GIF", "PCX", "PNG", "PPM", "QOI", "SGI", "TGA", "TIFF")
+_COUNTS = "whose losses count as clean here"
+_WIDTH, _HEIGHT, _ORIENTATION = 256, 257, 274  # tags of TIFF, and the last one of EXIF
 
 
 def header(path: Path) -> tuple[int, int, int] | None:
     """(width, height, channels) as `decode` will give them, or None if the header cannot be read."""
     try:
         with _open(path) as image:
-            return image.width, image.height, 1 if image.mode in _GRAY_MODES else 3
+            return *_stored_size(image), 1 if image.mode in _GRAY_MODES else 3
     except Exception:  # Pillow's plugins raise many kinds; `decode` says what is wrong
         return None
 
 
 def decode(path: Path) -> tuple[NDArray[np.uint8], str]:
-    """Pixels uint8 (H, W, C), C = 1 or 3, as stored (rotation tags are not applied), and what was converted.
+    """Pixels uint8 (H, W, C), C = 1 or 3, as stored, and what a user should know of them: remarks joined by "; ".
 
-    The note is empty if nothing was. Raises DataError, naming the file, if it is damaged or of a kind that
-    cannot be converted without a choice that is the user's (transparency, CMYK, several pages, ...).
+    What was converted or lost, a rotation tag (none is applied), equal channels; empty if nothing is to be told.
+    Raises DataError, naming the file, if it is damaged or of a kind that cannot be converted without a choice that is
+    the user's (transparency, CMYK, several pages, ...).
     """
     try:
         with _open(path) as image:
@@ -62,12 +69,14 @@ def _to_8bit(image: Image.Image, path: Path) -> tuple[NDArray[np.uint8], str]:
         if image.format != "MPO":  # what cameras save as .jpg: the picture, then previews of it
             raise DataError(f"{path} holds several pictures. Save the one that is meant to a file of its own.")
         notes.append("first of several pictures")
-    if quality := jpeg_quality(image):
-        notes.append(f"a JPEG of quality {quality}, whose losses count as clean here")
+    if losses := _losses(image, path):
+        notes.append(losses)
     if reason := _unfit(image):
         raise DataError(f"{path} {reason}. Save it as 8-bit RGB or gray.")
     if _is_16bit(image):  # asked before the pixels are loaded, which forgets it
         notes.append("16 bits a channel reduced to the upper 8")
+    if _is_turned(image):
+        notes.append("its EXIF tag says that it is to be rotated: ignored, measured as stored")
     if image.mode.startswith("I"):
         return (np.asarray(image) >> 8).astype(np.uint8)[..., None], "; ".join(notes)
     if image.mode == "1":
@@ -79,7 +88,67 @@ def _to_8bit(image: Image.Image, path: Path) -> tuple[NDArray[np.uint8], str]:
             raise DataError(f"{path} has transparent pixels. Save it without, over the background that is meant.")
         notes.append("alpha channel dropped (opaque)")
     pixels = np.asarray(image.convert("L" if image.mode in _GRAY_MODES else "RGB"))
+    if pixels.ndim == 3 and np.array_equal(pixels[..., :2], pixels[..., 1:]):
+        notes.append("its three channels are equal: a gray picture stored as colour, measured as colour")
     return pixels.reshape(image.height, image.width, -1), "; ".join(notes)
+
+
+def _stored_size(image: Image.Image) -> tuple[int, int]:
+    """(width, height); of a TIFF that has a rotation tag Pillow tells those after rotation."""
+    tags = getattr(image, "tag_v2", {})
+    return tags.get(_WIDTH, image.width), tags.get(_HEIGHT, image.height)
+
+
+def _is_turned(image: Image.Image) -> bool:
+    """Whether a tag says that the picture is to be rotated or mirrored. From here on Pillow does not know it.
+
+    It would rotate a TIFF on loading, and no other kind.
+    """
+    with warnings.catch_warnings(), contextlib.suppress(Exception):  # damaged metadata is no damaged picture
+        warnings.simplefilter("ignore")
+        turn = image.getexif().pop(_ORIENTATION, 1)
+        image._size = _stored_size(image)
+        return turn in range(2, 9)
+    return False
+
+
+def _losses(image: Image.Image, path: Path) -> str:
+    """The remark on how the file was compressed, by its content; empty if nothing was lost by that."""
+    if quality := jpeg_quality(image):
+        return f"a JPEG of quality {quality}, {_COUNTS}"
+    compression = str(image.info.get("compression", ""))
+    if image.format == "TIFF" and ("jpeg" in compression or compression == "webp"):
+        return f"a TIFF compressed as {compression.removeprefix('tiff_').upper()}, {_COUNTS}"
+    if image.format == "WEBP":
+        return "" if _webp_is_lossless(path) else f"a lossy WebP, {_COUNTS}"
+    if image.format == "JPEG2000":
+        return "" if _jpeg2000_is_reversible(path) else f"a lossy JPEG 2000, {_COUNTS}"
+    if image.format in _LOSSLESS:
+        return ""
+    return f"of the kind {image.format}, whose losses, if it has any, count as clean here"
+
+
+def _webp_is_lossless(path: Path) -> bool:
+    """Whether the picture's chunk is VP8L; in an extended file others come before it."""
+    with path.open("rb") as opened:
+        opened.seek(12)
+        while len(head := opened.read(8)) == 8:
+            kind, size = struct.unpack("<4sI", head)
+            if kind in (b"VP8 ", b"VP8L"):
+                return bool(kind == b"VP8L")
+            opened.seek(16 if kind == b"ANMF" else size + size % 2, os.SEEK_CUR)  # a frame holds chunks of its own
+    return False
+
+
+def _jpeg2000_is_reversible(path: Path) -> bool:
+    """Whether the wavelet transform is of integers, by the coding style (COD) in the header of the code stream."""
+    content = path.read_bytes()
+    at = content.index(b"\xff\x4f\xff\x51") + 2  # start of the code stream, then its first segment
+    while at + 14 <= len(content) and (marker := content[at : at + 2]) != b"\xff\x90":  # the first tile
+        if marker == b"\xff\x52":
+            return content[at + 13] == 1
+        at += 2 + int.from_bytes(content[at + 2 : at + 4], "big")
+    return False
 
 
 def jpeg_quality(image: Image.Image) -> str:

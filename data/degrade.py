@@ -32,18 +32,17 @@ def awgn(clean: Image, sigma: float, stream: np.random.RandomState) -> Image:
 
 
 def jpeg(clean: Image, quality: int) -> Image:
-    """`clean`, rounded to 8 bits, after JPEG at `quality` (1-100, the IJG scale) and back.
+    """`clean` (H, W, 1), rounded to 8 bits, after gray JPEG at `quality` (1-100, the IJG scale) and back.
 
-    One channel is coded as a gray JPEG, three as RGB with libjpeg's defaults (chroma halved both ways).
     Pillow codes and decodes with libjpeg-turbo, slow integer DCT.
     """
     from PIL import Image as Pillow
 
-    pixels = to_8bit(clean)
+    pixels = to_8bit(clean).squeeze(axis=2)
     coded = io.BytesIO()
-    Pillow.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(coded, "JPEG", quality=quality)
+    Pillow.fromarray(pixels).save(coded, "JPEG", quality=quality)
     decoded = np.asarray(Pillow.open(coded))
-    return to_unit(decoded).reshape(clean.shape)
+    return to_unit(decoded)[..., np.newaxis]
 
 
 def bayer(clean: Image, pattern: str) -> tuple[Image, NDArray[np.bool_]]:

@@ -58,10 +58,19 @@ rows = [
 
 @pytest.fixture(autouse=True)
 def _nothing_from_outside(request, monkeypatch, tmp_path_factory):
-    """Default tests see an empty cache, no mirror and no network, whatever the machine has set."""
-    if request.node.get_closest_marker("slow") is None and request.node.get_closest_marker("network") is None:
+    hide_what_is_outside({mark.name for mark in request.node.iter_markers()}, monkeypatch, tmp_path_factory)
+
+
+def hide_what_is_outside(markers, monkeypatch, tmp_path_factory):
+    """Default tests see an empty cache, no mirror and no network, whatever the machine has set.
+
+    Tests on a GPU see the cache and the mirror, for what they hold restorers to is true of trained weights.
+    """
+    if markers & {"slow", "network"}:
+        return
+    monkeypatch.setenv("BENCH_OFFLINE", "1")
+    if "gpu" not in markers:
         monkeypatch.setenv("BENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-        monkeypatch.setenv("BENCH_OFFLINE", "1")
         monkeypatch.delenv("BENCH_MIRROR", raising=False)
 
 

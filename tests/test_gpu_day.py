@@ -1,7 +1,11 @@
-"""`.ci/gpu home`: what a day on a GPU brought back goes into the reference and among the weights, if it is better."""
+"""`.ci/gpu home`: what a day on a GPU brought back goes into the reference and among the weights, if it is better.
+
+And what the tests of such a day see of the machine.
+"""
 
 import io
 import json
+import os
 import shutil
 import tarfile
 from pathlib import Path
@@ -9,11 +13,12 @@ from pathlib import Path
 import pytest
 
 from bench.judge.reference import read_reference, write
-from bench.records.store import Record, Store, frame_of
+from bench.records.record import Record, frame_of
+from bench.records.store import Store
 from bench.training.files import export, sha256_of
 from bench.training.queue import wanted
 from bench.training.session import train
-from tests.conftest import PLUGINS
+from tests.conftest import PLUGINS, hide_what_is_outside
 
 torch = pytest.importorskip("torch")
 
@@ -318,3 +323,17 @@ def test_what_replaced_weights_gave_is_to_be_measured_again(home, root, day, cap
         "    bench reference --write --store results/reference.sqlite",
     ]
     assert any("bench weights wanted --markdown" in line for line in told)
+
+
+# --- checks ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("markers", "seen"), [({"gpu", "parametrize"}, "packed"), (set(), None)])
+def test_its_checks_see_the_weights_that_travelled_and_no_network(markers, seen, monkeypatch, tmp_path_factory):
+    for name in ("BENCH_MIRROR", "BENCH_CACHE"):
+        monkeypatch.setenv(name, "packed")
+    monkeypatch.delenv("BENCH_OFFLINE")
+    hide_what_is_outside(markers, monkeypatch, tmp_path_factory)
+    assert os.environ.get("BENCH_MIRROR") == seen
+    assert (os.environ["BENCH_CACHE"] == "packed") is bool(seen)
+    assert os.environ["BENCH_OFFLINE"] == "1"

@@ -7,7 +7,7 @@ from bench.data.degrade import fingerprint
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.errors import RequestError
+from bench.errors import DataError, RequestError
 from bench.protocol import PROTOCOLS, get_protocol
 from bench.task import TASKS, Setting, format_level, get_task, parse_levels
 
@@ -140,6 +140,29 @@ def test_superres_leaves_out_a_border_of_the_scale():
     assert STANDARD.score(x_hat, clean, Setting("superres", 2.0, 1)).psnr_db < 40
 
 
+@pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=lambda protocol: protocol.name)
+@pytest.mark.parametrize("height", range(1, 15))
+@pytest.mark.parametrize("scale", [2.0, 3.0, 4.0])
+def test_a_picture_of_which_the_border_leaves_nothing_is_known_and_not_scored(protocol, height, scale):
+    setting = Setting("superres", scale, 1)
+    size = protocol.scored_size(height, 40, setting)
+    if height < scale:
+        assert size[0] == 0  # there is no small picture of it
+        return
+    clean, _ = protocol.degrade(flat(0.5, (height, 40, 1)), setting, (0,))
+    if all(size):
+        assert protocol.score(clean, clean, setting).psnr_db == float("inf")
+        assert size[0] == len(clean) - 2 * scale
+    else:
+        with pytest.raises(DataError, match="no pixel is left to compare"):
+            protocol.score(clean, clean, setting)
+
+
+def test_other_tasks_score_every_pixel():
+    for task in ("denoise", "deblock", "demosaick"):
+        assert STANDARD.scored_size(1, 3, Setting(task, 10.0, 1)) == (1, 3)
+
+
 @pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
 def test_every_task_shows_an_image_from_which_the_clean_one_s_shape_follows(task):
     level = task.levels[-1]
@@ -192,6 +215,31 @@ def test_levels_out_of_range_are_refused_with_what_was_expected(task, text):
 def test_a_level_is_read_back_as_it_is_written(sigma):
     level = float(sigma)
     assert parse_levels(get_task("denoise"), format_level(level)) == (level,)
+
+
+@given(level=st.floats(0, 255))
+def test_and_so_is_every_number(level):
+    for number in (level, np.float64(level)):
+        text = format_level(number)
+        assert parse_levels(get_task("denoise"), text) == (level,)
+        assert not text.startswith("-")
+
+
+@pytest.mark.parametrize(
+    ("level", "text"),
+    [
+        (25.0, "25"),
+        (np.float32(2.5), "2.5"),
+        (25, "25"),
+        (-0.0, "0"),
+        (0.1 + 0.2, "0.30000000000000004"),
+        (25.1234567, "25.1234567"),
+        (1e-7, "1e-07"),
+        ("RGGB", "RGGB"),
+    ],
+)
+def test_a_level_is_written_as_shortly_as_keeps_it(level, text):
+    assert format_level(level) == text
 
 
 @given(data=st.data(), task=st.sampled_from([task for task in TASKS.values() if task.level.name != "sigma"]))

@@ -129,6 +129,16 @@ def test_listing_loads_neither_torch_nor_numpy_nor_a_restorer():
     assert not [m for m in names if m in heavy or (m.startswith("bench.methods.") and m != "bench.methods")]
 
 
+def test_bench_offers_what_its_api_does_and_loads_neither_torch_nor_pandas():
+    offered, loaded = run_python(
+        "import sys, bench, bench.api as api\n"
+        "print(bench.__all__ == api.__all__ and all(getattr(bench, n) is getattr(api, n) for n in api.__all__))\n"
+        "print(*sys.modules)"
+    ).splitlines()
+    assert offered == "True"
+    assert not {"torch", "pandas", "numpy", "skimage"} & {*loaded.split()}
+
+
 PUBLIC = [name for name in MODULES if room(name) not in ("methods", "results")]
 
 

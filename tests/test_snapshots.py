@@ -17,7 +17,7 @@ import pytest
 import typer
 
 from bench.cli import app, main
-from bench.records.store import frame_of
+from bench.records.record import frame_of
 from bench.report.table import FORMATS, render
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"

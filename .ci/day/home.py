@@ -19,7 +19,9 @@ from tabulate import tabulate
 
 from bench.errors import BenchError, TrainingError
 from bench.judge.reference import read_reference
-from bench.records.store import Store, devices, frame_of
+from bench.records.current import devices
+from bench.records.record import frame_of
+from bench.records.store import Store
 from bench.report.comparing import write_reference
 from bench.task import format_level, get_task
 from bench.training.queue import Wanted, wanted

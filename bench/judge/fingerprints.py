@@ -14,7 +14,7 @@ from bench.data.datasets import Dataset, get, read
 from bench.data.degrade import fingerprint
 from bench.data.toml import tomllib
 from bench.protocol import get_protocol
-from bench.records.store import Record
+from bench.records.record import Record
 from bench.task import Level, Setting, format_level, get_task
 
 __all__ = ["compute", "differing", "published"]

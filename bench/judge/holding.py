@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.judge.reference import folder
+from bench.records.current import IDENTITY, devices, fastest
 from bench.records.files import machines
-from bench.records.store import IDENTITY, devices, fastest
 from bench.task import format_level
 
 if TYPE_CHECKING:

@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 from bench.data.toml import tomllib
 from bench.errors import RequestError, unknown
 from bench.judge.verdict import NOT_MEASURED, OFF, REPRODUCED, Comparison
+from bench.records.current import IDENTITY, card_in, current, devices, fastest
 from bench.records.files import read_records
-from bench.records.store import IDENTITY, card_in, current, devices, fastest, frame_of
+from bench.records.record import frame_of
 from bench.task import TASKS, format_level
 
 if TYPE_CHECKING:

@@ -4,6 +4,10 @@ For each pair the mean difference of PSNR with its bootstrap confidence interval
 Efron, JASA 82, 1987), and Wilcoxon's signed-rank test (Biometrics Bulletin 1, 1945) with Holm's correction (Scand. J.
 Statistics 6, 1979) for the number of pairs. Pairs that the test does not tell apart make the groups that a table may
 call equal.
+
+An answer that is identical with the clean picture has an infinite PSNR. Where one of two has it, their difference is
+the largest that there is: the test, which goes by ranks, takes it so, and the mean of the rest is told. Where both
+have it, they do not differ.
 """
 
 from __future__ import annotations
@@ -17,7 +21,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.records.store import current
+from bench.records.current import current, on_one_device
+from bench.records.labels import column_labels, row_labels
 from bench.task import Level, format_level
 
 if TYPE_CHECKING:
@@ -35,8 +40,11 @@ FEWEST = 6  # images: with five, the signed-rank test cannot go below p = 0.06
 class Pair:
     """How far restorer `a` lies before `b`, in dB of PSNR over the images that both have.
 
-    low, high  confidence interval of the mean difference; NaN with fewer than two images
-    p          of the signed-rank test, corrected for all pairs of the contest; NaN with fewer than six images
+    difference_db  the mean, of the images where it is finite; NaN where there is none
+    low, high      confidence interval of the mean difference; NaN with fewer than two images
+    p              of the signed-rank test, corrected for all pairs of the contest; NaN with fewer than six images
+    n_infinite     images on which one of the two answers, and not the other, is identical with the clean picture
+    better         which of the two is ahead, by the mean or, where a difference is infinite, by the ranks
     """
 
     a: str
@@ -46,6 +54,8 @@ class Pair:
     low: float
     high: float
     p: float
+    n_infinite: int
+    better: str
 
     @property
     def different(self) -> bool:
@@ -57,15 +67,15 @@ class Pair:
             return f"{self.n_images} images tell nothing"
         if not self.different:
             return "not told apart"
-        return f"{self.a if self.difference_db > 0 else self.b} is better"
+        return f"{self.better} is better"
 
 
 @dataclass(frozen=True)
 class Contest:
     """All restorers that were measured on one data set at one level, the best first.
 
-    psnr_db  label -> mean over its images; a label is the restorer's name, with the weights' origin where the same
-             restorer ran with several
+    psnr_db  label -> mean over its images; a label is the restorer's name, with more where several have it
+    dataset  its name, likewise
     pairs    each restorer with each that stands below it
     """
 
@@ -113,7 +123,10 @@ class Contest:
 def _row(pair: Pair) -> list[str]:
     interval = f"[{pair.low:+.3f}, {pair.high:+.3f}]"
     figures = [str(pair.n_images), f"{pair.difference_db:+.3f} dB", interval, f"{pair.p:.2g}"]
-    return [pair.a, pair.b, *("–" if "nan" in text else text for text in figures), pair.verdict]
+    words = pair.verdict
+    if pair.n_infinite:
+        words += f" (one of the two is identical with the clean picture on {pair.n_infinite}, left out of the mean)"
+    return [pair.a, pair.b, *("–" if "nan" in text else text for text in figures), words]
 
 
 def contests(frame: pd.DataFrame) -> Iterator[Contest]:
@@ -121,12 +134,14 @@ def contests(frame: pd.DataFrame) -> Iterator[Contest]:
 
     frame  records with the columns of `bench.records.store.Record`; repeats count as one image, by their mean
     """
-    good = current(frame[frame["status"] != "skipped"])
+    measured = current(frame[frame["status"] != "skipped"], by_device=True)
+    measured = measured.assign(label=row_labels(measured), dataset=column_labels(measured))
+    good = on_one_device(measured)
     good = good[good["status"] == "ok"].dropna(subset=["psnr_db"])
     for _, records in good.groupby(["task", "protocol", "dataset", "level"], sort=False):
-        psnr = records.assign(label=labels(records)).pivot_table(index="image", columns="label", values="psnr_db")
+        psnr = records.pivot_table(index="image", columns="label", values="psnr_db")
         if psnr.shape[1] > 1:
-            best_first = psnr[psnr.mean().sort_values(ascending=False).index]
+            best_first = psnr[psnr.mean().sort_values(ascending=False, kind="stable").index]
             one = records.iloc[0]
             yield Contest(
                 one["task"],
@@ -138,24 +153,29 @@ def contests(frame: pd.DataFrame) -> Iterator[Contest]:
             )
 
 
-def labels(records: pd.DataFrame) -> pd.Series[str]:
-    """A name for whoever made each record: the restorer's, with `@ours` and the like where it ran with several."""
-    origin = records["weights"].str.partition(":")[0]
-    several = records.assign(origin=origin).groupby("restorer")["origin"].transform("nunique") > 1
-    return records["restorer"].where(~several, records["restorer"] + "@" + origin)
-
-
 def _pairs(psnr: pd.DataFrame) -> list[Pair]:
     found = []
     for a, b in combinations(psnr.columns, 2):
-        d = (psnr[a] - psnr[b]).dropna().to_numpy()
+        x, y = psnr[[a, b]].dropna().to_numpy().T
+        d = np.subtract(x, y, out=np.zeros(len(x)), where=x != y)  # inf less inf is 0: both are identical
         if len(d):
             found.append((a, b, d, _wilcoxon(d)))
     corrected = holm([p for *_, p in found])
-    return [
-        Pair(a, b, len(d), float(d.mean()), *_interval(d), p)
-        for (a, b, d, _), p in zip(found, corrected, strict=True)
-    ]
+    return [_pair(a, b, d, p) for (a, b, d, _), p in zip(found, corrected, strict=True)]
+
+
+def _pair(a: str, b: str, d: NDArray[np.float64], p: float) -> Pair:
+    finite = d[np.isfinite(d)]
+    mean = float(finite.mean()) if len(finite) else float("nan")
+    lead = mean if len(finite) == len(d) else _sum_of_ranks(d)
+    return Pair(a, b, len(d), mean, *_interval(finite), p, len(d) - len(finite), a if lead > 0 else b)
+
+
+def _sum_of_ranks(d: NDArray[np.float64]) -> float:
+    """The signed ranks' sum, which the test is of."""
+    from scipy.stats import rankdata
+
+    return float((np.sign(d) * rankdata(np.abs(d))).sum())
 
 
 def _wilcoxon(d: NDArray[np.float64]) -> float:

@@ -12,7 +12,8 @@ from bench.data import datasets
 from bench.errors import PaperError
 from bench.judge.papers import QUALITY, SIZES, TIMES, Entry, Paper
 from bench.protocol import get_protocol
-from bench.records.store import on_one_device
+from bench.records.current import on_one_device
+from bench.records.labels import row_labels
 from bench.task import Level
 
 if TYPE_CHECKING:
@@ -165,7 +166,11 @@ class _Bench:
     """Our records, by what the papers' figures are of."""
 
     def __init__(self, records: pd.DataFrame, images_in: Callable[[str], int | None]) -> None:
-        records = records.assign(level=records["level"].map(_level_text), weights=records["weights"].fillna(""))
+        records = records.assign(
+            level=records["level"].map(_level_text),
+            weights=records["weights"].fillna(""),
+            made_by=row_labels(records),
+        )
         self.images_in = images_in
         self.restorers = set(records["restorer"])
         whole = ["restorer", "task", "channels", "protocol"]
@@ -182,8 +187,9 @@ class _Bench:
             return Verdict(entry, NOT_MEASURED, protocol, why=f"no records of {entry.restorer}{where}")
         figure = self._size if entry.metric in SIZES else self._quality
         whys = []
-        for weights in sorted(set(rows["weights"]), key=_preference):
-            measured, why = figure(entry, rows[rows["weights"] == weights])
+        several = [*rows.groupby(["weights", "made_by"], sort=False)]  # two files of one name are two restorers
+        for (weights, _), made in sorted(several, key=lambda one: _preference(one[0][0])):
+            measured, why = figure(entry, made)
             if measured is not None:
                 return Verdict(entry, _judge(entry, measured, weights), protocol, measured, weights)
             whys.append(why)

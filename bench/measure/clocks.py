@@ -108,15 +108,16 @@ def clock_for(device: str) -> Clock:
     return WaitingClock(torch.mps.synchronize) if device == "mps" else CudaClock(torch.cuda, device)
 
 
-def take_readings(f: Callable[[], Any], clock: Clock, first: Reading | None, n: int | None) -> list[Reading]:
-    """Readings of `f`, which has been warmed up.
+def take_readings(read: Callable[[], Reading], first: Reading | None, n: int | None) -> list[Reading]:
+    """Readings of a call that has been warmed up.
 
+    read   times one call; what it does around that, with the clock stopped, is its own
     first  a reading already taken after a warm-up, or None
     n      how many; None: three, or fewer once a second has been spent on them
     """
     readings = [] if first is None else [first]
     while not _enough(readings, n):
-        readings.append(clock.time(f)[1])
+        readings.append(read())
     return readings
 
 

@@ -8,10 +8,24 @@ import platform
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
-__all__ = ["describe", "environment", "n_cores", "with_device"]
+__all__ = ["PACKAGES", "PACKAGES_OF_LAYOUT_3", "describe", "environment", "n_cores", "with_device"]
 
-PACKAGES = ("bench", "torch", "numpy", "scipy", "scikit-image", "pillow", "bm3d", "colour-demosaicing")
+PACKAGES_OF_LAYOUT_3 = (
+    "bench",
+    "torch",
+    "numpy",
+    "scipy",
+    "scikit-image",
+    "pillow",
+    "bm3d",
+    "colour-demosaicing",
+)
+"""What stores of the third layout told; their keys hold it."""
+
+PACKAGES = (*PACKAGES_OF_LAYOUT_3, "bm4d", "numba", "llvmlite", "PyWavelets", "safetensors", "blas")
+"""All that can change an answer. `blas` is NumPy's; bm4d is what the package bm3d computes with."""
 
 
 def n_cores() -> int:
@@ -23,27 +37,38 @@ def n_cores() -> int:
 
 
 @cache
-def describe() -> dict[str, str]:
+def describe(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
     """Machine, system and the versions of what results may depend on."""
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
+    versions = {package: _blas() if package == "blas" else _version(package) for package in packages}
     return {
         "cpu": _cpu_model(),
         "cores": str(n_cores()),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        **versions,
+        **{package: told for package, told in versions.items() if told},
     }
 
 
 @cache
-def environment() -> str:
+def environment(packages: tuple[str, ...] = PACKAGES) -> str:
     """`describe()` as JSON with sorted keys: the record's `environment`."""
-    return json.dumps(describe(), sort_keys=True)
+    return json.dumps(describe(packages), sort_keys=True)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _blas() -> str:
+    """`scipy-openblas 0.3.31`: what NumPy was built with; empty where it does not say."""
+    import numpy as np
+
+    told: Any = np.show_config(mode="dicts")
+    built = told.get("Build Dependencies", {}).get("blas", {})
+    return f"{built.get('name', '')} {built.get('version', '')}".strip()
 
 
 def _cpu_model() -> str:

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.errors import DataError
+
 __all__ = ["Quality", "load_libraries", "psnr_db", "ssim"]
 
 SSIM_WINDOW = 11
@@ -16,7 +18,7 @@ STRIP_ROWS = 64
 
 
 class Quality(NamedTuple):
-    """PSNR in dB (inf for identical images) and SSIM (nan where the image is smaller than its window)."""
+    """PSNR in dB (inf for identical images, no others) and SSIM (nan for an image smaller than its window)."""
 
     psnr_db: float
     ssim: float
@@ -25,13 +27,21 @@ class Quality(NamedTuple):
 def psnr_db(x: NDArray[np.float64], y: NDArray[np.float64], *, peak: float) -> float:
     """Peak signal-to-noise ratio in dB: 10 log10(peak^2 / mean (x - y)^2), one mean over pixels and channels.
 
-    x, y  float64 images of equal shape (H, W, C), on the scale of `peak`
+    x, y    float64 images of equal shape (H, W, C), on the scale of `peak`
+    Answer  inf for identical images
+    Raises DataError where there is no pixel to compare, and for any other that is not finite.
     """
     from skimage.metrics import peak_signal_noise_ratio
 
+    if not x.size:
+        raise DataError("no pixel is left to compare, so that there is no PSNR")
     if np.array_equal(x, y):
         return float("inf")  # scikit-image would warn of the division
-    return float(peak_signal_noise_ratio(y, x, data_range=peak))
+    with np.errstate(all="ignore"):
+        value = float(peak_signal_noise_ratio(y, x, data_range=peak))
+    if not np.isfinite(value):
+        raise DataError(f"the PSNR is {value} dB, of images that are not identical")
+    return value
 
 
 def ssim(x: NDArray[np.float64], y: NDArray[np.float64], *, peak: float) -> float:
@@ -59,11 +69,11 @@ def _ssim_of_strip(x: NDArray[np.float64], y: NDArray[np.float64], peak: float) 
     value = structural_similarity(
         y,
         x,
+        win_size=SSIM_WINDOW,  # leaves out a border of 5, which is where scikit-image cuts a Gaussian of 1.5
         data_range=peak,
         channel_axis=2,
         gaussian_weights=True,
         sigma=1.5,
-        truncate=3.5,  # radius int(3.5 * 1.5 + 0.5) = 5: the 11 x 11 window; the same border of 5 is left out
         use_sample_covariance=False,
         K1=0.01,
         K2=0.03,

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.plugins.boundary import handed, number, taken
 from bench.restorer import Image, Observation, Restorer, Setting
 
 __all__ = ["VIEWS", "SelfEnsemble"]
@@ -36,6 +37,8 @@ VIEWS: tuple[tuple[Turn, Turn], ...] = tuple(
 class SelfEnsemble(Restorer):
     """What `NAME+` runs: eight calls of NAME, so eight times its time and its multiply-accumulates.
 
+    Each call is held to what a single one is: see `bench.plugins.boundary`.
+
     Source: NLRN's paper, Sec. 5.2 ("multi-view testing"); before it, Wang et al., ICCV 2015.
     """
 
@@ -52,9 +55,12 @@ class SelfEnsemble(Restorer):
     def restore(self, seen: Observation) -> Image:
         answers, levels = [], []
         for turn, back in VIEWS:
-            answers.append(back(self.restorer.restore(turned(seen, turn))))
-            if self.restorer.estimated_level is not None:
-                levels.append(self.restorer.estimated_level)
+            view = turned(seen, turn)
+            given = handed(view)
+            answers.append(back(taken(self.restorer.restore(given), given, view)))
+            level = number("estimated_level", self.restorer.estimated_level)
+            if level is not None:
+                levels.append(level)
         self.estimated_level = float(np.mean(levels)) if levels else None
         mean: Image = np.mean(answers, axis=0, dtype=np.float32)
         return mean
@@ -63,16 +69,19 @@ class SelfEnsemble(Restorer):
         return self.restorer.n_params()
 
     def macs_per_pixel(self, seen: Observation) -> float | None:
-        upright, lying = (self.restorer.macs_per_pixel(turned(seen, VIEWS[quarters][0])) for quarters in (0, 1))
+        upright, lying = (self._macs_of(turned(seen, VIEWS[quarters][0])) for quarters in (0, 1))
         return None if upright is None or lying is None else 4 * (upright + lying)
+
+    def _macs_of(self, view: Observation) -> float | None:
+        return number("macs_per_pixel()", self.restorer.macs_per_pixel(handed(view)))
 
 
 def turned(seen: Observation, turn: Turn) -> Observation:
-    """The observation of the turned scene, as another camera would have made it."""
+    """The observation of the turned scene, as another camera would have made it; its arrays are views."""
     return replace(
         seen,
-        image=turn(seen.image).copy(),
-        mask=None if seen.mask is None else turn(seen.mask).copy(),
+        image=turn(seen.image),
+        mask=None if seen.mask is None else turn(seen.mask),
         pattern=None if seen.pattern is None else _turned_pattern(seen.pattern, seen.image.shape, turn),
     )
 

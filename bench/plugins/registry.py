@@ -7,19 +7,20 @@ only by the worker that runs it.
 from __future__ import annotations
 
 import ast
-import hashlib
 import importlib
 import importlib.util
 import re
 import sys
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.errors import RestorerError, unknown
+from bench.plugins.identity import BUILT_IN, Code, code_of
 
 if TYPE_CHECKING:
     from bench.restorer import Restorer
@@ -37,6 +38,8 @@ class RestorerInfo:
     summary   first line of its docstring
     source    the file it is written in
     target    `module:Class` of an installed plugin, `path.py:Class` of a file
+    version   what it says of itself; what it is, `code` tells
+    reads     the files beside it that it opens
     missing   the packages in `requires` that are not installed
     fault     why its declarations could not be read: one broken plugin does not stop the others
     """
@@ -50,7 +53,24 @@ class RestorerInfo:
     requires: Mapping[str, str] = field(default_factory=dict)
     variants: tuple[str, ...] = ()
     needs_weights: bool = False
+    reads: tuple[str, ...] = ()
+    distribution: str = ""
     fault: str = ""
+
+    @property
+    def is_built_in(self) -> bool:
+        return self.target.startswith(f"{BUILT_IN}.")
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is named by its file, and not installed."""
+        return self.target.rpartition(":")[0].endswith(".py")
+
+    @property
+    def code(self) -> Code:
+        """Its code as it is now: see bench.plugins.identity. Raises RestorerError if a file that it reads is gone."""
+        module, _, class_name = self.target.rpartition(":")
+        return code_of(self.source, class_name, "" if self.is_file else module, self.reads, self.distribution)
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -79,6 +99,11 @@ class RestorerSpec:
     weights: str = ""
     ensemble: bool = False
 
+    @cached_property
+    def code_sha256(self) -> str:
+        """Of its code when it was first asked for."""
+        return self.info.code.sha256
+
     @property
     def name(self) -> str:
         """The name in records and tables: with the variant and the +, without the weights."""
@@ -91,19 +116,20 @@ class RestorerSpec:
 
 @cache
 def infos() -> Mapping[str, RestorerInfo]:
-    """Every installed restorer by name, in alphabetical order.
+    """Every installed restorer by what users type for it, in alphabetical order.
 
-    Raises RestorerError if two plugins share a name.
+    That is its name; where two packages brought restorers of one name, each is asked for by its module and class.
     """
+    by_target = {point.value: _info_of_entry_point(point) for point in entry_points(group=GROUP)}
+    names = Counter(info.name for info in by_target.values())
+    built_in = {info.name for info in by_target.values() if info.is_built_in}
     found: dict[str, RestorerInfo] = {}
-    for point in entry_points(group=GROUP):
-        info = _info_of_entry_point(point)
-        other = found.get(info.name)
-        if other is not None and other.target != info.target:
-            raise RestorerError(
-                f"Two restorers are named '{info.name}': {other.source} and {info.source}. Rename or uninstall one."
-            )
-        found[info.name] = info
+    for target, info in by_target.items():
+        if info.name in built_in and not info.is_built_in:
+            found[target] = replace(info, fault=f"its name, '{info.name}', is a built-in restorer's: rename it")
+        else:
+            is_alone = names[info.name] == 1 or info.is_built_in
+            found[info.name if is_alone else target] = info
     return dict(sorted(found.items()))
 
 
@@ -119,15 +145,27 @@ def choose(asked: str) -> RestorerSpec:
         info = _info_of_file(Path(in_file[1]), in_file[2])
         variant = in_file[3] or ""
     else:
-        name, _, variant = base.partition(":")
-        if name not in infos():
-            hint = " A restorer in a file is asked for as ./file.py:Class." if name.endswith(".py") else ""
-            raise RestorerError(unknown("restorer", name, infos()) + hint)
+        name, variant = _installed_name(base)
         info = infos()[name]
     if variant and variant not in info.variants:
         known = f"It has: {', '.join(info.variants)}." if info.variants else "It has none."
         raise RestorerError(f"{info.name} has no variant '{variant}'. {known}")
     return RestorerSpec(info, variant, weights, ensemble)
+
+
+def _installed_name(base: str) -> tuple[str, str]:
+    """The key of `infos` that was asked for, and the variant. Raises RestorerError if there is no such restorer."""
+    target = next((key for key in infos() if ":" in key and (base == key or base.startswith(f"{key}:"))), None)
+    if target is not None:
+        return target, base[len(target) + 1 :]
+    name, _, variant = base.partition(":")
+    if name in infos():
+        return name, variant
+    same = [key for key, info in infos().items() if info.name == name]
+    if same:
+        raise RestorerError(f"Several installed restorers are named '{name}'. Ask for one: {', '.join(same)}.")
+    hint = " A restorer in a file is asked for as ./file.py:Class." if name.endswith(".py") else ""
+    raise RestorerError(unknown("restorer", name, infos()) + hint)
 
 
 def load_class(target: str) -> type[Restorer]:
@@ -170,7 +208,9 @@ def _info_of_entry_point(point: EntryPoint) -> RestorerInfo:
         spec = importlib.util.find_spec(module)
         if spec is None or spec.origin is None:
             raise RestorerError(f"there is no module {module}")
-        info = _info(Path(spec.origin), point.attr, point.value)
+        info = replace(
+            _info(Path(spec.origin), point.attr, point.value), distribution=point.dist.name if point.dist else ""
+        )
     except (ImportError, RestorerError) as error:
         return RestorerInfo(point.name, "", Path(module), point.value, frozenset(), "", fault=str(error))
     if info.name != point.name:
@@ -184,11 +224,9 @@ def _info_of_file(path: Path, class_name: str) -> RestorerInfo:
         raise RestorerError(f"No file {path}, asked for as {path}:{class_name}.")
     info = _info(path, class_name, f"{path.resolve()}:{class_name}")
     other = infos().get(info.name)
-    if other is not None and other.source.resolve() != path.resolve():
-        raise RestorerError(f"Two restorers are named '{info.name}': {path} and {other.source}. Rename yours.")
-    # A file under work changes without a new version, so its content is part of the version.
-    content = hashlib.sha256(path.read_bytes()).hexdigest()
-    return replace(info, version=f"{info.version}+{content[:12]}")
+    if other is not None and other.is_built_in and other.source.resolve() != path.resolve():
+        raise RestorerError(f"{path}: the name '{info.name}' is a built-in restorer's. Rename yours.")
+    return info
 
 
 def _info(path: Path, class_name: str, target: str) -> RestorerInfo:
@@ -203,25 +241,64 @@ def _info(path: Path, class_name: str, target: str) -> RestorerInfo:
     for wanted in ("name", "tasks"):
         if wanted not in known:
             raise RestorerError(
-                f"{path}: class {class_name} must set `{wanted}` to a literal, e.g. {EXAMPLE[wanted]}."
+                f"{path}: class {class_name} must set `{wanted}` to a literal, e.g. {LITERALS[wanted].example}."
             )
-    for name in (str(known["name"]), *known.get("variants", ())):
+    for key, value in known.items():
+        if key in LITERALS and not LITERALS[key].fits(value):
+            raise RestorerError(
+                f"{path}: class {class_name} sets `{key}` to {_shown(value)}; expected a literal such as"
+                f" {LITERALS[key].example}."
+            )
+    for name in (known["name"], *known.get("variants", ())):
         if name.endswith("+"):
             raise RestorerError(f"{path}: class {class_name}: '{name}' ends in +, which asks for a self-ensemble.")
     return RestorerInfo(
-        name=str(known["name"]),
+        name=known["name"],
         summary=(ast.get_docstring(classes[class_name]) or "").partition("\n")[0],
         source=path,
         target=target,
         tasks=frozenset(known["tasks"]),
-        version=str(known.get("version", "1")),
+        version=known.get("version", "1"),
         requires=known.get("requires", {}),
         variants=tuple(known.get("variants", ())),
-        needs_weights=bool(known.get("needs_weights", False)),
+        needs_weights=known.get("needs_weights", False),
+        reads=tuple(known.get("reads", ())),
     )
 
 
-EXAMPLE = {"name": 'name = "mine"', "tasks": 'tasks = {"denoise"}'}
+COMPUTED = object()
+"""stands for a value that only running the module would tell"""
+
+
+class Literal(NamedTuple):
+    """What an attribute that is read from the source must be."""
+
+    example: str
+    fits: Callable[[Any], bool]
+
+
+def _is_words(value: Any) -> bool:
+    """A collection of texts; one text is none, though it is a collection of letters."""
+    return isinstance(value, (list, tuple, set, frozenset)) and all(isinstance(word, str) and word for word in value)
+
+
+LITERALS = {
+    "name": Literal('name = "mine"', lambda value: isinstance(value, str) and bool(value)),
+    "tasks": Literal('tasks = {"denoise"}', lambda value: _is_words(value) and bool(value)),
+    "version": Literal('version = "2"', lambda value: isinstance(value, str)),
+    "requires": Literal(
+        'requires = {"scikit-image": ""}', lambda value: isinstance(value, dict) and _is_words([*value])
+    ),
+    "variants": Literal('variants = ("fast",)', _is_words),
+    "needs_weights": Literal("needs_weights = True", lambda value: isinstance(value, bool)),
+    "reads": Literal('reads = ["params.txt"]', _is_words),
+    "devices": Literal('devices = ("cpu", "cuda")', _is_words),
+}
+"""The attributes of a class that are read from its source: one that is computed would be another one unseen."""
+
+
+def _shown(value: Any) -> str:
+    return "what only running it would tell" if value is COMPUTED else repr(value)
 
 
 def _declared(node: ast.ClassDef, classes: Mapping[str, ast.ClassDef]) -> dict[str, Any]:
@@ -235,33 +312,49 @@ def _declared(node: ast.ClassDef, classes: Mapping[str, ast.ClassDef]) -> dict[s
             known["needs_weights"] = True
     for statement in node.body:
         for name, value in _assignments(statement):
-            try:
-                known[name] = _literal(value)
-            except ValueError:
-                continue  # computed when the module runs: nothing that is shown
+            known[name] = COMPUTED if value is None else _literal(value)
     return known
 
 
-def _assignments(statement: ast.stmt) -> list[tuple[str, ast.expr]]:
-    """(name, value) pairs of `a = 1`, `a: T = 1` and `a, b = 1, 2`."""
-    if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name) and statement.value:
-        return [(statement.target.id, statement.value)]
-    if not isinstance(statement, ast.Assign):
-        return []
-    target, value = statement.targets[0], statement.value
+def _assignments(statement: ast.stmt) -> Iterator[tuple[str, ast.expr | None]]:
+    """(name, value) of `a = b = 1`, `a: T = 1` and `a, b = 1, 2`; None for what another statement may set."""
+    if isinstance(statement, ast.AnnAssign):
+        if isinstance(statement.target, ast.Name) and statement.value:
+            yield statement.target.id, statement.value
+    elif isinstance(statement, ast.Assign):
+        for target in statement.targets:
+            yield from _pairs(target, statement.value)
+    elif isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        yield statement.name, None
+    else:
+        stored = (node for node in ast.walk(statement) if isinstance(node, ast.Name))
+        yield from ((node.id, None) for node in stored if isinstance(node.ctx, ast.Store))
+
+
+def _pairs(target: ast.expr, value: ast.expr | None) -> Iterator[tuple[str, ast.expr | None]]:
     if isinstance(target, ast.Name):
-        return [(target.id, value)]
-    if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
-        return [(t.id, v) for t, v in zip(target.elts, value.elts, strict=False) if isinstance(t, ast.Name)]
-    return []
+        yield target.id, value
+    elif isinstance(target, (ast.Tuple, ast.List)):
+        parts = (
+            value.elts if isinstance(value, (ast.Tuple, ast.List)) and len(value.elts) == len(target.elts) else None
+        )
+        for i, part in enumerate(target.elts):
+            yield from _pairs(part, parts[i] if parts else None)
 
 
 def _literal(value: ast.expr) -> Any:
+    """The value of a literal, in `frozenset(…)` or not; COMPUTED if it is none."""
     if (
         isinstance(value, ast.Call)
         and isinstance(value.func, ast.Name)
-        and value.func.id == "frozenset"
+        and value.func.id in COLLECTIONS
         and value.args
     ):
         value = value.args[0]
-    return ast.literal_eval(value)
+    try:
+        return ast.literal_eval(value)
+    except (ValueError, TypeError):
+        return COMPUTED
+
+
+COLLECTIONS = ("frozenset", "set", "tuple", "list", "dict")

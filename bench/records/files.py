@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import StoreError
-from bench.records.store import COLUMNS, IDENTITY
+from bench.records.current import IDENTITY
+from bench.records.record import COLUMNS, TEXTS
 from bench.task import Level
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["machines", "read_records"]
 
-TEXT = ("level", "weights", "reason", "input_sha256", "weights_sha256", "restorer_version")
+TEXT = ("level", *(name for name in TEXTS if name != "environment"))
 
 
 def read_records(path: Path) -> pd.DataFrame:
@@ -25,19 +26,21 @@ def read_records(path: Path) -> pd.DataFrame:
     """
     import pandas as pd
 
-    try:
-        frame = pd.read_csv(path, dtype=dict.fromkeys(TEXT, str))
+    numbers = [name for name in COLUMNS if name not in TEXT]
+    try:  # an image may be called NA: only in a column of numbers does an empty field mean that there is none
+        frame = pd.read_csv(
+            path, dtype=dict.fromkeys(TEXT, str), keep_default_na=False, na_values={name: [""] for name in numbers}
+        )
     except (OSError, ValueError) as error:
         raise StoreError(f"{path}: {error}.") from None
     missing = {*IDENTITY, "status", "psnr_db", "ssim"} - {*frame.columns}
     if missing:
         raise StoreError(f"{path} holds no records: it has no column '{min(missing)}'.")
-    frame = frame.reindex(columns=[*dict.fromkeys([*frame.columns, *COLUMNS])])
+    came_later = {name: "" if name in TEXT else None for name in COLUMNS if name not in frame.columns}
+    frame = frame.assign(**came_later)
     frame["level"] = frame["level"].map(_level)
-    frame["device"] = frame["device"].fillna("cpu")
-    for column in ("weights", "weights_sha256", "reason"):
-        frame[column] = frame[column].fillna("")
-    if frame["key"].isna().all():  # a file has one record a cell and device, of one version
+    frame["device"] = frame["device"].where(frame["device"] != "", "cpu")
+    if (frame["key"] == "").all():  # a file has one record a cell and device, of one version
         frame["key"] = [f"{i}-" for i in range(len(frame))]
     if pd.api.types.is_integer_dtype(frame["environment"]):
         frame["environment"] = frame["environment"].map(dict(enumerate(machines(path.parent))))

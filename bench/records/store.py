@@ -10,95 +10,19 @@ import json
 import sqlite3
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
+from importlib import resources
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
 
+from bench.data.toml import tomllib
 from bench.errors import StoreError
+from bench.records.record import COLUMNS, TEXTS, Record, quality_part, standing
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-__all__ = [
-    "COLUMNS",
-    "IDENTITY",
-    "Record",
-    "Store",
-    "card_in",
-    "current",
-    "devices",
-    "fastest",
-    "frame_of",
-    "on_one_device",
-    "quality_part",
-]
+__all__ = ["Store"]
 
 APPLICATION_ID = 0x62_6E_63_68  # "bnch": tells our files from other SQLite files
-SCHEMA_VERSION = 3
-
-
-@dataclass(frozen=True)
-class Record:
-    """What one cell gave.
-
-    restorer         name, with its variant: `dncnn:bf16`
-    weights          `published:sigma_25.mat`, `ours:…`, `file:…` or ""
-    level            sigma (0-255 scale), quality, scale, or the Bayer pattern
-    channels         of the restored image
-    repeat           which noise realisation, from 0
-    status, reason   `ok`, `failed` or `skipped`, and why
-    psnr_db, ssim    under `protocol`
-    estimated_level  what a blind restorer took the level for; None if it was told, or keeps it to itself
-    seconds          median of the timed calls; None if the cell was not timed
-    seconds_spread   largest less smallest reading; None for a single one
-    device_seconds   the CUDA device's own share of `seconds`; None elsewhere
-    device           `cpu`, `cuda`, `cuda:1`, `mps`; which card that is, `environment` says
-    threads          that the restorer's process was given
-    params           learned parameters, counted
-    macs_per_pixel   multiply-accumulates per restored pixel, counted; None: not counted
-    peak_mib         peak memory during the call: of the process on a CPU, of the allocator on a CUDA device
-    input_sha256     of the degraded pixels that the restorer was given
-    weights_sha256   of the weights file; "" where there is none
-    environment      machine and versions, JSON
-    key              hash of all that could change the result, see `bench.runner.plan`
-    """
-
-    restorer: str
-    weights: str
-    task: str
-    level: float | str
-    channels: int
-    dataset: str
-    image: str
-    protocol: str
-    repeat: int
-    status: str
-    reason: str = ""
-    psnr_db: float | None = None
-    ssim: float | None = None
-    estimated_level: float | None = None
-    seconds: float | None = None
-    seconds_spread: float | None = None
-    device_seconds: float | None = None
-    device: str = "cpu"
-    threads: int | None = None
-    params: int | None = None
-    macs_per_pixel: float | None = None
-    peak_mib: float | None = None
-    input_sha256: str = ""
-    weights_sha256: str = ""
-    restorer_version: str = ""
-    environment: str = ""
-    key: str = ""
-
-
-COLUMNS = tuple(field.name for field in fields(Record))
-
-
-def quality_part(key: str) -> str:
-    """The part of a record's key that its image quality depends on; the rest concerns the timing."""
-    return key.partition("-")[0]
+SCHEMA_VERSION = 4
 
 
 class Store:
@@ -163,8 +87,19 @@ class Store:
             there = {row[1] for row in self._db.execute("PRAGMA table_info(records)")}
             for name in COLUMNS:
                 if name not in there:
-                    self._db.execute(f"ALTER TABLE records ADD COLUMN {name}")
+                    kind = "" if name not in TEXTS else " DEFAULT ''"
+                    self._db.execute(f"ALTER TABLE records ADD COLUMN {name}{kind}")
+            self._name_the_code_of_built_in_restorers()
             self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+    def _name_the_code_of_built_in_restorers(self) -> None:
+        """Up to layout 3 records told the version alone: what code a version stood for is written down."""
+        for name, known in _built_in_of_layout_3().items():
+            self._db.execute(
+                "UPDATE records SET code_sha256 = ?, plugin = ? WHERE code_sha256 = '' AND restorer_version = ?"
+                " AND (restorer IN (?, ?) OR restorer LIKE ?)",
+                (known["code_sha256"], known["plugin"], known["version"], name, f"{name}+", f"{name}:%"),
+            )
 
     def _pragma(self, name: str) -> int:
         return int(self._db.execute(f"PRAGMA {name}").fetchone()[0])
@@ -179,118 +114,62 @@ class Store:
 
     def add(self, record: Record) -> None:
         """Write one record at once; a record of the same key is replaced."""
-        row = asdict(record)
-        marks = ", ".join(f":{name}" for name in COLUMNS)
+        self._write(f"INSERT OR REPLACE INTO records ({', '.join(COLUMNS)}) VALUES ({MARKS})", [asdict(record)])
+
+    def renew(self, records: Mapping[str, Record]) -> None:
+        """Replace records by what is known of them now, by the keys that they have here; all or none."""
+        told = ", ".join(f"{name} = :{name}" for name in COLUMNS)
+        rows = [{**asdict(record), "old_key": key} for key, record in records.items()]
+        self._write(f"UPDATE OR REPLACE records SET {told} WHERE key = :old_key", rows)
+
+    def _write(self, sql: str, rows: list[dict[str, object]]) -> None:
         try:
             with self._lock:
-                self._db.execute(f"INSERT OR REPLACE INTO records ({', '.join(COLUMNS)}) VALUES ({marks})", row)
+                self._db.execute("BEGIN IMMEDIATE")
+                try:
+                    self._db.executemany(sql, rows)
+                except BaseException:
+                    self._db.execute("ROLLBACK")
+                    raise
+                self._db.execute("COMMIT")
         except sqlite3.Error as error:
             raise StoreError(f"Cannot write to the store {self.path}: {error}.") from None
 
     def records(self) -> list[Record]:
-        """All records, in the order in which they were first measured."""
+        """All records, those first that runs asked for first."""
         with self._lock:
-            rows = self._db.execute(f"SELECT {', '.join(COLUMNS)} FROM records ORDER BY rowid").fetchall()
+            rows = self._db.execute(f"SELECT {', '.join(COLUMNS)} FROM records ORDER BY asked_at, rowid").fetchall()
         return [Record(*row) for row in rows]
+
+    def of_restorers(self, names: Iterable[str]) -> list[Record]:
+        """The records of the restorers of these names, those first that runs asked for first."""
+        return self._among("restorer", names)
+
+    def last_asked(self) -> str:
+        """The time at which a run last asked for a record; "" if there is none."""
+        with self._lock:
+            return str(self._db.execute("SELECT max(asked_at) FROM records").fetchone()[0] or "")
 
     def find(self, keys: Iterable[str]) -> dict[str, Record]:
         """The records among `keys` that are there."""
-        wanted = json.dumps(list(keys))
-        sql = f"SELECT {', '.join(COLUMNS)} FROM records WHERE key IN (SELECT value FROM json_each(?))"
-        with self._lock:
-            return {record.key: record for record in (Record(*row) for row in self._db.execute(sql, (wanted,)))}
+        return {record.key: record for record in self._among("key", keys)}
 
     def find_quality(self, parts: Iterable[str]) -> dict[str, Record]:
-        """By quality part of the key: a record that has that quality, a timed one where there is one."""
-        wanted = json.dumps(list(parts))
-        sql = (
-            f"SELECT {', '.join(COLUMNS)} FROM records WHERE substr(key, 1, instr(key, '-') - 1)"
-            " IN (SELECT value FROM json_each(?)) ORDER BY status = 'ok', seconds IS NOT NULL"
-        )
+        """By quality part of the key: of the records that have that quality the one of the best standing."""
+        found = sorted(self._among("substr(key, 1, instr(key, '-') - 1)", parts), key=standing)
+        return {quality_part(record.key): record for record in found}
+
+    def _among(self, column: str, values: Iterable[str]) -> list[Record]:
+        wanted = json.dumps(list(values))
+        sql = f"SELECT {', '.join(COLUMNS)} FROM records WHERE {column} IN (SELECT value FROM json_each(?))"
         with self._lock:
-            return {quality_part(r.key): r for r in (Record(*row) for row in self._db.execute(sql, (wanted,)))}
+            return [Record(*row) for row in self._db.execute(f"{sql} ORDER BY asked_at, rowid", (wanted,))]
 
 
-def frame_of(records: Iterable[Record | Mapping[str, Any]]) -> pd.DataFrame:
-    """Records as a DataFrame with the columns of `Record`, one row each."""
-    import pandas as pd
-
-    rows = [asdict(record) if isinstance(record, Record) else dict(record) for record in records]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+MARKS = ", ".join(f":{name}" for name in COLUMNS)
 
 
-def card_in(environment: object) -> str:
-    """The accelerator that a record's `environment` names; empty if it names none."""
-    try:
-        return str(json.loads(str(environment))["gpu"])
-    except (ValueError, TypeError, KeyError):
-        return ""
-
-
-def devices(frame: pd.DataFrame) -> pd.Series[str]:
-    """What each record was measured on: `cpu`, `NVIDIA H200`, and for the second such card `NVIDIA H200 (cuda:1)`.
-
-    Records of two devices never share a time. Those without a device are of the CPU.
-    """
-    import pandas as pd
-
-    told = frame.reindex(columns=["device", "environment"]).astype(object)
-    words = told["device"].where(told["device"].notna(), "cpu")
-    cards = {text: card_in(text) for text in told["environment"].unique()}
-    labels = [_device(word, cards.get(text, "")) for word, text in zip(words, told["environment"], strict=True)]
-    return pd.Series(labels, index=frame.index, dtype=object)
-
-
-def _device(word: str, card: str) -> str:
-    if word == "cpu" or not card:
-        return word
-    return f"{card} ({word})" if ":" in word else card
-
-
-IDENTITY = ["restorer", "weights", "task", "level", "channels", "dataset", "image", "protocol", "repeat"]
-"""What a cell is. It may have been measured on several devices."""
-
-
-def current(frame: pd.DataFrame, *, by_device: bool = False) -> pd.DataFrame:
-    """One record per cell, for verdicts on quality: what the last version of restorer, weights and image gave.
-
-    A store keeps what earlier versions gave, and may hold the last one's twice: a good record goes before a failed
-    one, a timed one before an untimed one, then the later one.
-
-    by_device  one record per cell and device, for tables and times; else those of `on_one_device`
-    """
-    known = frame.assign(
-        _device=devices(frame),
-        _quality=frame["key"].map(quality_part),
-        _ok=frame["status"] == "ok",
-        _timed=frame["seconds"].notna(),
-    )
-    place = [*IDENTITY, "_device"]
-    last = known.drop_duplicates(place, keep="last")[[*place, "_quality"]]
-    same_version = known.reset_index().merge(last, on=[*place, "_quality"]).set_index("index")
-    best = same_version.sort_values(["_ok", "_timed"], kind="stable").drop_duplicates(place, keep="last")
-    kept = frame.loc[sorted(best.index)]
-    return kept if by_device else on_one_device(kept)
-
-
-def on_one_device(frame: pd.DataFrame) -> pd.DataFrame:
-    """Of each cell the records of one device, so that it counts once: the CPU, unless only another did not fail."""
-    device = devices(frame)
-    if device.nunique() < 2:
-        return frame
-    known = frame.assign(_device=device, _ok=frame["status"] == "ok", _cpu=device == "cpu")
-    preferred_last = known.sort_values(["_ok", "_cpu"], kind="stable")
-    chosen = preferred_last.groupby(IDENTITY, sort=False)["_device"].transform("last")
-    return frame[chosen[frame.index] == device]
-
-
-def fastest(frame: pd.DataFrame) -> pd.DataFrame:
-    """`current` by device, with the least of the times that the same version gave for a cell on as many threads.
-
-    For holding times against others: a busy neighbour makes a time longer, and nothing makes it shorter.
-    """
-    kept = current(frame, by_device=True)
-    known = frame.assign(_device=devices(frame), _version=frame["key"].map(quality_part))
-    same = known.groupby([*IDENTITY, "_device", "threads", "_version"], dropna=False)
-    least = {column: same[column].transform("min")[kept.index] for column in ("seconds", "device_seconds")}
-    return kept.assign(**least)
+def _built_in_of_layout_3() -> dict[str, dict[str, str]]:
+    file = resources.files("bench.records") / "layout_3.toml"
+    told: dict[str, dict[str, str]] = tomllib.loads(file.read_text(encoding="utf-8"))
+    return told

@@ -19,7 +19,7 @@ from bench.judge.reference import (
 )
 from bench.judge.significance import contests
 from bench.judge.verdict import Comparison, compare
-from bench.records.store import current
+from bench.records.current import current
 from bench.report.table import Table, draw
 
 if TYPE_CHECKING:

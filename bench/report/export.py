@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import RequestError, unknown
 
@@ -35,9 +37,24 @@ def write(frame: pd.DataFrame, format: str, output: Path | None) -> None:
 
 
 def _text(frame: pd.DataFrame, format: str) -> str:
-    text = frame.to_csv(index=False) if format == "csv" else frame.to_json(orient="records", lines=True)
-    assert isinstance(text, str)
-    return text
+    if format == "csv":
+        return str(frame.to_csv(index=False))
+    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    return "".join(f"{_as_json(row)}\n" for row in rows)
+
+
+def _as_json(row: Mapping[Hashable, Any]) -> str:
+    """One line, exact to the last digit; an infinite PSNR is `1e999`.
+
+    JSON has no word for infinity. A number as large as that is read as infinite by Python, pandas and JavaScript.
+    """
+    pairs = [f"{json.dumps(name)}: {_value_as_json(value)}" for name, value in row.items()]
+    return "{" + ", ".join(pairs) + "}"
+
+
+def _value_as_json(value: object) -> str:
+    text = json.dumps(value)
+    return text.replace("Infinity", "1e999") if isinstance(value, float) else text
 
 
 def _write_parquet(frame: pd.DataFrame, output: Path | None) -> None:

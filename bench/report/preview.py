@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bench.records.store import Store
+from bench.report.remarks import set_aside
 from bench.runner.plan import Plan
 from bench.runner.run import Split, estimate_seconds
 
@@ -16,7 +17,7 @@ def preview(plan: Plan, split: Split, store: Store) -> str:
     missing = set(split.missing)
     groups: dict[tuple[str, str, str], list[int]] = {}
     for cell in plan.cells:
-        counts = groups.setdefault((cell.spec.name, str(cell.setting), cell.dataset.name), [0, 0])
+        counts = groups.setdefault((cell.label, str(cell.setting), cell.dataset.label), [0, 0])
         counts[0] += 1
         counts[1] += cell not in missing
     rows = [[*group, *counts] for group, counts in groups.items()]
@@ -24,6 +25,7 @@ def preview(plan: Plan, split: Split, store: Store) -> str:
     lines = [tabulate(rows, headers, disable_numparse=True)]
     lines += [f"skipped: {skip.spec.name} on {skip.dataset}: {skip.reason}" for skip in plan.skips]
     lines += [f"broken: {dataset}/{image}: {reason}" for dataset, image, reason in plan.broken]
+    lines += set_aside(split.set_aside)
     seconds, n_unknown = estimate_seconds(split.missing, store)
     doubt = f", and {n_unknown} cells of which no timing is known yet" if n_unknown else ""
     lines += ["", f"{len(missing)} of {len(plan.cells)} cells to measure: about {seconds:.0f} s of restoring{doubt}."]

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from bench.runner.run import Watcher
 
 if TYPE_CHECKING:
-    from bench.records.store import Record
-    from bench.runner.plan import Cell
+    from bench.records.record import Record
+    from bench.runner.cell import Cell
 
 __all__ = ["watch"]
 
@@ -89,4 +89,4 @@ class BarProgress(Watcher):
 
 
 def _group(cell: Cell) -> tuple[str, str, str]:
-    return cell.spec.name, str(cell.setting), cell.dataset.name
+    return cell.label, str(cell.setting), cell.dataset.label

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from bench.judge.fingerprints import differing
 from bench.report.result import RunResult
 
-__all__ = ["remarks"]
+__all__ = ["remarks", "set_aside"]
 
 
 def remarks(result: RunResult) -> Iterator[str]:
@@ -22,8 +22,15 @@ def remarks(result: RunResult) -> Iterator[str]:
             f"warning: {len(other)} degraded images differ from data/fingerprints.toml, {first.dataset}/{first.image}"
             " among them: these figures are not comparable to other machines' in the last digits."
         )
+    yield from set_aside(result.set_aside)
     known = len(result.records) - result.n_measured
     if known:
         yield f"{known} of {len(result.records)} cells were in the store already (--force measures again)."
     if known and result.failures:
         yield "Failures are not tried again unless asked for with --retry-failed."
+
+
+def set_aside(counts: Mapping[tuple[str, str], int]) -> Iterator[str]:
+    """`12 records of groupsc do not answer any more: its code has changed.`"""
+    for (label, why), n in counts.items():
+        yield f"{n} record{'s' * (n != 1)} of {label} in the store {'do' if n != 1 else 'does'} not answer: {why}."

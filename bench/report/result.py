@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bench.records.store import Record, frame_of
+from bench.records.record import Record, frame_of
 from bench.report.table import render
 from bench.runner.plan import Plan, Skip
 from bench.task import get_task
@@ -18,11 +19,15 @@ __all__ = ["RunResult"]
 
 @dataclass
 class RunResult:
-    """What a run gave: a record per cell, in the plan's order, those found in the store included."""
+    """What a run gave: a record per cell, in the plan's order, those found in the store included.
+
+    set_aside  (restorer, why) -> how many of the cells were measured though the store has a record of their name
+    """
 
     plan: Plan
     records: list[Record]
     n_measured: int
+    set_aside: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
     def frame(self) -> pd.DataFrame:
         """One row per cell, and one per combination that was skipped (without an image)."""

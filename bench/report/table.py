@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from bench.data import datasets
 from bench.errors import RequestError, unknown
-from bench.records.store import current, devices, on_one_device
+from bench.records.current import current, devices, left_out, on_one_device
+from bench.records.labels import column_labels, row_labels
 from bench.task import Level, format_level, get_task
 
 if TYPE_CHECKING:
@@ -77,12 +78,20 @@ def check_format(format: str) -> None:
 def make_tables(frame: pd.DataFrame, *, significance: bool = False) -> Iterable[Table]:
     """One table per task and protocol."""
     contests = _contests(frame) if significance else {}
-    measured = current(frame[frame["status"] != "skipped"], by_device=True)
+    tried = frame[frame["status"] != "skipped"]
+    measured = current(tried, by_device=True)
     contested = measured.index.isin(on_one_device(measured).index)
-    measured = measured.assign(made_on=devices(measured), contested=contested)
+    measured = measured.assign(
+        made_on=devices(measured),
+        contested=contested,
+        label=row_labels(measured),
+        column=column_labels(measured),
+    )
+    older = left_out(tried)
     for (task, protocol), records in measured.groupby(["task", "protocol"], sort=False):
         skipped = frame[(frame["status"] == "skipped") & (frame["task"] == task)]
-        yield _table(str(task), str(protocol), records, skipped, contests)
+        left = older[(older["task"] == task) & (older["protocol"] == protocol)]
+        yield _table(str(task), str(protocol), records, skipped, left, contests)
 
 
 Contests = Mapping[tuple[str, str, str, Level], "Contest"]
@@ -95,29 +104,41 @@ def _contests(frame: pd.DataFrame) -> Contests:
     return {(c.task, c.protocol, c.dataset, c.level): c for c in contests(frame)}
 
 
-def _table(task: str, protocol: str, records: pd.DataFrame, skipped: pd.DataFrame, contests: Contests) -> Table:
+def _table(
+    task: str,
+    protocol: str,
+    records: pd.DataFrame,
+    skipped: pd.DataFrame,
+    left: pd.DataFrame,
+    contests: Contests,
+) -> Table:
     columns = _columns(records)
     held = {column: contest for column in columns if (contest := contests.get((task, protocol, *column)))}
     letters = {column: contest.letters() for column, contest in held.items()}
     tells_device = set(records["made_on"]) != {"cpu"}
     rows, footnotes = [], []
-    row_of = [records["restorer"], _origin(records["weights"]), records["made_on"]]
+    row_of = [records["label"], _origin(records["weights"]), records["made_on"]]
     for row, these in records.groupby(row_of, sort=False):
-        restorer, origin, device = map(str, row)
+        label, origin, device = map(str, row)
+        named = f"{label} ({device})" if tells_device else label
         cells = []
         for column, whole in columns.items():
             cell = _cell(these, *column)
             of_column = letters.get(column, {}) if cell["contested"].any() else {}
-            letter = of_column.get(restorer, of_column.get(f"{restorer}@{origin}", ""))
+            letter = of_column.get(label, "")
             cells.append(f"{_quality(cell, whole)} {letter}".rstrip())
-        rows.append([restorer, device if tells_device else "–", *cells, *_figures(these), origin or "–"])
+            footnotes += _identical(f"{named} on {_heading(task, *column)}", cell)
+        rows.append([label, device if tells_device else "–", *cells, *_figures(these), origin or "–"])
+        restorer = str(these["restorer"].iloc[0])
         if restorer.endswith("+"):
             footnotes.append(f"{restorer} averages {restorer[:-1]} over 8 flips and rotations, at 8 times its cost")
-        footnotes += _failures(f"{restorer} ({device})" if tells_device else restorer, these)
+        footnotes += _reasons(f"{named} failed on", these[these["status"] == "failed"])
+        footnotes += _reasons(f"{named} on", these[(these["status"] == "ok") & (these["reason"].fillna("") != "")])
     footnotes += _mixtures(task, records, columns)
     footnotes += [f"{contest.name}: {contest.doubt}" for contest in held.values() if contest.doubt]
     if any(any(of_column.values()) for of_column in letters.values()):
         footnotes.append(EQUAL)
+    footnotes += _older(left)
     footnotes += _skips(skipped)
     headers = ["restorer", "device", *(_heading(task, *column) for column in columns), *FIGURES, "weights"]
     kept = [i for i in range(len(headers)) if i == 0 or any(row[i] != "–" for row in rows)]
@@ -136,11 +157,11 @@ def _columns(records: pd.DataFrame) -> dict[tuple[str, float | str], int]:
     restorers has.
     """
     wholes: dict[tuple[str, float | str], int] = {}
-    for dataset, of_set in records.groupby("dataset", sort=False):
+    for column, of_set in records.groupby("column", sort=False):
         for level in sorted(set(of_set["level"])):
             cells = of_set[of_set["level"] == level]
-            n_images = datasets.size(str(dataset)) or cells["image"].nunique()
-            wholes[str(dataset), level] = n_images * cells["repeat"].nunique()
+            n_images = datasets.size(str(cells["dataset"].iloc[0])) or cells["image"].nunique()
+            wholes[str(column), level] = n_images * cells["repeat"].nunique()
     return wholes
 
 
@@ -153,11 +174,11 @@ def _heading(task: str, dataset: str, level: float | str) -> str:
 
 
 def _cell(these: pd.DataFrame, dataset: str, level: float | str) -> pd.DataFrame:
-    return these[(these["dataset"] == dataset) & (these["level"] == level)]
+    return these[(these["column"] == dataset) & (these["level"] == level)]
 
 
 def _quality(cell: pd.DataFrame, whole: int) -> str:
-    """`30.45 / 0.8618`, the means over images; of how many, where it is not the whole of them."""
+    """`30.45 / 0.8618`, the means over images; of how many, where either is not of the whole of them."""
     good = cell[cell["status"] == "ok"]
     if cell.empty:
         return "–"
@@ -165,7 +186,21 @@ def _quality(cell: pd.DataFrame, whole: int) -> str:
         return "failed"
     ssim = good["ssim"].mean()
     text = f"{good['psnr_db'].mean():.2f}" + ("" if math.isnan(ssim) else f" / {ssim:.4f}")
-    return text if len(good) == whole else f"{text} ({len(good)} of {whole})"
+    n_ssim = good["ssim"].count()  # a picture smaller than SSIM's window has none
+    parts = [f"{len(good)} of {whole}"] if len(good) != whole else []
+    parts += [f"SSIM of {n_ssim}"] if 0 < n_ssim < len(good) else []
+    return f"{text} ({', '.join(parts)})" if parts else text
+
+
+def _identical(where: str, cell: pd.DataFrame) -> list[str]:
+    """On how many pictures the PSNR is infinite, and what the mean of the others is."""
+    psnr_db = cell[cell["status"] == "ok"]["psnr_db"]
+    others = psnr_db[psnr_db != math.inf]
+    n = len(psnr_db) - len(others)
+    if not n:
+        return []
+    rest = f"; the mean of the others is {others.mean():.2f} dB" if len(others) else ""
+    return [f"{where}: identical with the clean picture (PSNR inf) on {n} of {len(psnr_db)}{rest}"]
 
 
 def _figures(these: pd.DataFrame) -> list[str]:
@@ -197,14 +232,13 @@ FIGURES: dict[str, tuple[str, Callable[[pd.Series[Any]], str]]] = {
 }
 
 
-def _failures(restorer: str, these: pd.DataFrame) -> list[str]:
-    """`bm3d failed on set12 07.png, 08.png: reason`, one line for a reason."""
-    failed = these[these["status"] == "failed"]
+def _reasons(what: str, these: pd.DataFrame) -> list[str]:
+    """`bm3d failed on set12/07.png, set12/08.png: reason`, one line for a reason."""
     lines = []
-    for reason, records in failed.groupby("reason", sort=False):
-        images = list(dict.fromkeys(records["dataset"] + "/" + records["image"]))
+    for reason, records in these.groupby("reason", sort=False):
+        images = list(dict.fromkeys(records["column"] + "/" + records["image"]))
         named = ", ".join(images[:3]) + (f" and {len(images) - 3} more" if len(images) > 3 else "")
-        lines.append(f"{restorer} failed on {named}: {reason}")
+        lines.append(f"{what} {named}: {reason}")
     return lines
 
 
@@ -217,6 +251,15 @@ def _mixtures(task: str, records: pd.DataFrame, columns: Iterable[tuple[str, flo
         if len(n) > 1:
             lines.append(f"{_heading(task, dataset, level)} is of {n[1]} gray and {n[3]} colour images")
     return lines
+
+
+def _older(left: pd.DataFrame) -> list[str]:
+    """`68 records of groupsc on bsd68 are of other code than the last, and not shown`"""
+    return [
+        f"{len(records)} record{'s' * (len(records) > 1)} of {restorer} on {dataset} are of other code of it than was"
+        " last asked for, and not shown"
+        for (restorer, dataset), records in left.groupby(["restorer", "dataset"], sort=False)
+    ]
 
 
 def _skips(skipped: pd.DataFrame) -> list[str]:

@@ -1,23 +1,22 @@
-"""What a restorer's answer must be."""
+"""What is odd about an answer that may stand. What it must be, `bench.plugins.boundary` says."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from bench.task import Observation
+from bench.task import Image, Observation
 
-__all__ = ["problem_with"]
+__all__ = ["remark_on"]
+
+BRIGHTER = 2.0
+"""An answer's mean that is above so many times one plus the observation's is on another scale.
+
+A picture answered on 0-255 has 255 times its mean: twice that of white, if it was as dark as 4 of 255.
+"""
 
 
-def problem_with(x_hat: Any, seen: Observation) -> str | None:
-    """What is wrong with an answer: its type, dtype, shape or values. None if nothing is."""
-    if not isinstance(x_hat, np.ndarray):
-        return f"answered with {type(x_hat).__module__}.{type(x_hat).__name__}, expected a NumPy array"
-    if x_hat.dtype != np.float32:
-        return f"answered with {x_hat.dtype}, expected float32"
-    if x_hat.shape != seen.restored_shape:
-        return f"answered with shape {x_hat.shape}, expected {seen.restored_shape}"
-    n_bad = x_hat.size - int(np.isfinite(x_hat).sum())
-    return f"{n_bad} of {x_hat.size} values of the answer are not finite" if n_bad else None
+def remark_on(x_hat: Image, seen: Observation) -> str:
+    """What is odd about an answer that may stand: values that look like 0-255. Empty if nothing is."""
+    bounded = np.clip(x_hat, -255, 255)  # a few values that went astray are no other scale
+    limit = BRIGHTER * (1 + abs(float(seen.image.mean())))
+    return "its answer looks like 0-255, expected 0-1" if bounded.mean() > limit else ""

@@ -6,6 +6,7 @@ stream, which the runner keeps for the reason of a failure.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import os
@@ -16,22 +17,32 @@ import traceback
 from collections.abc import Callable
 from functools import partial
 from multiprocessing.connection import Connection
-from typing import Any
 
 import numpy as np
 
-from bench.measure.clocks import Clock, clock_for, summarise, take_readings
+from bench.measure.clocks import Clock, Reading, clock_for, summarise, take_readings
 from bench.measure.memory import peak_mib, reset_peak, return_free_memory
+from bench.plugins.boundary import (
+    BadAnswerError,
+    check_untouched,
+    count,
+    flag,
+    handed,
+    in_a_line,
+    number,
+    printable,
+    taken,
+    text,
+    words,
+)
 from bench.plugins.ensemble import SelfEnsemble
-from bench.restorer import Restorer, WeightsFile
-from bench.runner.answer import problem_with
+from bench.restorer import Observation, Restorer, WeightsFile
 from bench.runner.messages import Answer, Failure, Load, Prepare, Ready, Restore, Unable
 
 __all__ = ["main"]
 
-
-class BadAnswerError(Exception):
-    """The restorer answered, but not with an image like the one it should restore."""
+SEEDS = (random.seed, np.random.seed)
+"""of the global generators; as they were before a plugin could put something else in their place"""
 
 
 class Session:
@@ -61,62 +72,78 @@ class Session:
 
             torch.cuda.set_device(self.device)
         self.clock = clock_for(self.device)
-        return Ready(cls.needs_weights, tuple(cls.devices))
+        return Ready(flag("needs_weights", cls.needs_weights), words("devices", cls.devices))
 
     def prepare(self, message: Prepare) -> Ready | Unable:
         self.restorer = self.make(message.weights)
-        reason = self.restorer.why_not(message.setting)
+        reason = text("why_not()", self.restorer.why_not(message.setting))
         if reason is not None:
             return Unable(reason)
-        _seed()
+        _seed(0)
         self.restorer.prepare(message.setting, self.device)
         self.warm: set[tuple[int, ...]] = set()
         self.macs: dict[tuple[int, ...], float | None] = {}
         return Ready()
 
     def restore(self, message: Restore) -> Answer:
+        """Restore the observation, each call from a copy that is made while no clock runs."""
         seen = message.seen
         shape = seen.image.shape
-        call = lambda: self.restorer.restore(seen)  # noqa: E731
         is_warm = shape in self.warm
         if not is_warm:
             return_free_memory()
-        _seed()
+        _seed(message.seed)
+        given = handed(seen)
         reset_peak(self.device)
-        before = seen.image.copy()
-        x_hat, first = self.clock.time(call)
+        x_hat, first = self.clock.time(partial(self.restorer.restore, given))
         peak = peak_mib(self.device)
-        problem = problem_with(x_hat, seen)
-        if problem is not None:
-            raise BadAnswerError(problem)
-        estimated_level = self.restorer.estimated_level
-        changed = not np.array_equal(seen.image, before)
+        x_hat = taken(x_hat, given, seen)
+        estimated_level = number("estimated_level", self.restorer.estimated_level)
         # the first call on images of a shape is the warm-up: it is not a reading
         readings = (
-            take_readings(call, self.clock, first if is_warm else None, message.readings) if message.timed else []
+            take_readings(partial(self.read, seen), first if is_warm else None, message.readings)
+            if message.timed
+            else []
         )
         calls = readings if is_warm and readings else [first, *readings]
         self.warm.add(shape)
         if shape not in self.macs:
-            self.macs[shape] = self.restorer.macs_per_pixel(seen)
+            self.macs[shape] = number("macs_per_pixel()", self.restorer.macs_per_pixel(handed(seen)))
         return Answer(
             x_hat,
             timing=summarise(readings) if readings else None,
             peak_mib=peak,
-            params=self.restorer.n_params(),
+            params=count("n_params()", self.restorer.n_params()),
             macs_per_pixel=self.macs[shape],
             estimated_level=estimated_level,
             seconds_restoring=sum(reading.seconds for reading in calls),
-            changed_input=changed,
         )
 
+    def read(self, seen: Observation) -> Reading:
+        """One more call, for its time alone."""
+        given = handed(seen)
+        _, reading = self.clock.time(partial(self.restorer.restore, given))
+        check_untouched(given, seen)
+        return reading
 
-def _seed() -> None:
+
+def answer(session: Session, message: Load | Prepare | Restore) -> Ready | Unable | Answer | Failure:
+    """A session's answer; whatever a plugin raises, `sys.exit()` too, costs its own cell only."""
+    try:
+        return session.handle(message)
+    except BaseException as error:
+        with contextlib.suppress(Exception):  # it may have closed the stream
+            traceback.print_exc()
+        return Failure(_in_a_line(error))
+
+
+def _seed(seed: int) -> None:
     """Restorers that draw random numbers draw the same ones for every cell, whatever ran before it."""
-    random.seed(0)
-    np.random.seed(0)
-    if "torch" in sys.modules:
-        sys.modules["torch"].manual_seed(0)
+    for begin in SEEDS:
+        begin(seed)
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.manual_seed(seed)
 
 
 def _free_device_memory() -> None:
@@ -144,10 +171,17 @@ def _die_with_parent() -> None:
 def _in_a_line(error: BaseException) -> str:
     """`ValueError: text (my.py, line 12)`: the innermost place in the traceback."""
     if isinstance(error, BadAnswerError):
-        return str(error)
+        return in_a_line(str(error))
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({os.path.basename(frames[-1].filename)}, line {frames[-1].lineno})" if frames else ""  # noqa: PTH119
-    return " ".join(f"{type(error).__name__}: {error}".split()) + where
+    return in_a_line(f"{type(error).__name__}: {_text_of(error)}") + printable(where)
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except BaseException as another:
+        return f"its text cannot be had, __str__ raised {type(another).__name__}"
 
 
 def main() -> None:
@@ -162,17 +196,13 @@ def main() -> None:
             message = connection.recv()
         except EOFError:
             return
-        try:
-            answer: Any = session.handle(message)
-        except Exception as error:  # whatever a plugin raises costs its own cell only
-            traceback.print_exc()
-            answer = Failure(_in_a_line(error))
-        if isinstance(answer, Failure):
+        said = answer(session, message)
+        if isinstance(said, Failure):
             try:
                 _free_device_memory()
-            except RuntimeError:  # the next cell gets a new process
-                sys.exit(answer.reason)
-        connection.send(answer)
+            except Exception:  # the next cell gets a new process
+                sys.exit(said.reason)
+        connection.send(said)
 
 
 if __name__ == "__main__":

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from bench.measure.clocks import Timing
-from bench.restorer import Observation, Setting, WeightsFile
+from bench.restorer import Image, Observation, Setting, WeightsFile
 
 __all__ = ["Answer", "Failure", "Load", "Prepare", "Ready", "Restore", "Unable"]
 
@@ -32,11 +31,12 @@ class Prepare:
 
 @dataclass(frozen=True)
 class Restore:
-    """timed: whether to take readings; readings: how many, None for the usual."""
+    """timed: whether to take readings; readings: how many, None for the usual; seed: of the global generators."""
 
     seen: Observation
     timed: bool
     readings: int | None
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -63,18 +63,16 @@ class Failure:
 
 @dataclass(frozen=True)
 class Answer:
-    """The restored image, and the figures taken with it.
+    """The restored image, and the figures taken with it: plain arrays and numbers, see `bench.plugins.boundary`.
 
     estimated_level    what the restorer took the level for, if it had to find out
     seconds_restoring  spent in all calls of `restore` for this message, the warm-up included
-    changed_input      whether the observation was written to
     """
 
-    x_hat: Any
+    x_hat: Image
     timing: Timing | None
     peak_mib: float | None
     params: int
     macs_per_pixel: float | None
     estimated_level: float | None
     seconds_restoring: float
-    changed_input: bool

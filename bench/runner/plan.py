@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from bench.data.datasets import Dataset, ImageEntry, overlap, read
 from bench.errors import DataError, OutOfReachError, RequestError, WeightsError
-from bench.measure.devices import card
-from bench.measure.environment import environment
 from bench.plugins.registry import RestorerSpec
 from bench.plugins.weights import Declaration, check_origin, pick
 from bench.protocol import Protocol
-from bench.records.store import quality_part
+from bench.records.labels import labels_of
+from bench.runner.cell import Cell
 from bench.task import Level, Setting, Task, format_level
 
 if TYPE_CHECKING:
     from bench.restorer import WeightsFile
 
-__all__ = ["Cell", "Plan", "Request", "Skip", "make_plan"]
+__all__ = ["Plan", "Request", "Skip", "make_plan"]
 
 
 @dataclass(frozen=True)
@@ -44,56 +41,6 @@ class Request:
     threads: int
     timed: bool
     readings: int | None
-
-
-@dataclass(frozen=True, eq=False)
-class Cell:
-    """One measurement to be made: this restorer, on this image, degraded so."""
-
-    spec: RestorerSpec
-    weights: WeightsFile | None
-    setting: Setting
-    dataset: Dataset
-    entry: ImageEntry
-    image_sha256: str
-    protocol: Protocol
-    repeat: int
-    device: str
-    threads: int
-    timed: bool
-
-    @cached_property
-    def seed(self) -> tuple[int, ...]:
-        return self.protocol.seed(self.setting, self.dataset.name, self.entry.name, self.repeat)
-
-    @cached_property
-    def key(self) -> str:
-        """Hash of what could change the quality, a dash, and that of what could change the timing (or `untimed`)."""
-        accelerator = () if self.device == "cpu" else (self.device, card(self.device))
-        quality = _digest(
-            self.spec.name,
-            self.spec.info.version,
-            self.weights.sha256 if self.weights else "",
-            self.setting.task,
-            format_level(self.setting.level),
-            self.setting.channels,
-            self.dataset.name,
-            self.entry.name,
-            self.image_sha256,
-            self.seed,
-            self.protocol.name,
-            *accelerator,
-        )
-        timing = _digest(self.device, self.threads, environment()) if self.timed else "untimed"
-        return f"{quality}-{timing}"
-
-    @property
-    def quality_key(self) -> str:
-        return quality_part(self.key)
-
-
-def _digest(*parts: object) -> str:
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
 
 
 @dataclass(frozen=True)
@@ -142,12 +89,15 @@ def make_plan(request: Request, *, fetch_weights: bool = True) -> Plan:
     plan = Plan(request)
     for spec in request.specs:
         check_origin(spec)
-    pictures = {dataset.name: list(_pictures(dataset, plan)) for dataset in request.datasets}
+    for task, levels in request.tasks.values():
+        _note_sigma(plan, task, levels)
+    pictures = [list(_pictures(dataset, plan)) for dataset in request.datasets]
     for spec in request.specs:
         for task, levels in request.tasks.values():
             for level in levels:
-                for dataset in request.datasets:
-                    _add(plan, spec, task, level, pictures[dataset.name], dataset, fetch_weights)
+                for dataset, of_set in zip(request.datasets, pictures, strict=True):
+                    _add(plan, spec, task, level, of_set, dataset, fetch_weights)
+    plan.cells = _told_apart(plan)
     for name, stand_ins in plan.stand_ins.items():
         labels = ", ".join(dict.fromkeys(label for label, _ in stand_ins))
         plan.note(f"{name}: weights of ours stand in for published ones ({labels}). {stand_ins[0][1]}")
@@ -156,6 +106,18 @@ def make_plan(request: Request, *, fetch_weights: bool = True) -> Plan:
         reasons = [reason.removesuffix(".") for reason in dict.fromkeys(reasons)] or ["no images"]
         raise RequestError(f"Nothing to measure: {'; '.join(reasons)}.")
     return plan
+
+
+def _told_apart(plan: Plan) -> list[Cell]:
+    """The cells with labels that tell their restorers apart, less those that are asked for twice in other words."""
+    cells: dict[str, Cell] = {}
+    for cell in plan.cells:
+        first = cells.setdefault(cell.key, cell)
+        if first is not cell and first.maker != cell.maker:
+            here, there = (one.maker.weights_file or one.maker.plugin for one in (cell, first))
+            plan.note(f"{cell.spec.name}: {here} holds what {there} holds, and is not measured a second time")
+    labels = labels_of(cell.maker for cell in cells.values())
+    return [replace(cell, label=labels[cell.maker]) for cell in cells.values()]
 
 
 def _pictures(dataset: Dataset, plan: Plan) -> Iterator[_Picture]:
@@ -170,12 +132,34 @@ def _pictures(dataset: Dataset, plan: Plan) -> Iterator[_Picture]:
         except DataError as error:
             plan.broken.append((dataset.name, entry.name, str(error)))
             continue
-        if image.note:
-            converted.setdefault(image.note, []).append(entry.name)
+        for note in filter(None, image.note.split("; ")):
+            converted.setdefault(note, []).append(entry.name)
         yield _Picture(dataset, entry, image.sha256, image.pixels.shape[2])
-    for note, names in converted.items():
-        others = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        plan.note(f"{dataset.name}/{names[0]}{others}: {note}")
+    for note, images in _by_kind(converted).items():
+        plan.note(f"{dataset.label}/{_listed(images)}: {note}")
+
+
+_NUMBER = re.compile(r"\d+")
+
+
+def _by_kind(notes: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Notes that differ in a number alone become one, `a JPEG of quality 70 to 95`; note -> its images."""
+    kinds: dict[str, list[str]] = {}
+    for note in notes:
+        kinds.setdefault(_NUMBER.sub("#", note), []).append(note)
+    return {_in_one(alike): [image for note in alike for image in notes[note]] for alike in kinds.values()}
+
+
+def _in_one(notes: Sequence[str]) -> str:
+    """One text for notes whose numbers differ: each number, or from the least to the greatest."""
+    columns = zip(*(map(int, _NUMBER.findall(note)) for note in notes), strict=True)
+    ranges = iter([" to ".join(map(str, sorted({min(column), max(column)}))) for column in columns])
+    return _NUMBER.sub(lambda _: next(ranges), notes[0])
+
+
+def _listed(images: Sequence[str]) -> str:
+    """`1.png`, or `1.png and 2 more`."""
+    return images[0] + (f" and {len(images) - 1} more" if len(images) > 1 else "")
 
 
 def _add(
@@ -208,7 +192,8 @@ def _add(
         if weights and instead_of:
             plan.stand_ins.setdefault(spec.name, []).append((weights.label, instead_of))
         _note_overlap(plan, spec, declaration, dataset)
-        plan.cells += _cells(plan.request, spec, setting, weights, these)
+        _note_gray(plan, task, pictures, dataset)
+        plan.cells += _cells(plan.request, spec, setting, weights, _large_enough(plan, setting, these))
 
 
 def _why_not(spec: RestorerSpec, task: Task, pictures: Sequence[_Picture], dataset: Dataset) -> str | None:
@@ -220,6 +205,32 @@ def _why_not(spec: RestorerSpec, task: Task, pictures: Sequence[_Picture], datas
     if not pictures:
         return f"{task.name} needs colour images, {dataset.name} has none"
     return None
+
+
+def _large_enough(plan: Plan, setting: Setting, pictures: Sequence[_Picture]) -> Iterator[_Picture]:
+    """Those of which something is scored; the others are put with what is broken."""
+    for picture in pictures:
+        width, height = picture.entry.width, picture.entry.height
+        if width is None or height is None or all(plan.request.protocol.scored_size(height, width, setting)):
+            yield picture
+            continue
+        why = f"{setting} scores none of its {width}x{height} pixels: a border of {setting.level:.0f} is left out"
+        told = (picture.dataset.label, picture.entry.name, why)
+        if told not in plan.broken:
+            plan.broken.append(told)
+
+
+def _note_gray(plan: Plan, task: Task, pictures: Sequence[_Picture], dataset: Dataset) -> None:
+    gray = [picture.entry.name for picture in pictures if picture.channels == 1]
+    if task.channels == 3 and gray:
+        plan.note(f"{dataset.label}/{_listed(gray)}: left out of {task.name}, which needs colour")
+
+
+def _note_sigma(plan: Plan, task: Task, levels: Iterable[Level]) -> None:
+    for level in levels:
+        if task.level.name == "sigma" and 0 < float(level) < 1:
+            text = format_level(level)
+            plan.note(f"sigma {text} is on the 0-255 scale; {text} on a 0-1 scale would be {255 * float(level):g}")
 
 
 def _note_overlap(plan: Plan, spec: RestorerSpec, declaration: Declaration | None, dataset: Dataset) -> None:

@@ -75,10 +75,12 @@ class RestorerProcess:
         self._prepared = wanted
         return None
 
-    def restore(self, seen: Observation, *, timed: bool = False, readings: int | None = None) -> Answer | Failure:
+    def restore(
+        self, seen: Observation, *, timed: bool = False, readings: int | None = None, seed: int = 0
+    ) -> Answer | Failure:
         """Its answer, once `ready` has said that nothing prevents it."""
         assert self._worker is not None
-        answer: Answer | Failure = self._worker.ask(Restore(seen, timed, readings))
+        answer: Answer | Failure = self._worker.ask(Restore(seen, timed, readings, seed))
         return answer
 
     def close(self) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from os import PathLike, fspath
+from os import PathLike
+from pathlib import Path
+from typing import Any, SupportsFloat
 
-from bench.data.datasets import get
+from bench.data.datasets import get, labelled
 from bench.errors import RequestError
 from bench.measure.devices import check_device
 from bench.measure.environment import n_cores
@@ -17,10 +19,13 @@ from bench.task import Level, Task, get_task, parse_levels
 __all__ = ["Levels", "Words", "check_device", "make_request"]
 
 Words = str | PathLike[str] | Iterable[object]
-"""Comma-separated text, or its parts, or one path."""
+"""Comma-separated text, or its parts, or one path. A path is one folder whatever its name, and never a known set."""
 
-Levels = str | float | Iterable[object] | None
-"""Levels of one kind: comma-separated text, a number, several of either; None: the task's usual ones."""
+Levels = str | SupportsFloat | Iterable[object] | None
+"""Levels of one kind: comma-separated text, a number, several of either; None: the task's usual ones.
+
+Numbers and arrays may be NumPy's or torch's.
+"""
 
 
 def make_request(
@@ -43,16 +48,16 @@ def make_request(
     jobs    cells side by side: more than 1 share the cores, and are not timed
     Raises a BenchError that names the first thing that will not do.
     """
-    tasks = [get_task(name) for name in _parts(task, "task")]
+    tasks = [get_task(str(name)) for name in _parts(task, "task")]
     for name, value in (("--repeats", repeats), ("--threads", threads), ("--jobs", jobs), ("--readings", readings)):
         if value is not None and value < 1:
             raise RequestError(f"{name} {value}: expected a whole number of at least 1.")
     if jobs > 1 and readings is not None:
         raise RequestError("--readings asks for times, --jobs takes none: choose one.")
     return Request(
-        specs=tuple(choose(name) for name in _parts(methods, "methods")),
+        specs=tuple(choose(str(name)) for name in _parts(methods, "methods")),
         tasks={t.name: (t, _levels(t, levels or {}, tasks)) for t in tasks},
-        datasets=tuple(get(name) for name in _parts(datasets, "datasets")),
+        datasets=labelled([get(name) for name in _parts(datasets, "datasets")]),
         protocol=get_protocol(protocol),
         repeats=repeats,
         device=check_device(device),
@@ -62,11 +67,12 @@ def make_request(
     )
 
 
-def _parts(words: Words, option: str) -> list[str]:
-    if isinstance(words, PathLike):
-        return [fspath(words)]
-    parts = words.split(",") if isinstance(words, str) else map(str, words)
-    kept = list(dict.fromkeys(part.strip() for part in parts if part.strip()))
+def _parts(words: Words, option: str) -> list[str | Path]:
+    """What was named, each once: paths stay paths, since text may be the name of something known."""
+    given = [words] if isinstance(words, PathLike) else words
+    parts: Iterable[object] = given.split(",") if isinstance(given, str) else given
+    named = [Path(part) if isinstance(part, PathLike) else str(part).strip() for part in parts]
+    kept = list(dict.fromkeys(part for part in named if part != ""))
     if not kept:
         raise RequestError(f"--{option}: nothing was named.")
     return kept
@@ -79,5 +85,15 @@ def _levels(task: Task, asked: Mapping[str, Levels], tasks: list[Task]) -> tuple
     value = asked.get(task.level.name)
     if value is None:
         return task.levels
-    parts = [value] if isinstance(value, (str, int, float)) else value
+    plain = _plain(value)
+    parts = plain if isinstance(plain, list) else [plain]
     return parse_levels(task, ",".join(map(str, parts)))
+
+
+def _plain(value: Any) -> Any:
+    """Numbers as Python's, several as a list: what NumPy and torch give knows how to become that."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+        return value
+    return [_plain(part) for part in value]

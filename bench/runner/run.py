@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
 from functools import partial
 from statistics import median
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from bench.data.datasets import fetch_all
-from bench.records.store import Record, Store
-from bench.runner.plan import Cell, Plan
+from bench.records.record import Record, quality_part
+from bench.records.store import Store
+from bench.runner.cell import Cell
+from bench.runner.plan import Plan
 from bench.runner.slot import Slot
 from bench.runner.worker import Limits
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["Measured", "Split", "Watcher", "estimate_seconds", "look_up", "run"]
 
@@ -41,37 +41,103 @@ class Watcher:
 
 @dataclass
 class Split:
-    """Which cells of a plan the store knows: their records by cell, and the cells still to be measured."""
+    """Which cells of a plan the store knows, and the cells still to be measured.
+
+    known      the record of each as it is in the store
+    set_aside  (label, why it may not answer) -> how many of the missing cells have such a record
+    """
 
     known: dict[Cell, Record]
     missing: list[Cell]
+    set_aside: Mapping[tuple[str, str], int]
 
 
 class Measured(NamedTuple):
-    """A record per cell, in the plan's order, those found in the store included; how many were not found there."""
+    """A record per cell, in the plan's order, those found in the store included; how many were not found there, and
+    of how many of those the store has a record that may not answer: see `Split`."""
 
     records: list[Record]
     n_measured: int
+    set_aside: Mapping[tuple[str, str], int]
 
 
 def look_up(plan: Plan, store: Store, *, force: bool = False, retry_failed: bool = False) -> Split:
     """Split the cells into those that the store knows and those to be measured.
 
     A cell that is not to be timed is known by any record of its quality; a failure counts as known unless
-    `retry_failed`.
+    `retry_failed`. A record of a store of layout 3 answers if it is certain which code made it.
     """
     if force:
-        return Split({}, list(plan.cells))
-    timed = store.find(cell.key for cell in plan.cells if cell.timed)
-    by_quality = store.find_quality(cell.quality_key for cell in plan.cells if not cell.timed)
-    split = Split({}, [])
+        return Split({}, list(plan.cells), {})
+    keys = (_keys(cell) for cell in plan.cells)
+    found = store.find(key for of_cell in keys for key in of_cell)
+    parts = (part for cell in plan.cells for part in (cell.quality_key, cell.quality_key_of_layout_3))
+    by_quality = {} if plan.request.timed else store.find_quality(parts)
+    known, missing = {}, []
     for cell in plan.cells:
-        record = timed.get(cell.key) if cell.timed else by_quality.get(cell.quality_key)
+        candidates = [found.get(key) for key in _keys(cell)]
+        if not cell.timed:
+            candidates += [by_quality.get(cell.quality_key), by_quality.get(cell.quality_key_of_layout_3)]
+        record = next((record for record in candidates if record is not None and _may_answer(record, cell)), None)
         if record is None or (retry_failed and record.status == "failed"):
-            split.missing.append(cell)
+            missing.append(cell)
         else:
-            split.known[cell] = record
-    return split
+            known[cell] = record
+    return Split(known, missing, set_aside(missing, store))
+
+
+def _keys(cell: Cell) -> tuple[str, ...]:
+    """What a record of the cell may be known by, if it is to be timed."""
+    if not cell.timed:
+        return ()
+    return cell.key, f"{cell.quality_key_of_layout_3}-{cell.timing_key_of_layout_3}"
+
+
+def _may_answer(record: Record, cell: Cell) -> bool:
+    """Whether the record is certain to be of the cell's code: its key says so, unless it is of layout 3."""
+    if quality_part(record.key) == cell.quality_key:
+        return True
+    if record.weights != cell.maker.weights:
+        return False
+    if cell.spec.info.is_file:  # what a version of layout 3 held was the content of one file
+        return len(cell.spec.info.code.files) == 1
+    return record.code_sha256 == cell.spec.code_sha256
+
+
+def set_aside(cells: Sequence[Cell], store: Store) -> Counter[tuple[str, str]]:
+    """(label, why) -> of how many of the cells the store has a record that may not answer for them."""
+    if not cells:
+        return Counter()
+    last = {_called(record): record for record in store.of_restorers({cell.spec.name for cell in cells})}
+    found = ((cell, last.get(_name_of(cell))) for cell in cells)
+    return Counter((cell.label, why) for cell, record in found if record and (why := _why_not(record, cell)))
+
+
+def _called(record: Record) -> tuple[object, ...]:
+    setting = (record.task, record.level, record.channels, record.protocol, record.repeat)
+    return record.restorer, record.weights, *setting, record.dataset, record.image, record.device
+
+
+def _name_of(cell: Cell) -> tuple[object, ...]:
+    setting = (cell.setting.task, cell.setting.level, cell.setting.channels, cell.protocol.name, cell.repeat)
+    return cell.spec.name, cell.maker.weights, *setting, cell.dataset.name, cell.entry.name, cell.device
+
+
+def _why_not(record: Record, cell: Cell) -> str:
+    """Why a record of the cell's name may not answer for it; "" if it is of other things of that name."""
+    if (record.plugin and record.plugin != cell.maker.plugin) or record.folder not in ("", cell.dataset.location):
+        return ""
+    if not record.code_sha256:
+        return "an earlier bench did not write down which code made them"
+    if record.code_sha256 != cell.spec.code_sha256:
+        return "its code has changed"
+    if cell.weights and record.weights_sha256 != cell.weights.sha256:
+        return "its weights have changed"
+    if cell.timed and quality_part(record.key) == cell.quality_key:
+        if record.seconds is None:
+            return "they were not timed"
+        return "they were timed on another machine, on another number of threads or with other libraries"
+    return "" if quality_part(record.key) == cell.quality_key else "the pictures, or how they are read, have changed"
 
 
 def estimate_seconds(cells: Iterable[Cell], store: Store) -> tuple[float, int]:
@@ -123,7 +189,34 @@ def run(
         store.add(record)
         records[cell] = record
         watcher.measured(cell, record)
-    return Measured([records[cell] for cell in plan.cells], len(split.missing))
+    asked_for = {records[cell].key: _asked_for(cell, records[cell], at) for cell, at in _times(plan.cells, store)}
+    store.renew(asked_for)
+    return Measured([*asked_for.values()], len(split.missing), split.set_aside)
+
+
+def _times(cells: Sequence[Cell], store: Store) -> Iterator[tuple[Cell, str]]:
+    """A time for each cell, one after the other and later than all in the store: their order is the plan's."""
+    now, last = datetime.now(timezone.utc), store.last_asked()
+    if last:
+        now = max(now, datetime.fromisoformat(last))
+    for i, cell in enumerate(cells, start=1):
+        yield cell, (now + timedelta(microseconds=i)).isoformat(timespec="microseconds")
+
+
+def _asked_for(cell: Cell, record: Record, at: str) -> Record:
+    """The record, whatever it was called before, as this plan calls it."""
+    quality, timing = quality_part(record.key), record.key.partition("-")[2]
+    if quality == cell.quality_key_of_layout_3 and timing == cell.timing_key_of_layout_3:
+        timing = cell.timing_key
+    return replace(
+        record,
+        **cell.maker._asdict(),
+        label=cell.label,
+        folder=cell.dataset.location,
+        code_sha256=cell.spec.code_sha256,
+        asked_at=at,
+        key=f"{cell.quality_key}-{timing}",
+    )
 
 
 def _measure_all(

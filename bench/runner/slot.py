@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from bench.data.datasets import read
@@ -11,9 +14,12 @@ from bench.errors import DataError
 from bench.measure.devices import card
 from bench.measure.environment import with_device
 from bench.measure.quality import load_libraries
-from bench.records.store import Record
+from bench.measure.revision import revision
+from bench.plugins.boundary import printable
+from bench.records.record import Record
+from bench.runner.answer import remark_on
+from bench.runner.cell import Cell
 from bench.runner.messages import Answer, Failure, Unable
-from bench.runner.plan import Cell
 from bench.runner.process import RestorerProcess
 from bench.runner.worker import Limits
 from bench.task import Image, Observation
@@ -58,7 +64,7 @@ class Slot:
             return _record(cell, status="skipped", reason=answer.reason, input_sha256=given)
         if isinstance(answer, Failure):
             return _record(cell, status="failed", reason=answer.reason, input_sha256=given)
-        return self._scored(cell, clean, answer, given)
+        return self._scored(cell, clean, seen, answer, given)
 
     def close(self) -> None:
         """End the process, if there is one."""
@@ -84,12 +90,16 @@ class Slot:
         load_libraries()  # those for scoring, while the worker loads its own
         return process
 
-    def _scored(self, cell: Cell, clean: Image, answer: Answer, given: str) -> Record:
-        quality = cell.protocol.score(answer.x_hat, clean, cell.setting)
+    def _scored(self, cell: Cell, clean: Image, seen: Observation, answer: Answer, given: str) -> Record:
+        try:
+            quality = cell.protocol.score(answer.x_hat, clean, cell.setting)
+        except DataError as error:
+            return _record(cell, status="failed", reason=str(error), input_sha256=given)
         timing = answer.timing
         return _record(
             cell,
             status="ok",
+            reason=remark_on(answer.x_hat, seen),
             psnr_db=quality.psnr_db,
             ssim=quality.ssim,
             estimated_level=answer.estimated_level,
@@ -115,23 +125,31 @@ def degrade(cell: Cell) -> tuple[Image, Observation]:
 
 
 def _record(cell: Cell, **figures: Any) -> Record:
+    info, now = cell.spec.info, datetime.now(timezone.utc).isoformat(timespec="seconds")
     return Record(
         **{
-            "restorer": cell.spec.name,
-            "weights": cell.weights.label if cell.weights else "",
+            **cell.maker._asdict(),
+            "label": cell.label,
             "weights_sha256": cell.weights.sha256 if cell.weights else "",
             "task": cell.setting.task,
             "level": cell.setting.level,
             "channels": cell.setting.channels,
             "dataset": cell.dataset.name,
+            "folder": cell.dataset.location,
             "image": cell.entry.name,
             "protocol": cell.protocol.name,
             "repeat": cell.repeat,
             "device": cell.device,
             "threads": cell.threads,
-            "restorer_version": cell.spec.info.version,
+            "code_sha256": cell.spec.code_sha256,
+            "restorer_version": info.version,
+            "bench_version": version("bench"),
+            "revision": revision(Path(__file__), info.source, info.name),
+            "measured_at": now,
+            "asked_at": now,
             "environment": with_device(card(cell.device)),
             "key": cell.key,
             **figures,
+            "reason": printable(figures.get("reason", "")),
         }
     )

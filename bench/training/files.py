@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from bench.errors import TrainingError
-from bench.task import Level
+from bench.task import Level, nearest_level
 
 __all__ = ["Log", "Validation", "export", "read_checkpoint", "read_weights", "sha256_of", "write_checkpoint"]
 
@@ -74,7 +74,7 @@ def read_weights(network: nn.Module, path: Path, level: Level, of_level: Sequenc
         if tensor.shape == own[name].shape[1:]:
             common[name] = tensor.expand_as(own[name])
         elif tensor.shape[1:] == own[name].shape and len(tensor) == len(options.get("levels", ())):
-            common[name] = tensor[nearest(options["levels"], level)]
+            common[name] = tensor[nearest_level(options["levels"], level)]
         elif tensor.shape != own[name].shape and name.split(".")[0] in of_level:
             common[name] = own[name]
         elif tensor.shape != own[name].shape:
@@ -83,11 +83,6 @@ def read_weights(network: nn.Module, path: Path, level: Level, of_level: Sequenc
                 " weights of another architecture."
             )
     network.load_state_dict(common, strict=False)
-
-
-def nearest(levels: Sequence[float], level: Level) -> int:
-    """The place of the level nearest to this one; the first for one that is no number."""
-    return 0 if isinstance(level, str) else min(range(len(levels)), key=lambda i: abs(levels[i] - level))
 
 
 def sha256_of(path: Path) -> str:

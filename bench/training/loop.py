@@ -38,6 +38,7 @@ class Training:
 
     seconds  a budget that the schedule is stretched to; None: the recipe's steps, or `steps`
     start    weights to begin with: see read_weights
+    code_sha256  of the restorer's code: see bench.plugins.identity
     Goes on from the folder's checkpoint if there is one. Raises TrainingError if that is of another training.
     """
 
@@ -53,7 +54,9 @@ class Training:
         steps: int | None = None,
         seconds: float | None = None,
         start: Path | None = None,
+        code_sha256: str = "",
     ) -> None:
+        self.code_sha256 = code_sha256
         self.restorer, self.recipe, self.setting, self.crops, self.folder = restorer, recipe, setting, crops, folder
         self.device = torch.device(device)
         self.graphs = Graphs(self.device) if self.device.type == "cuda" else None
@@ -99,6 +102,7 @@ class Training:
         """What must not change between the sessions of one training."""
         return {
             "restorer": ":".join(filter(None, (self.restorer.name, self.restorer.variant))),
+            "code": self.code_sha256,
             "setting": str(self.setting),
             "recipe": self.recipe.as_dict(),
             "data_sha256": self.crops.data_sha256,
@@ -126,8 +130,10 @@ class Training:
     def _resume(self, checkpoint: Mapping[str, Any]) -> None:
         if checkpoint["identity"] != self._identity():
             different = [key for key, value in self._identity().items() if checkpoint["identity"].get(key) != value]
+            weights = self.folder / "weights.safetensors"
             raise TrainingError(
-                f"{self.folder} holds another training (other {', '.join(different)}). Name another --folder."
+                f"{self.folder} holds another training (other {', '.join(different)}). Name another --folder; to go on"
+                f" from the weights that it has, add --start {weights}."
             )
         self._load_state(checkpoint["state"])
         self.step, self.elapsed = checkpoint["step"], checkpoint["elapsed"]

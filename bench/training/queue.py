@@ -22,12 +22,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from bench.data.toml import tomllib
 from bench.errors import RestorerError, TrainingError, unknown
 from bench.plugins.registry import RestorerInfo, choose
 from bench.plugins.weights import declarations
 from bench.task import TASKS, colour_word, format_level, get_task
-from bench.training.recipe import Recipe, find_recipe
+from bench.training.recipe import Recipe, find_recipe, read_tables
 
 __all__ = ["Wanted", "page", "wanted"]
 
@@ -99,12 +98,7 @@ class Wanted:
 def wanted(path: Path | None = None) -> list[Wanted]:
     """The entries of the packaged queue, or of another file. Raises TrainingError naming file, entry and key."""
     path = path or Path(str(resources.files("bench.methods"))) / "weights" / "wanted.toml"
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise TrainingError(f"There is no queue {path}.") from None
-    except tomllib.TOMLDecodeError as error:
-        raise TrainingError(f"{path}: {error}.") from None
+    tables = read_tables(path, "There is no queue")
     for key in tables:
         if key != "wanted":
             raise TrainingError(f"{path}: {unknown('table', key, ['wanted'])}")

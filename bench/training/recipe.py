@@ -53,7 +53,7 @@ from bench.errors import TrainingError, unknown
 from bench.plugins.registry import RestorerInfo
 from bench.task import Level, format_level, get_task
 
-__all__ = ["Recipe", "find_recipe", "read_recipes"]
+__all__ = ["Recipe", "find_recipe", "read_recipes", "read_tables"]
 
 OPTIMIZERS = ("adam", "soap")
 
@@ -127,13 +127,18 @@ class Recipe:
 
 def read_recipes(path: Path) -> dict[str, Recipe]:
     """The recipes of one file, by name. Raises TrainingError naming file, recipe and key."""
+    tables = read_tables(path, "There are no recipes")
+    return {name: _recipe(name, _in_full(name, tables, path), path) for name in tables}
+
+
+def read_tables(path: Path, if_missing: str) -> dict[str, Any]:
+    """What a TOML file holds. Raises TrainingError naming the file, in the words `if_missing` if there is none."""
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise TrainingError(f"There are no recipes {path}.") from None
+        raise TrainingError(f"{if_missing} {path}.") from None
     except tomllib.TOMLDecodeError as error:
         raise TrainingError(f"{path}: {error}.") from None
-    return {name: _recipe(name, _in_full(name, tables, path), path) for name in tables}
 
 
 def _in_full(name: str, tables: Mapping[str, Mapping[str, Any]], path: Path) -> dict[str, Any]:

@@ -68,6 +68,7 @@ def train(
         steps=steps,
         seconds=None if minutes is None else 60 * minutes,
         start=start,
+        code_sha256=spec.code_sha256,
     )
     _say(f"{setting}, recipe {chosen.name}, in {folder}" + (f", from step {training.step}" if training.step else ""))
     told = False

@@ -11,7 +11,7 @@ many estimates as inner ones; the parameters are the same. Five things make it f
 4. Thinned windows. Eq. 11 needs the mean of B^2 over the neighbours, weighted with Sigma: an average over hundreds of
    patches that overlap, which a part of them gives as well. Outside the tile and a margin around it, one patch of
    every `thin` x `thin` is taken, drawn once and for all, and counts thin^2 times.
-5. Threads that each take whole batches of tiles, instead of sharing every operation (`in_parallel`).
+5. Threads that each take whole batches of tiles, instead of sharing every operation (`torch_in_parallel`).
 
 3 and 4 are the only approximations. Against all neighbours in float32, with the weights groupsc.gray-25 (window 24)
 on five 96x96 parts of set12 at sigma 25: bfloat16 0.0004 dB lower on average, thin=2 0.0006 dB, both 0.0004 dB,
@@ -26,7 +26,7 @@ import threading
 from collections.abc import Callable
 
 import torch
-from bench.methods.fast.threads import Map, in_parallel
+from bench.methods.fast.threads import Map, torch_in_parallel
 from bench.methods.networks.on_gpu import minus_squared_distance
 from bench.methods.networks.sparse_coding import SparseCoding
 from bench.methods.sparse.patches import average, centre, extract, reflect
@@ -65,7 +65,7 @@ def sliding_restore(
     s, (H, W) = network.patch_size, y.shape[2:]
     patches, mu = centre(extract(reflect(y, s - 1), s))
     M = None if mask is None else extract(reflect(mask.to(y.dtype), s - 1), s)
-    with in_parallel(y.device) as each:
+    with torch_in_parallel(y.device) as each:
         state = Inference(network, patches, M, thin, dtype, each)
         lmbda = network.thresholds(level)
         for k in range(network.n_steps):

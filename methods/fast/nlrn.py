@@ -18,7 +18,7 @@ import copy
 
 import torch
 from bench.methods.fast.banded import BandedConvolutions
-from bench.methods.fast.threads import Map, in_parallel
+from bench.methods.fast.threads import Map, torch_in_parallel
 from bench.methods.networks.nlrn import NonLocal, NonLocalRecurrent
 from torch import Tensor, nn
 
@@ -140,7 +140,7 @@ class Sliding(nn.Module):
         """Degraded image (1, C, H, W), float32 in [0, 1], to the estimate."""
         y = y.contiguous(memory_format=torch.channels_last)
         tiling = Tiling(*y.shape[2:], self.q)
-        with in_parallel(y.device) as each:
+        with torch_in_parallel(y.device) as each:
             correlations = Correlations(tiling, self.dtype, y.device, keep=self.propagate, each=each)
             s0 = s = self.input(y).to(self.dtype)
             for norm_1, non_local, norm_2, local in self.states:

@@ -15,7 +15,7 @@ from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
-from bench.methods.fast.threads import Map, in_parallel
+from bench.methods.fast.threads import Map, torch_in_parallel
 from bench.methods.networks.nsr import SparseConv2d, SparseResidual
 from torch import Tensor, nn
 
@@ -47,9 +47,9 @@ class Mixed(nn.Module):
         x, hidden = (Features(n, H, W, patches, features) for n in (features.shape[1], self.body[0][0].n_out))
         x.inside.copy_(features)
         x.means = torch.cat([part.mean((2, 3)) for part in x.parts])
-        with in_parallel(y.device) as each:
+        with torch_in_parallel(y.device) as each:
             if y.device.type == "cpu":
-                # Until in_parallel ends: OpenMP's threads, awake for the next gates, would take the pool's cores.
+                # Until the pool ends: OpenMP's threads, awake for the next gates, would take its cores.
                 torch.set_num_threads(1)
             for conv_1, conv_2 in self.body:
                 hidden.become(x, conv_1, each)

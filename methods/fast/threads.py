@@ -9,17 +9,19 @@ from typing import Any
 
 import torch
 
-__all__ = ["Map", "in_parallel"]
+__all__ = ["Map", "torch_in_parallel"]
 
 Map = Callable[[Callable[[slice], None], Iterable[slice]], Iterable[Any]]
 
 
 @contextmanager
-def in_parallel(device: torch.device) -> Iterator[Map]:
+def torch_in_parallel(device: torch.device) -> Iterator[Map]:
     """A `map` whose calls share the processor's cores, each call on one of them.
 
     torch splits every operation among the cores and waits for the slowest: thousands of waits per image, each of
     them long when another program has one of the cores. Batches of tiles wait for each other twice a step.
+
+    Compiled kernels have `sparse.compiled.in_parallel`: they start no threads that would have to be held back.
     """
     n = torch.get_num_threads()
     if device.type != "cpu" or n == 1:

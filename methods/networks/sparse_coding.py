@@ -13,6 +13,8 @@ from bench.methods.networks.unrolled import steps
 from bench.methods.sparse.patches import average, centre, extract
 from torch import Tensor, nn
 
+from bench.restorer import nearest_level
+
 __all__ = ["FIRST_GUESSES", "SparseCoding"]
 
 FIRST_GUESSES: dict[str, type[Bilinear] | type[Malvar] | type[Menon]] = {
@@ -93,8 +95,7 @@ class SparseCoding(nn.Module):
             return self.lmbda
         if level is None:
             raise ValueError(f"a network for the levels {self.levels} must be told one")
-        nearest = min(range(len(self.levels)), key=lambda i: abs(self.levels[i] - level))
-        return self.lmbda[nearest]
+        return self.lmbda[nearest_level(self.levels, level)]
 
     def forward(self, image: Tensor, mask: Tensor | None = None, level: float | None = None) -> Tensor:
         """Algorithm 1: degraded images (B, C, h, w) in [0, 1] to estimates of the same shape; h, w >= patch_size.

@@ -32,6 +32,8 @@ def in_parallel(do: Callable[[int, int], T], n: int, chunk: int = CHUNK) -> Iter
 
     The results come in this order, so that what is made of them does not depend on the number of threads. Where a
     call works in parallel itself, it does so on its own thread.
+
+    For compiled kernels. torch's operations would start threads of their own: see `fast.threads.torch_in_parallel`.
     """
     spans = [(a, min(a + chunk, n)) for a in range(0, n, chunk)]
     n_threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)

@@ -1,6 +1,6 @@
 """How much faster the shipped DnCNN is than the plain network, on this machine, in one run.
 
-    python tests/asv/dncnn_speed.py [--side 512] [--repeats 7] [--device cpu]
+    python tests/asv/dncnn_speed.py [--side 512] [--repeats 7] [--device cpu] [--write]
 
 The plain network is what a first PyTorch version is: contiguous tensors, one module after another, merged weights,
 eval and inference mode. Its turns alternate with the others', so that whatever else the machine does weighs on
@@ -14,11 +14,11 @@ import argparse
 import copy
 from collections.abc import Callable
 from statistics import median
-from time import perf_counter
 
 import numpy as np
 import torch
 from bench.methods.dncnn import DnCNN
+from speed import Comparison, add_write, in_turns, ratio, write
 
 from bench.restorer import Observation, Setting
 
@@ -39,25 +39,31 @@ def main() -> None:
     channels_last = copy.copy(shipped)
     channels_last.net = copy.deepcopy(shipped.plain).to(memory_format=torch.channels_last)
 
-    answers = {name: run() for name, run in runs.items()}  # also the warm-up
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(options.repeats):
-        for name, run in runs.items():
-            start = perf_counter()
-            run()  # ends with a copy to the host, which waits for the device
-            seconds[name].append(perf_counter() - start)
+    answers = {name: run() for name, run in runs.items()}
+    seconds = in_turns(runs, options.repeats)  # a call ends with a copy to the host, which waits for the device
 
-    threads = f"{torch.get_num_threads()} threads" if options.device == "cpu" else torch.cuda.get_device_name()
-    print(
-        f"DnCNN-S gray, {options.side}x{options.side}, {options.repeats} turns, {threads}, torch {torch.__version__}"
-    )
+    gpu = "" if options.device == "cpu" else torch.cuda.get_device_name()
+    threads = gpu or f"{torch.get_num_threads()} threads"
+    work = f"DnCNN-S gray, {options.side}x{options.side}"
+    print(f"{work}, {options.repeats} turns, {threads}, torch {torch.__version__}")
+    comparisons = []
     for name in runs:
-        ratio = median(a / b for a, b in zip(seconds["plain"], seconds[name], strict=True))
+        of_name = Comparison(
+            work,
+            name,
+            median(seconds[name]),
+            "a plain network",
+            median(seconds["plain"]),
+            ratio(seconds["plain"], seconds[name]),
+        )
+        comparisons.append(of_name)
         difference = np.abs(answers[name] - answers["plain"]).max()
         print(
-            f"{name:14} {median(seconds[name]):7.3f} s  {ratio:5.2f} times as fast as plain"
+            f"{name:14} {of_name.seconds:7.3f} s  {of_name.ratio:5.2f} times as fast as plain"
             f"   largest difference {difference:.1e}"
         )
+    if options.write:
+        write(__file__, comparisons[1:], threads=torch.get_num_threads(), gpu=gpu)
 
 
 def _prepared(variant: str, device: str) -> DnCNN:
@@ -71,6 +77,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--side", type=int, default=512, help="of the square image, in pixels (default: 512)")
     parser.add_argument("--repeats", type=int, default=7, help="turns of each network (default: 7)")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    add_write(parser)
     return parser.parse_args()
 
 

@@ -1,16 +1,18 @@
-"""What the engine adds to the work itself: `python tests/asv/engine_cost.py`, with nothing else running.
+"""What the engine adds to the work itself: `python tests/asv/engine_cost.py [--write]`, with nothing else running.
 
 Needs bsd68, set12 and DnCNN's weights (the cache, or BENCH_MIRROR). Prints
 
 1. `noisy` on bsd68: wall time per cell beyond degrading and scoring, in ms;
 2. `dncnn` on set12: the whole run against the sum of its restore calls and loading, in per cent;
-3. `bench --help` and `bench list`: CPU seconds.
+3. `bench --help` and `bench list`: CPU seconds, and those of Python alone.
 
 The engine's own clockwork is wrapped from outside; what the product runs is unchanged.
 """
 
 from __future__ import annotations
 
+import argparse
+import os
 import resource
 import subprocess
 import sys
@@ -18,7 +20,10 @@ import tempfile
 from collections import defaultdict
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 from time import perf_counter
+
+from speed import Comparison, add_write, write
 
 import bench
 from bench.protocol import Protocol
@@ -73,27 +78,49 @@ def measure(methods: str, dataset: str) -> tuple[float, dict[str, float], int]:
         return wall, spent, len(outcome.records)
 
 
-def cpu_seconds(*words: str) -> float:
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    command = [sys.executable, "-c", "from bench.cli import main; main()", *words]
-    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+def cpu_seconds(code: str, *words: str) -> float:
+    """Of a Python that runs this code, the median of three."""
+    spent = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, "-c", code, *words], stdout=subprocess.DEVNULL, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return median(spent)
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_write(parser)
+    options = parser.parse_args()
     bench.run("noisy", "denoise", "bsd68,set12", sigma=25, store=Path(tempfile.mkdtemp()) / "s.sqlite")  # fetch
     wall, spent, n_cells = measure("noisy", "bsd68")
-    beyond = wall - spent["degrading"] - spent["scoring"]  # less than nothing, where the two ran side by side
+    work = spent["degrading"] + spent["scoring"]
+    beyond = wall - work  # less than nothing, where the two ran side by side
     print(f"noisy on bsd68: {1000 * wall / n_cells:.1f} ms a cell, {n_cells} cells;", end=" ")
     print(f"{1000 * beyond / n_cells:.1f} ms beyond degrading and scoring")
     print_parts(wall, spent)
+    comparisons = [
+        against("noisy on bsd68", "the whole run", wall, "degrading and scoring, one after the other", work)
+    ]
     wall, spent, n_cells = measure("dncnn", "set12")
     work = spent["restoring"] + spent["loading"]
     print(f"dncnn on set12: the run takes {100 * (wall / work - 1):.1f} % more than restoring and loading")
     print_parts(wall, spent)
+    comparisons.append(against("dncnn on set12", "the whole run", wall, "loading and restoring alone", work))
+    python = cpu_seconds("pass")
     for word in ("--help", "list"):
-        print(f"bench {word}: {cpu_seconds(word):.2f} s of CPU time")
+        seconds = cpu_seconds("from bench.cli import main; main()", word)
+        print(f"bench {word}: {seconds:.2f} s of CPU time, Python alone {python:.2f} s")
+        comparisons.append(
+            against("a command starts", f"bench {word}", seconds, "Python alone", python, note="seconds of CPU")
+        )
+    if options.write:
+        write(__file__, comparisons, threads=os.cpu_count() or 1)
+
+
+def against(work: str, name: str, seconds: float, other: str, others: float, note: str = "") -> Comparison:
+    return Comparison(work, name, seconds, other, others, others / seconds, note)
 
 
 def print_parts(wall: float, spent: dict[str, float]) -> None:

@@ -1,6 +1,6 @@
 """How much faster GroupSC's sliding inference is than blocks, on this machine, in one run.
 
-    python tests/asv/groupsc_speed.py [--weights FILE] [--window 24] [--image 04.png] [--full] [--memory]
+    python tests/asv/groupsc_speed.py [--weights FILE] [--window 24] [--image 04.png] [--full] [--memory] [--write]
     python tests/asv/groupsc_speed.py --tasks
 
 Two ways to run the authors' blocks of 56x56 pixels: theirs (float32, all patches of a block against all, row sums at
@@ -30,6 +30,7 @@ from bench.methods.groupsc import BLOCK, block_count, merged_blocks
 from bench.methods.networks.sparse_coding import SparseCoding
 from bench.methods.sparse.patches import average, extract
 from bench.methods.sparse.prox import relaxed_group_soft_threshold
+from speed import Comparison, add_write, in_turns, ratio, write
 from torch import Tensor
 
 
@@ -51,9 +52,9 @@ def main() -> None:
     net = _network(options)
     x = _image(options.image, options.side)
     y = x + options.sigma / 255 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
-    side = f"{y.shape[2]}x{y.shape[3]}"
+    work = f"GroupSC, window {net.window}, {y.shape[2]}x{y.shape[3]}"
     print(
-        f"GroupSC, window {net.window}, {side}, sigma {options.sigma}, {torch.get_num_threads()} threads, "
+        f"{work}, sigma {options.sigma}, {torch.get_num_threads()} threads, "
         f"torch {torch.__version__}; the noisy image has {_psnr_db(y, x):.3f} dB"
     )
     crops = [y[:, :, i : i + BLOCK, j : j + BLOCK] for i, j in ((0, 0), (100, 100), (0, 150), (180, 90))]
@@ -63,25 +64,27 @@ def main() -> None:
         "sliding": lambda: sliding_restore(net, y),
     }
     blocks_in = {"blocks, as theirs": 2, "blocks": len(crops)}
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for turn in range(options.repeats + 1):
-        for name, run in runs.items():
-            start = perf_counter()
-            run()
-            if turn > 0:  # the first is the warm-up
-                seconds[name].append(perf_counter() - start)
-    print(f"sliding                       {median(seconds['sliding']):8.2f} s")
+    seconds = in_turns(runs, options.repeats)
+    sliding = median(seconds["sliding"])
+    print(f"sliding                       {sliding:8.2f} s")
+    comparisons = []
     for name, n_timed in blocks_in.items():
         per_block = median(seconds[name]) / n_timed
-        ratio = median(a / n_timed / b for a, b in zip(seconds[name], seconds["sliding"], strict=True))
         for stride in (12, 48):
             n = math.prod(
                 theirs(size, stride) if "theirs" in name else block_count(size, stride) for size in y.shape[2:]
             )
+            times = n / n_timed * ratio(seconds[name], seconds["sliding"])
+            estimated = f"estimated from {options.repeats * n_timed} of {n} blocks"
             print(
-                f"{name:17} stride {stride}   {n * per_block:8.2f} s = {n} x {per_block:.3f} s, estimated from "
-                f"{options.repeats * n_timed} blocks; sliding is {n * ratio:.1f} times as fast"
+                f"{name:17} stride {stride}   {n * per_block:8.2f} s = {n} x {per_block:.3f} s, {estimated}; "
+                f"sliding is {times:.1f} times as fast"
             )
+            other = f"{name}, stride {stride}"
+            comparisons.append(Comparison(work, "sliding", sliding, other, n * per_block, times, estimated))
+    if options.write:
+        write(__file__, comparisons, threads=torch.get_num_threads())
+        return
     print(f"PSNR  sliding {_psnr_db(sliding_restore(net, y), x):.3f} dB")
     print(f"      all neighbours, float32 {_psnr_db(sliding_restore(net, y, thin=1, dtype=torch.float32), x):.3f} dB")
     for stride in (48, 12) if options.full else (48,):
@@ -213,6 +216,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--full", action="store_true", help="run all blocks of stride 12: many minutes")
     parser.add_argument("--memory", action="store_true", help="measure peak memory at 256 and 1024")
     parser.add_argument("--tasks", action="store_true", help="time every task of sc and groupsc instead")
+    add_write(parser)
     parser.add_argument("--task-of", default="", help=argparse.SUPPRESS)
     parser.add_argument("--peak-of", type=int, default=0, help=argparse.SUPPRESS)
     return parser.parse_args()

@@ -1,6 +1,7 @@
 """How much faster NLRN's sliding inference is than patches, and NSR's sparse network than the dense one of its size.
 
     python tests/asv/nonlocal_speed.py [--nlrn-side 256] [--nsr-side 512] [--repeats 3] [--full] [--memory]
+                                        [--write]
 
 All in one run and in turns, so that whatever else the machine does weighs on all alike; a ratio is the median of the
 ratios turn by turn. Weights are random ones: the times do not depend on them. A 256x256 image has 1024 patches of
@@ -15,14 +16,14 @@ import argparse
 import resource
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from statistics import median
-from time import perf_counter
 
 import numpy as np
 import torch
 from bench.methods.nlrn import NLRN, PATCHES_AT_ONCE, Q, Sliding, starts
 from bench.methods.nsr import NSR
+from speed import Comparison, add_write, in_turns, ratio, write
 
 from bench.restorer import Observation, Setting, TorchRestorer
 
@@ -36,13 +37,14 @@ def main() -> None:
         print(_peak_mib(options.peak_of, options.nlrn_side))
         return
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, {options.repeats} turns")
-    _nlrn(options)
-    _nsr(options)
+    comparisons = [*_nlrn(options), *_nsr(options)]
+    if options.write:
+        write(__file__, comparisons, threads=torch.get_num_threads())
     if options.memory:
         _memory()
 
 
-def _nlrn(options: argparse.Namespace) -> None:
+def _nlrn(options: argparse.Namespace) -> list[Comparison]:
     seen = _noisy(options.nlrn_side)
     sliding, float32, patches = _prepared(NLRN()), _prepared(NLRN()), _prepared(NLRN("patches"))
     float32.net = Sliding(float32.plain, Q, torch.float32)
@@ -55,49 +57,48 @@ def _nlrn(options: argparse.Namespace) -> None:
     }
     times = {"patches": 1 if options.full else n_patches / PATCHES_AT_ONCE}
     with torch.inference_mode():
-        seconds = _in_turns(runs, options.repeats)
-    print(f"NLRN {options.nlrn_side}x{options.nlrn_side}, {n_patches} patches{'' if options.full else ', estimated'}")
-    _report(seconds, times, "patches", {"sliding": sliding, "patches": patches}, seen)
+        seconds = in_turns(runs, options.repeats)
+    estimated = "" if options.full else f"estimated from {PATCHES_AT_ONCE} of {n_patches} patches"
+    work = f"NLRN, {options.nlrn_side}x{options.nlrn_side}"
+    return _report(work, seconds, times, "patches", {"sliding": sliding, "patches": patches}, seen, estimated)
 
 
-def _nsr(options: argparse.Namespace) -> None:
+def _nsr(options: argparse.Namespace) -> list[Comparison]:
     seen = _noisy(options.nsr_side)
     restorers = {name: _prepared(NSR(name.partition(":")[2])) for name in ("nsr:dense", "nsr:sparse-", "nsr")}
     runs = {name: lambda restorer=restorer: restorer.restore(seen) for name, restorer in restorers.items()}
-    print(f"NSR {options.nsr_side}x{options.nsr_side}")
-    _report(_in_turns(runs, options.repeats), {}, "nsr:dense", restorers, seen)
-
-
-def _in_turns(runs: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
-    """Seconds of every run in every turn but the first, which warms up."""
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(repeats + 1):
-        for name, run in runs.items():
-            start = perf_counter()
-            run()
-            seconds[name].append(perf_counter() - start)
-    return {name: readings[1:] for name, readings in seconds.items()}
+    work = f"NSR, {options.nsr_side}x{options.nsr_side}"
+    return _report(work, in_turns(runs, options.repeats), {}, "nsr:dense", restorers, seen)
 
 
 def _report(
+    work: str,
     seconds: Mapping[str, list[float]],
     times: Mapping[str, float],
     slow: str,
     restorers: Mapping[str, TorchRestorer],
     seen: Observation,
-) -> None:
+    note: str = "",
+) -> list[Comparison]:
+    """Print the times of all, and compare each with the slow one.
+
+    times  how many of the calls that were timed make one image; left out: 1
+    """
+    print(f"{work} {note}")
+    took = {name: median(readings) * times.get(name, 1) for name, readings in seconds.items()}
+    comparisons = []
     for name, readings in seconds.items():
-        ratios = [
-            a * times.get(slow, 1) / (b * times.get(name, 1)) for a, b in zip(seconds[slow], readings, strict=True)
-        ]
+        faster = ratio(seconds[slow], readings) * times.get(slow, 1) / times.get(name, 1)
+        if name != slow:
+            comparisons.append(Comparison(work, name, took[name], slow, took[slow], faster, note))
         restorer = restorers.get(name)
         size = (
             f"{restorer.n_params():9,} parameters {restorer.macs_per_pixel(seen) / 1e6:7.2f}M MACs/pixel"
             if restorer
             else ""
         )
-        took = median(readings) * times.get(name, 1)
-        print(f"{name:18}{took:9.3f} s {median(ratios):6.2f} times as fast as {slow:10} {size}")
+        print(f"{name:18}{took[name]:9.3f} s {faster:6.2f} times as fast as {slow:10} {size}")
+    return comparisons
 
 
 def _memory() -> None:
@@ -131,6 +132,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=3, help="turns after the warm-up (default: 3)")
     parser.add_argument("--full", action="store_true", help="run all patches")
     parser.add_argument("--memory", action="store_true", help="measure peaks, up to 1024x1024")
+    add_write(parser)
     parser.add_argument("--peak-of", help=argparse.SUPPRESS)
     return parser.parse_args()
 

@@ -1,6 +1,7 @@
 """What a training step costs a GPU at least, and how many of them ten minutes buy.
 
     python tests/asv/training_steps.py [--methods groupsc sc nlrn nsr] [--recipe gpu] [--measure 30 --device cuda]
+                                        [--write]
 
 Counted from the sizes of the networks, in bfloat16 as their recipes have it: the operations of the products (two for
 each multiply-accumulate), forward and with the backward pass, and the bytes that go through the GPU's memory if each
@@ -10,7 +11,7 @@ and so is the optimizer's work on them. tests/training/test_training_steps.py ho
 own count.
 
 A step takes no less than the larger of the two times. --measure makes 2 N real steps of each recipe and times the
-second half.
+second half. --write, with --measure on a GPU, puts them beside the bound into results/speed.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -247,6 +249,7 @@ def main() -> None:
     print(f"bounds at {FLOPS / 1e12:.0f} TFLOP/s and {BYTES / 1e12:.0f} TB/s; fw: forward, bw: backward")
     heads = ["", "crops", "", "TFLOP fw", "fw + bw", "GB", "ms FLOP", "ms bytes", "larger", f"in {MINUTES} min"]
     print(_row(*heads, *(["a second", "measured"] if options.measure else [])))
+    rates = {}
     for name in options.methods:
         restorer, recipe, setting = _of(name, options.recipe)
         crops, side = recipe.batch, recipe.crop
@@ -261,8 +264,23 @@ def main() -> None:
         cells += [f"{60 * MINUTES / seconds:,.0f}"]
         if options.measure:
             measured = _steps_a_second(restorer, recipe, setting, options.device, options.measure)
+            rates[f"{name}, {crops} crops of {side}x{side}"] = seconds, 1 / measured
             cells += [f"{1 / seconds:.2f}", f"{measured:.2f}"]
         print(_row(*cells), flush=True)
+    if options.write:
+        _write(rates)
+
+
+def _write(rates: Mapping[str, tuple[float, float]]) -> None:
+    """rates: seconds of a step at the least, and as measured"""
+    from speed import Comparison, write  # here: the tests import this file from elsewhere
+
+    bound = f"what {FLOPS / 1e12:.0f} TFLOP/s and {BYTES / 1e12:.0f} TB/s allow"
+    comparisons = [
+        Comparison(f"a training step of {work}", "measured", took, bound, least, least / took, "the bound is counted")
+        for work, (least, took) in rates.items()
+    ]
+    write(__file__, comparisons, threads=torch.get_num_threads(), gpu=torch.cuda.get_device_name())
 
 
 def _row(name: str, crops: str, units: str, *figures: str) -> str:
@@ -301,7 +319,13 @@ def _options() -> argparse.Namespace:
         "--measure", type=int, default=0, metavar="N", help="time N real steps of each, after N others"
     )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="of --measure")
-    return parser.parse_args()
+    parser.add_argument(
+        "--write", action="store_true", help="put what was measured into results/speed, for the pages"
+    )
+    options = parser.parse_args()
+    if options.write and not (options.measure and options.device.startswith("cuda")):
+        parser.error("--write needs --measure N on a GPU: the bound is a GPU's.")
+    return options
 
 
 if __name__ == "__main__":

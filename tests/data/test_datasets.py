@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import os
 import pickle
 import re
 import subprocess
@@ -357,7 +358,7 @@ class TestAFolder:
         assert datasets.verify(dataset) == {"a.png": "ok", "b.png": "damaged"}
 
     def test_image_that_was_converted_says_so(self, tmp_path):
-        Image.fromarray(LEVELS).convert("RGBA").save(tmp_path / "a.png")
+        Image.fromarray(np.dstack([LEVELS, LEVELS[::-1], LEVELS, 0 * LEVELS + 255])).save(tmp_path / "a.png")
         dataset = get(tmp_path)
         assert read(dataset, dataset.entries[0]).note == "alpha channel dropped (opaque)"
 
@@ -374,6 +375,34 @@ class TestAFolder:
         dataset = get("./photos")
         monkeypatch.chdir("/")
         assert read(dataset, dataset.entries[0]).pixels.shape == (10, 12, 1)
+
+    def test_has_names_in_composed_letters_and_keeps_the_files_own_spelling(self, tmp_path):
+        path = save(tmp_path / "cafe\u0301/e\u0301te\u0301.png")
+        dataset = get(path.parent)
+        assert (dataset.name, dataset.label, dataset.location) == ("caf\u00e9", "caf\u00e9", str(path.parent))
+        assert [(entry.name, entry.path) for entry in dataset.entries] == [("\u00e9t\u00e9.png", path)]
+        assert read(dataset, dataset.entries[0]).pixels.shape == (10, 12, 1)
+
+    @pytest.mark.parametrize(
+        ("one", "other"), [("\u00e9", "e\u0301"), ("\u212b", "\u00c5"), ("\uac00", "\u1100\u1161")]
+    )
+    def test_with_two_files_of_one_name_is_refused_by_both_spellings(self, tmp_path, one, other):
+        for name in (one, other):
+            save(tmp_path / f"{name}.png")
+        with pytest.raises(DataError, match="have one name, spelled in two ways") as refused:
+            get(tmp_path)
+        assert all(ascii(f"{name}.png") in str(refused.value) for name in (one, other))
+
+    def test_tells_capitals_and_lookalikes_apart(self, tmp_path):
+        for name in ("a.png", "A.png", "\u0430.png", "\uff41.png"):  # the last two are Cyrillic and full-width
+            save(tmp_path / name)
+        assert len(get(tmp_path)) == 4
+
+    def test_file_whose_name_is_no_text_has_one_that_is(self, tmp_path):
+        path = tmp_path / os.fsdecode(b"\xe9.png")
+        save(path)
+        [entry] = get(tmp_path).entries
+        assert (entry.name, entry.path) == (r"\xe9.png", path)
 
     def test_that_is_missing_is_named(self):
         with pytest.raises(

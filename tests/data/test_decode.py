@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from bench.data.decode import decode, header
 from bench.data.errors import DataError
-from PIL import Image
+from PIL import Image, features
 
 LEVELS = np.arange(0, 240, 2, dtype=np.uint8).reshape(10, 12)
 COLOURS = np.stack([LEVELS, LEVELS[::-1], LEVELS[:, ::-1]], axis=-1)
@@ -159,3 +159,123 @@ class TestRefusedAndSaid:
         path.write_bytes(content)
         assert "Replace or remove it" in self.refusal(path)
         assert header(path) is None
+
+
+BIG = np.kron(COLOURS, np.ones((4, 4, 1), np.uint8))
+
+
+class TestLossesAreSaidWhateverTheContainer:
+    """A file is known by its content: each is called .png here."""
+
+    def note(self, tmp_path, kind, pixels=BIG, **options):
+        path = tmp_path / "picture.png"
+        Image.fromarray(pixels).save(path, kind, **options)
+        decoded, note = decode(path)
+        assert decoded.shape[:2] == pixels.shape[:2]
+        return note
+
+    def test_jpeg(self, tmp_path):
+        assert self.note(tmp_path, "JPEG", quality=80) == "a JPEG of quality 80, whose losses count as clean here"
+
+    @pytest.mark.parametrize("pixels", [BIG, BIG[..., 0]], ids=["colour", "gray"])
+    def test_jpeg_in_a_tiff(self, tmp_path, pixels):
+        note = self.note(tmp_path, "TIFF", pixels, compression="jpeg")
+        assert note == "a TIFF compressed as JPEG, whose losses count as clean here"
+
+    @pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_deflate", "packbits"])
+    def test_but_no_other_tiff(self, tmp_path, compression):
+        assert self.note(tmp_path, "TIFF", compression=compression) == ""
+
+    @pytest.mark.parametrize("extended", [{}, {"icc_profile": b"odd"}, {"exif": Image.Exif()}], ids=str)
+    def test_webp_unless_it_is_lossless(self, tmp_path, extended):
+        lossy = self.note(tmp_path, "WEBP", quality=90, **extended)
+        assert lossy == "a lossy WebP, whose losses count as clean here"
+        assert self.note(tmp_path, "WEBP", lossless=True, **extended) == ""
+
+    def test_webp_with_an_opaque_alpha_channel(self, tmp_path):
+        opaque = np.dstack([BIG, np.full(BIG.shape[:2], 255, np.uint8)])
+        assert self.note(tmp_path, "WEBP", opaque).startswith("a lossy WebP")
+
+    @pytest.mark.parametrize("no_jp2", [True, False])
+    def test_jpeg_2000_unless_it_is_reversible(self, tmp_path, no_jp2):
+        lossy = self.note(tmp_path, "JPEG2000", irreversible=True, no_jp2=no_jp2)
+        assert lossy == "a lossy JPEG 2000, whose losses count as clean here"
+        assert self.note(tmp_path, "JPEG2000", no_jp2=no_jp2) == ""
+
+    @pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")
+    def test_avif(self, tmp_path):
+        note = self.note(tmp_path, "AVIF")
+        assert note == "of the kind AVIF, whose losses, if it has any, count as clean here"
+
+    @pytest.mark.parametrize("kind", ["PNG", "BMP", "PPM", "TGA", "GIF"])
+    def test_and_of_lossless_kinds_nothing(self, tmp_path, kind):
+        assert "losses" not in self.note(tmp_path, kind)
+
+
+def turned(orientation):
+    exif = Image.Exif()
+    exif[274] = orientation
+    return {"exif": exif}
+
+
+class TestARotationTagIsNotAppliedAndSaid:
+    @pytest.mark.parametrize("orientation", range(2, 9))
+    @pytest.mark.parametrize("suffix", [".png", ".tif", ".webp"])
+    def test_and_the_pixels_are_those_stored(self, tmp_path, suffix, orientation):
+        path = tmp_path / f"turned{suffix}"
+        options = {".webp": {"lossless": True}, ".tif": {"compression": "tiff_lzw"}}.get(suffix, {})
+        Image.fromarray(COLOURS).save(path, **turned(orientation), **options)
+        decoded, note = decode(path)
+        assert np.array_equal(decoded, COLOURS)
+        assert note == "its EXIF tag says that it is to be rotated: ignored, measured as stored"
+        assert header(path) == (12, 10, 3)
+
+    @pytest.mark.parametrize("orientation", [3, 6])
+    @pytest.mark.parametrize(("kind", "options"), [("JPEG", {}), ("TIFF", {"compression": "jpeg"}), ("MPO", {})])
+    def test_of_a_camera_s_file(self, tmp_path, kind, options, orientation):
+        for name, tags in (("turned", turned(orientation)), ("plain", {})):
+            Image.fromarray(BIG).save(tmp_path / name, kind, **tags, **options)
+        (stored, plain), (decoded, note) = decode(tmp_path / "plain"), decode(tmp_path / "turned")
+        assert np.array_equal(decoded, stored)
+        assert note == f"{plain}; its EXIF tag says that it is to be rotated: ignored, measured as stored"
+
+    def test_but_not_where_there_is_nothing_to_turn(self, tmp_path):
+        for orientation in (0, 1, 9):
+            Image.fromarray(COLOURS).save(tmp_path / "a.png", **turned(orientation))
+            assert decode(tmp_path / "a.png")[1] == ""
+
+    def test_beside_16_bits(self, tmp_path):
+        Image.fromarray(LEVELS.astype(np.uint16) * 256).save(tmp_path / "deep.png", **turned(8))
+        decoded, note = decode(tmp_path / "deep.png")
+        assert np.array_equal(decoded[..., 0], LEVELS)
+        assert note.startswith("16 bits a channel reduced to the upper 8; its EXIF tag says that it is to be rotated")
+
+    def test_and_damaged_metadata_spoils_no_picture(self, tmp_path):
+        Image.fromarray(COLOURS).save(tmp_path / "a.png", exif=b"Exif\0\0nonsense of some length")
+        assert np.array_equal(decode(tmp_path / "a.png")[0], COLOURS)
+
+
+class TestThreeEqualChannelsAreSaid:
+    NOTE = "its three channels are equal: a gray picture stored as colour, measured as colour"
+
+    @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".ppm"])
+    def test_of_any_colour_file(self, tmp_path, suffix):
+        Image.fromarray(np.dstack([LEVELS] * 3)).save(tmp_path / f"a{suffix}")
+        decoded, note = decode(tmp_path / f"a{suffix}")
+        assert decoded.shape == (10, 12, 3)
+        assert note == self.NOTE
+
+    def test_of_a_gray_palette(self, tmp_path):
+        Image.fromarray(LEVELS).convert("P").save(tmp_path / "a.png")
+        assert decode(tmp_path / "a.png")[1] == f"palette expanded to RGB; {self.NOTE}"
+
+    def test_of_a_colour_jpeg_of_a_gray_picture(self, tmp_path):
+        Image.fromarray(np.dstack([BIG[..., 0]] * 3)).save(tmp_path / "a.jpg", quality=90)
+        assert decode(tmp_path / "a.jpg")[1].endswith(f"; {self.NOTE}")
+
+    def test_but_not_where_one_value_differs_nor_of_gray_files(self, tmp_path):
+        nearly = np.dstack([LEVELS] * 3)
+        nearly[3, 4, 2] += 1
+        for name, pixels in (("nearly.png", nearly), ("gray.png", LEVELS)):
+            Image.fromarray(pixels).save(tmp_path / name)
+            assert decode(tmp_path / name)[1] == ""

@@ -25,16 +25,18 @@ def picture(height=24, width=32, channels=1):
     return to_unit(np.rint(127 + 60 * np.sin(x / 5 + c) + 60 * np.cos(y / 3 - c)).astype(np.uint8))
 
 
-@pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize(
-    "degrade",
+    ("channels", "degrade"),
     [
-        lambda x: awgn(x, 25, np.random.RandomState(0)),
-        lambda x: jpeg(x, 10),
-        lambda x: bicubic(x, 0.5),
-        lambda x: bicubic(x, 3),
+        (1, lambda x: awgn(x, 25, np.random.RandomState(0))),
+        (3, lambda x: awgn(x, 25, np.random.RandomState(0))),
+        (1, lambda x: jpeg(x, 10)),
+        (1, lambda x: bicubic(x, 0.5)),
+        (3, lambda x: bicubic(x, 0.5)),
+        (1, lambda x: bicubic(x, 3)),
+        (3, lambda x: bicubic(x, 3)),
     ],
-    ids=["awgn", "jpeg", "down", "up"],
+    ids=["awgn-gray", "awgn-colour", "jpeg", "down-gray", "down-colour", "up-gray", "up-colour"],
 )
 def test_every_degradation_gives_float32_images_and_leaves_the_clean_one_untouched(degrade, channels):
     clean = picture(channels=channels)
@@ -88,8 +90,12 @@ class TestJpeg:
         assert losses == sorted(losses, reverse=True)
 
     def test_leaves_a_flat_image_alone(self):
-        flat = np.full((9, 11, 3), np.float32(128 / 255))
+        flat = np.full((9, 11, 1), np.float32(128 / 255))
         assert np.array_equal(jpeg(flat, 10), flat)
+
+    def test_is_of_gray_images_alone(self):
+        with pytest.raises(ValueError, match="axis"):
+            jpeg(picture(channels=3), 10)
 
     @pytest.mark.slow
     @pytest.mark.parametrize(

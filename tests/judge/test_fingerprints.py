@@ -6,7 +6,7 @@ import pytest
 from bench.data.datasets import get
 
 from bench.judge.fingerprints import COVERED, compute, differing, published
-from bench.records.store import Record
+from bench.records.record import Record
 from bench.task import format_level
 
 

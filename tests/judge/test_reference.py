@@ -20,7 +20,7 @@ from bench.judge.reference import (
 )
 from bench.judge.verdict import compare
 from bench.records.files import read_records
-from bench.records.store import Record, frame_of
+from bench.records.record import Record, frame_of
 from bench.report import comparing
 from bench.runner.request import make_request
 

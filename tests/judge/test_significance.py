@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from bench.judge.significance import contests, holm, letters
-from bench.records.store import Record, frame_of
+from bench.records.record import Record, frame_of
 
 
 def records(n_images=12, **psnr_db):
@@ -118,6 +118,56 @@ def test_only_the_last_version_of_a_restorer_contends():
     before = records(new=-5.0).assign(key="before-" + records(new=0.0)["key"])
     now = records(old=0.0, new=0.1 + 0.01 * np.random.RandomState(1).rand(12))
     assert only(pd.concat([before, now], ignore_index=True)) == only(now)
+
+
+class TestIdenticalAnswers:
+    """Their PSNR is infinite."""
+
+    def contest(self, **psnr_db):
+        return only(records(**psnr_db))
+
+    def test_count_in_the_test_as_the_largest_differences_and_not_in_the_mean(self):
+        gain = 0.05 + 0.01 * np.random.RandomState(1).rand(12)
+        finite = self.contest(old=0.0, new=gain).pairs[0]
+        (pair,) = self.contest(old=0.0, new=np.r_[np.inf, np.inf, gain[2:]]).pairs
+        assert (pair.a, pair.b, pair.n_images, pair.n_infinite) == ("new", "old", 12, 2)
+        assert pair.p == finite.p
+        assert pair.difference_db == pytest.approx(gain[2:].mean())
+        assert 0.05 < pair.low < pair.difference_db < pair.high < 0.06
+        assert pair.verdict == "new is better"
+
+    def test_of_both_are_no_difference(self):
+        both = np.r_[np.inf, np.inf, np.zeros(10)]
+        (pair,) = self.contest(a=both, b=both).pairs
+        assert (pair.n_images, pair.n_infinite, pair.difference_db, pair.p) == (12, 0, 0, 1)
+        assert self.contest(a=np.inf, b=np.inf).letters() == {"a": "a", "b": "a"}
+
+    def test_of_one_on_every_image_decide(self):
+        contest = self.contest(a=np.inf, b=0.0)
+        (pair,) = contest.pairs
+        assert pair.verdict == "a is better"
+        assert math.isnan(pair.difference_db)
+        assert contest.letters() == {"a": "a", "b": "b"}
+        _, [row] = contest.rows()
+        assert row[3:5] == ["–", "–"]
+
+    def test_do_not_make_better_who_is_worse_elsewhere(self):
+        (pair,) = self.contest(a=np.r_[np.inf, -np.ones(11)], b=0.0).pairs
+        assert pair.a == "a"  # its mean is infinite
+        assert pair.difference_db == pytest.approx(-1)
+        assert pair.verdict == "b is better"
+
+    def test_of_one_here_and_of_the_other_there_cancel(self):
+        gain = np.r_[np.inf, -np.inf, 0.1, -0.2, 0.3, -0.4, 0.5, -0.6, 0.7, -0.8, 0.9, -1.0]
+        (pair,) = self.contest(a=np.where(gain < -9, 0.0, gain), b=np.where(gain < -9, np.inf, 0.0)).pairs
+        assert (pair.n_infinite, pair.verdict) == (2, "not told apart")
+        assert np.isfinite([pair.difference_db, pair.low, pair.high, pair.p]).all()
+
+    def test_are_said(self):
+        _, [row] = self.contest(a=np.r_[np.inf, np.zeros(11)], b=0.0).rows()
+        assert row[-1] == (
+            "not told apart (one of the two is identical with the clean picture on 1, left out of the mean)"
+        )
 
 
 def test_two_that_share_no_image_are_no_pair():

@@ -81,30 +81,26 @@ def test_the_cpu_clock_returns_the_value_and_a_positive_time():
     assert reading.device_seconds is None
 
 
-class SteppingClock:
-    """Says that each call took the next of `seconds`."""
-
-    def __init__(self, *seconds):
-        self.seconds = list(seconds)
-
-    def time(self, f):
-        return f(), Reading(self.seconds.pop(0))
+def stepping(*seconds):
+    """Takes readings of so many seconds, one after the other."""
+    left = list(seconds)
+    return lambda: Reading(left.pop(0))
 
 
 def test_quick_calls_are_read_three_times():
-    assert len(take_readings(lambda: None, SteppingClock(*[0.01] * 9), None, None)) == 3
+    assert len(take_readings(stepping(*[0.01] * 9), None, None)) == 3
 
 
 def test_a_slow_call_is_read_once():
-    assert len(take_readings(lambda: None, SteppingClock(*[1.9] * 9), None, None)) == 1
+    assert len(take_readings(stepping(*[1.9] * 9), None, None)) == 1
 
 
 def test_a_reading_taken_already_counts():
-    assert take_readings(lambda: None, SteppingClock(), Reading(1.9), None) == [Reading(1.9)]
+    assert take_readings(stepping(), Reading(1.9), None) == [Reading(1.9)]
 
 
 def test_as_many_readings_as_asked_for():
-    assert len(take_readings(lambda: None, SteppingClock(*[0.9] * 9), Reading(0.9), 5)) == 5
+    assert len(take_readings(stepping(*[0.9] * 9), Reading(0.9), 5)) == 5
 
 
 def test_the_summary_is_the_median_and_the_range():

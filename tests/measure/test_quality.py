@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from bench.errors import DataError
 from bench.measure.quality import psnr_db, ssim
 
 
@@ -58,3 +59,26 @@ def test_psnr_has_one_mean_squared_error_over_all_channels():
 def test_psnr_of_equal_images_is_infinite():
     x, _ = two_images()
     assert psnr_db(x, x.copy(), peak=255) == math.inf
+
+
+@pytest.mark.parametrize("shape", [(0, 9, 1), (9, 0, 1), (0, 0, 3)], ids=str)
+def test_psnr_of_nothing_is_an_error_and_not_infinite(shape):
+    nothing = np.zeros(shape)
+    with pytest.raises(DataError, match="no pixel is left to compare"):
+        psnr_db(nothing, nothing, peak=255)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e-200], ids=str)  # the last one's square is 0
+def test_psnr_that_is_not_finite_of_images_that_differ_is_an_error(value):
+    x = np.zeros((8, 9, 1))
+    y = x.copy()
+    y[0, 0] = value
+    with pytest.raises(DataError, match="of images that are not identical"):
+        psnr_db(x, y, peak=255)
+
+
+@pytest.mark.parametrize("height", [1, 10, 11])
+def test_a_picture_smaller_than_the_window_of_ssim_has_a_psnr(height):
+    x, y = two_images((height, 40, 1))
+    assert math.isfinite(psnr_db(x, y, peak=255))
+    assert math.isnan(ssim(x, y, peak=255)) == (height < 11)

@@ -4,7 +4,7 @@ import pytest
 
 from bench.plugins.registry import choose, infos
 from bench.runner.contract import check
-from tests.conftest import BAD
+from tests.conftest import BAD, PLUGINS
 
 VARIANTS = [f"{card.name}:{variant}" for card in infos().values() for variant in card.variants]
 MINUTES = {  # test_groupsc.py, test_lidia.py and test_nlrn.py try them, with a small network or a small picture
@@ -41,3 +41,27 @@ def test_every_restorer_keeps_to_the_contract(name):
 def test_the_contract_finds_what_is_broken(name, says):
     broken = [finding.detail for finding in check(choose(f"{BAD}:{name}")) if not finding.ok]
     assert any(says in detail for detail in broken)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("Sharing", "changed the observation it was given (image)"),
+        ("ClipsLater", "changed the observation it was given (image)"),
+        ("FillsMask", "changed the observation it was given (mask)"),
+        ("Masked", "expected a plain NumPy array"),
+        ("CountsLazily", "n_params() gave <generator"),
+        ("Quits", "SystemExit: "),
+        ("Draws", "its answer depends on the global random seed (dropout left on?"),
+        ("Draws+", "its answer depends on the global random seed (dropout left on?"),
+        ("DropoutLeftOn", "its answer depends on the global random seed (dropout left on?"),
+        ("Alternates", "answered differently when asked twice"),
+        ("Window", ""),
+        ("Counted+", ""),
+        ("DrawsItsOwn", ""),
+    ],
+)
+def test_the_contract_finds_what_is_careless_and_that_alone(name, says):
+    broken = [finding.detail for finding in check(choose(f"{PLUGINS}/careless.py:{name}")) if not finding.ok]
+    assert bool(broken) == bool(says)
+    assert all(says in detail for detail in broken)

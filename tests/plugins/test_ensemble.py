@@ -11,6 +11,7 @@ from bench.data.degrade import bayer
 
 import bench
 from bench.errors import RestorerError, TrainingError
+from bench.plugins.boundary import BadAnswerError
 from bench.plugins.ensemble import VIEWS, SelfEnsemble, turned
 from bench.plugins.registry import choose
 from bench.restorer import Observation, Restorer
@@ -53,6 +54,66 @@ def test_the_answers_are_turned_back_and_averaged():
 def test_answers_may_be_larger_than_the_image():
     seen = Observation(IMAGE, "superres", scale=2)
     assert SelfEnsemble(Below()).restore(seen).shape == seen.restored_shape
+
+
+class Answers(Below):
+    """Answers with what each call makes of the image, in memory that it keeps."""
+
+    def __init__(self, make, level=None):
+        super().__init__()
+        self.make, self.level, self.kept = make, level, np.empty(0)
+
+    def restore(self, seen):
+        self.estimated_level = self.level
+        if self.kept.shape != seen.image.shape:
+            self.kept = np.empty_like(seen.image)
+        self.kept[...] = seen.image
+        return self.make(seen, self.kept)
+
+    def macs_per_pixel(self, seen):
+        return self.level
+
+
+def test_eight_answers_in_one_memory_are_eight_answers():
+    seen = Observation(IMAGE[:5, :5], "denoise", sigma=25)  # of a square all eight views have one shape
+    got = SelfEnsemble(Answers(lambda seen, kept: kept)).restore(seen)
+    np.testing.assert_allclose(got, seen.image, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (
+            lambda seen, kept: np.negative(seen.image, out=seen.image),
+            r"changed the observation it was given \(image\)",
+        ),
+        (lambda seen, kept: object.__setattr__(seen, "sigma", 5), r"changed the observation it was given \(sigma\)"),
+        (lambda seen, kept: kept.astype(np.float64), "answered with float64, expected float32"),
+        (lambda seen, kept: kept[:, :1], r"answered with shape \(5, 1, 1\), expected \(5, 8, 1\)"),
+    ],
+)
+def test_each_call_is_held_to_what_a_single_one_is(make, says):
+    seen = Observation(IMAGE.copy(), "denoise", sigma=25)
+    with pytest.raises(BadAnswerError, match=says):
+        SelfEnsemble(Answers(make)).restore(seen)
+    assert seen.sigma == 25
+    assert np.array_equal(seen.image, IMAGE)
+
+
+def test_estimated_levels_are_averaged_and_others_refused():
+    seen = Observation(IMAGE, "denoise", sigma=25)
+    ensemble = SelfEnsemble(Answers(lambda seen, kept: kept, level=np.float32(20)))
+    ensemble.restore(seen)
+    assert ensemble.estimated_level == 20.0
+    with pytest.raises(BadAnswerError, match=r"estimated_level gave \[20, 30\]"):
+        SelfEnsemble(Answers(lambda seen, kept: kept, level=[20, 30])).restore(seen)
+
+
+def test_multiply_accumulates_that_are_no_number_are_refused():
+    seen = Observation(IMAGE, "denoise", sigma=25)
+    assert SelfEnsemble(Answers(None, level=np.int64(3))).macs_per_pixel(seen) == 24.0
+    with pytest.raises(BadAnswerError, match=r"macs_per_pixel\(\) gave '3'"):
+        SelfEnsemble(Answers(None, level="3")).macs_per_pixel(seen)
 
 
 def test_it_costs_eight_times_as_much_and_has_no_more_parameters():

@@ -62,12 +62,47 @@ def test_a_missing_package_makes_it_unavailable_and_says_the_remedy(plugin):
     assert "pip install no-such-package" in card.unavailable
 
 
-def test_the_version_of_a_file_changes_with_its_content(plugin):
-    before = choose(f"{plugin}:Mine").info.version
-    plugin.write_text(PLUGIN + "\n")
-    after = choose(f"{plugin}:Mine").info.version
-    assert before.startswith("7+")
-    assert before != after
+@pytest.mark.parametrize(
+    ("attribute", "says"),
+    [
+        ("version = VERSION", "sets `version` to what only running it would tell; expected a literal such as"),
+        ("version = f'{1}'", "sets `version` to what only running it"),
+        ("version = '1' + '2'", "sets `version` to what only running it"),
+        ("version = 2", "sets `version` to 2; expected a literal such as version = "),
+        ("version: str = str(3)", "sets `version` to what only running it"),
+        ("version, other = '3', 4\n    version += 'b'", "sets `version` to what only running it"),
+        ("if True:\n        version = '3'", "sets `version` to what only running it"),
+        ("for version in '123':\n        pass", "sets `version` to what only running it"),
+        ("@property\n    def version(self): return '3'", "sets `version` to what only running it"),
+        ("other = version = VERSION", "sets `version` to what only running it"),
+        ("(version, *rest) = VERSION", "sets `version` to what only running it"),
+        ("variants = [name for name in 'ab']", "sets `variants` to what only running it"),
+        ("variants = 'fast'", "sets `variants` to 'fast'; expected a literal such as variants = "),
+        ("reads = ['a', 1]", "sets `reads` to .*; expected a literal such as reads = "),
+        ("requires = ['numpy']", "sets `requires` to .*; expected a literal such as requires = "),
+        ("needs_weights = 'no'", "sets `needs_weights` to 'no'"),
+        ("tasks = 5", "sets `tasks` to 5; expected a literal such as tasks = "),
+        ("tasks = 'denoise'", "sets `tasks` to 'denoise'; expected"),
+        ("tasks = frozenset(TASKS)", "sets `tasks` to what only running it"),
+        ("name = 7", "sets `name` to 7; expected"),
+        ("devices = ('cpu',) + OTHERS", "sets `devices` to what only running it"),
+    ],
+)
+def test_what_is_read_from_the_source_must_be_a_literal(tmp_path, attribute, says):
+    path = tmp_path / "odd.py"
+    path.write_text(f"class Odd(Restorer):\n    name, tasks = 'odd', {{'denoise'}}\n    {attribute}\n")
+    with pytest.raises(RestorerError, match=f"class Odd {says}"):
+        choose(f"{path}:Odd")
+
+
+def test_literals_are_read_however_they_are_written(tmp_path):
+    path = tmp_path / "odd.py"
+    path.write_text(
+        "class Odd(Restorer):\n    [name, tasks], version = ('odd', frozenset(['denoise'])), '3'\n"
+        "    label: str\n    a = variants = ['x']\n"
+    )
+    info = choose(f"{path}:Odd:x").info
+    assert (info.name, info.tasks, info.version, info.variants) == ("odd", {"denoise"}, "3", ("x",))
 
 
 def test_an_unknown_name_gets_the_near_miss_and_the_list():
@@ -80,8 +115,8 @@ def test_an_unknown_variant_gets_the_known_ones(plugin):
         choose(f"{plugin}:Mine:quick")
 
 
-def test_two_restorers_of_one_name_are_an_error_that_names_both_files(plugin):
-    with pytest.raises(RestorerError, match=r"named 'noisy': .*my\.py and .*identity\.py"):
+def test_the_name_of_a_built_in_restorer_is_refused(plugin):
+    with pytest.raises(RestorerError, match=r"my\.py: the name 'noisy' is a built-in restorer's\. Rename yours"):
         choose(f"{plugin}:Usurper")
 
 

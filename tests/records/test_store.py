@@ -8,7 +8,9 @@ import sys
 import pytest
 
 from bench.errors import StoreError
-from bench.records.store import COLUMNS, Record, Store, current, devices, fastest, frame_of
+from bench.records.current import current, devices, fastest
+from bench.records.record import COLUMNS, Record, frame_of
+from bench.records.store import Store
 
 
 def record(key="k-untimed", **figures):
@@ -77,7 +79,8 @@ def test_the_frame_has_the_columns_of_a_record():
 WRITER = """
 import sys
 from pathlib import Path
-from bench.records.store import Record, Store
+from bench.records.record import Record
+from bench.records.store import Store
 with Store(Path(sys.argv[1])) as store:
     for i in range(100):
         store.add(Record("noisy", "", "denoise", 25.0, 1, "photos", "1.png", "standard-v1", i, "ok",

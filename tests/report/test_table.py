@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bench.errors import RequestError
-from bench.records.store import frame_of
+from bench.records.record import frame_of
 from bench.report.table import render
 
 
@@ -101,6 +101,39 @@ def test_a_mosaic_is_named_by_its_pattern():
 def test_ssim_that_is_not_a_number_is_left_out():
     _, row = cells(table(record("1.png", ssim=np.nan)))
     assert row[1] == "30.00"
+
+
+def test_a_mean_of_ssim_over_fewer_images_than_that_of_psnr_says_so():
+    small = record("2.png", 31.0, ssim=np.nan)
+    _, row = cells(table(record("1.png"), small))
+    assert row[1] == "30.50 / 0.8000 (SSIM of 1)"
+    failed = record("3.png", None, ssim=None, status="failed", reason="ran out of luck")
+    assert "30.50 / 0.8000 (2 of 3, SSIM of 1)" in table(record("1.png"), small, failed, format="text")
+
+
+def test_identical_answers_are_counted_and_the_mean_of_the_others_told():
+    text = table(record("1.png", np.inf), record("2.png", 31.0), record("3.png", 32.0), format="text")
+    assert "inf / 0.8000" in text
+    told = "dncnn on photos σ25: identical with the clean picture (PSNR inf) on"
+    assert f"{told} 1 of 3; the mean of the others is 31.50 dB" in text
+    assert f"{told} 1 of 1\n" in table(record("1.png", np.inf), format="text") + "\n"
+    assert "identical" not in table(record("1.png"), record("2.png", None, status="failed"), format="text")
+
+
+def test_identical_answers_are_told_of_their_own_column_and_device():
+    text = table(record("1.png", np.inf, level=15.0), record("1.png"), record("1.png", **H200), format="text")
+    assert text.count("identical") == 1
+    assert "dncnn (cpu) on photos σ15: identical" in text
+
+
+def test_what_is_odd_about_an_answer_stands_below_once_with_its_images():
+    odd = [record(f"{i}.png", 5.0, reason="its answer looks like 0-255, expected 0-1") for i in range(5)]
+    text = table(*odd, record("6.png"), format="text")
+    assert (
+        "dncnn on photos/0.png, photos/1.png, photos/2.png and 2 more: its answer looks like 0-255, expected 0-1"
+        in text
+    )
+    assert "failed" not in text
 
 
 def test_what_was_skipped_stands_below():

@@ -226,7 +226,7 @@ def test_variants_of_a_restorer_are_trained_apart(tmp_path, monkeypatch):
     assert train(NET, {"sigma": "25"}, steps=5) == Path("training/affine-gray-25")
     variant = f"{PLUGINS}/net.py:Normalised:biased"
     assert train(variant, {"sigma": "25"}, steps=5) == Path("training/affine-biased-gray-25")
-    with pytest.raises(TrainingError, match=r"holds another training \(other restorer\)"):
+    with pytest.raises(TrainingError, match=r"holds another training \(other restorer, code\)"):
         train(variant, {"sigma": "25"}, folder=Path("training/affine-gray-25"))
 
 

@@ -11,7 +11,7 @@ from bench.judge.reference import folder, read_records
 from bench.plugins.registry import choose, infos, load_class
 from bench.plugins.weights import pick
 from bench.protocol import get_protocol
-from bench.records.store import on_one_device
+from bench.records.current import on_one_device
 from bench.task import Setting
 
 SETTING = Setting("denoise", 25.0, 1)

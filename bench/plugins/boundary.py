@@ -1,0 +1,180 @@
+"""What passes between the engine and a restorer: a copy of the observation out, plain arrays, numbers and words back.
+
+A plugin may write to what it is given, keep it, and answer in memory that it uses again; its figures may be of any
+library. None of that may reach another call, another restorer or the store.
+"""
+
+from __future__ import annotations
+
+import math
+import reprlib
+from collections.abc import Collection
+from dataclasses import fields, replace
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from bench.task import Image, Observation
+
+__all__ = [
+    "BadAnswerError",
+    "check_untouched",
+    "count",
+    "flag",
+    "handed",
+    "in_a_line",
+    "number",
+    "printable",
+    "taken",
+    "text",
+    "words",
+]
+
+MOST_COUNTED = 2**63 - 1
+"""the largest whole number that SQLite holds"""
+
+MOST_CHARACTERS = 1000
+"""of a reason: a plugin's exception may hold a whole array in words"""
+
+
+class BadAnswerError(Exception):
+    """The restorer answered, but not with what it should have, or it changed what it was given. Says what."""
+
+
+# --- observations out, images back ---------------------------------------------------------------
+
+
+def handed(seen: Observation) -> Observation:
+    """A copy of an observation for one call.
+
+    Its arrays can be written to: Numba, Cython and torch treat read-only memory as another kind, or refuse it.
+    `check_untouched` finds what was written.
+    """
+    return replace(
+        seen,
+        image=np.array(seen.image, order="C"),
+        mask=None if seen.mask is None else np.array(seen.mask, order="C"),
+    )
+
+
+def check_untouched(given: Observation, seen: Observation) -> None:
+    """Raise BadAnswerError if `given`, a copy of `seen`, is no longer equal to it."""
+    names = [field.name for field in fields(seen)]
+    changed = [name for name in names if not _same(getattr(given, name), getattr(seen, name))]
+    if changed:
+        raise BadAnswerError(f"changed the observation it was given ({', '.join(changed)}): it is to work on a copy")
+
+
+def _same(given: Any, seen: Any) -> bool:
+    if type(given) is not type(seen):
+        return False
+    if isinstance(seen, np.ndarray):
+        return given.dtype == seen.dtype and np.array_equal(given, seen)
+    return bool(given == seen)
+
+
+def taken(x_hat: Any, given: Observation, seen: Observation) -> Image:
+    """An answer in memory of its own, which the next call cannot reach.
+
+    given  the copy of `seen` that the call had
+    Raises BadAnswerError if that was changed or the answer will not do.
+    """
+    check_untouched(given, seen)
+    problem = _problem_with(x_hat, seen)
+    if problem:
+        raise BadAnswerError(problem)
+    image: Image = np.empty(seen.restored_shape, np.float32)
+    image[...] = x_hat  # not x_hat.copy(): its dtype may carry what cannot be pickled
+    return image
+
+
+def _problem_with(x_hat: Any, seen: Observation) -> str:
+    """What is wrong with an answer: its type, dtype, shape or values. Empty if nothing is.
+
+    A subclass of ndarray is refused: what it computes and how it is pickled is its own, and a mask would be lost.
+    """
+    if type(x_hat) is not np.ndarray:
+        return f"answered with {type(x_hat).__module__}.{type(x_hat).__name__}, expected a plain NumPy array"
+    if x_hat.dtype != np.float32:
+        return f"answered with {x_hat.dtype}, expected float32"
+    if x_hat.shape != seen.restored_shape:
+        return f"answered with shape {x_hat.shape}, expected {seen.restored_shape}"
+    n_bad = x_hat.size - int(np.isfinite(x_hat).sum())
+    return f"{n_bad} of {x_hat.size} values of the answer are not finite" if n_bad else ""
+
+
+# --- figures and words ---------------------------------------------------------------------------
+
+
+def count(what: str, value: Any) -> int:
+    """A whole number as Python has it, from any library's. Raises BadAnswerError, which names `what`."""
+    plain = _as_python(value)
+    if plain is None or plain % 1 or not 0 <= plain <= MOST_COUNTED:  # nan and inf have a remainder: nan
+        raise BadAnswerError(f"{what} gave {_shown(value)}, expected a whole number from 0 to {MOST_COUNTED}")
+    return int(plain)
+
+
+def number(what: str, value: Any) -> float | None:
+    """A finite number as Python has it, or None for None. Raises BadAnswerError, which names `what`."""
+    if value is None:
+        return None
+    plain = _as_python(value)
+    try:
+        figure = math.nan if plain is None else float(plain)
+    except OverflowError:
+        figure = math.inf
+    if not math.isfinite(figure):
+        raise BadAnswerError(f"{what} gave {_shown(value)}, expected a finite number or None")
+    return figure
+
+
+def _as_python(value: Any) -> Any:
+    """The number in a scalar, or in an array or tensor of one element; None if it is not a real number."""
+    try:
+        plain = value.item() if hasattr(value, "item") else value
+    except Exception:  # several elements, or no values at all, as on torch's "meta"
+        return None
+    return plain if isinstance(plain, Real) and not isinstance(plain, bool) else None
+
+
+def flag(what: str, value: Any) -> bool:
+    """True or False. Raises BadAnswerError, which names `what`, for anything that is only taken for one."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise BadAnswerError(f"{what} is {_shown(value)}, expected True or False")
+    return bool(value)
+
+
+def words(what: str, value: Any) -> tuple[str, ...]:
+    """Several words, as plain text. Raises BadAnswerError, which names `what`."""
+    listed = isinstance(value, Collection) and not isinstance(value, (str, bytes))
+    if not listed or not all(isinstance(word, str) for word in value):
+        raise BadAnswerError(f"{what} is {_shown(value)}, expected words, as in ('cpu', 'cuda')")
+    return tuple(str.__str__(word) for word in value)  # of a subclass the text, whatever it prints as
+
+
+def text(what: str, value: Any) -> str | None:
+    """Text in a line, or None for None. Raises BadAnswerError, which names `what`."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise BadAnswerError(f"{what} gave {_shown(value)}, expected text or None")
+    return in_a_line(str.__str__(value))
+
+
+def in_a_line(said: str) -> str:
+    """What a plugin says, for a record: without line breaks, not endless, printable."""
+    line = " ".join(said.split())
+    return printable(line if len(line) <= MOST_CHARACTERS else line[: MOST_CHARACTERS - 1] + "…")
+
+
+def printable(said: str) -> str:
+    r"""Text that can be encoded: of surrogates, as in file names that are not UTF-8, the code (`\udce9`)."""
+    return said.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _shown(value: Any) -> str:
+    try:
+        return reprlib.repr(value)
+    except Exception:  # a __repr__ of the plugin's, or more digits than Python prints
+        return f"a {type(value).__name__}"

@@ -1,0 +1,141 @@
+"""Which records count, of the many that a store keeps of one thing."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from bench.records.record import TEXTS, quality_part
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["IDENTITY", "ROW", "card_in", "current", "devices", "fastest", "left_out", "on_one_device"]
+
+
+def card_in(environment: object) -> str:
+    """The accelerator that a record's `environment` names; empty if it names none."""
+    try:
+        return str(json.loads(str(environment))["gpu"])
+    except (ValueError, TypeError, KeyError):
+        return ""
+
+
+def devices(frame: pd.DataFrame) -> pd.Series[str]:
+    """What each record was measured on: `cpu`, `NVIDIA H200`, and for the second such card `NVIDIA H200 (cuda:1)`.
+
+    Records of two devices never share a time. Those without a device are of the CPU.
+    """
+    import pandas as pd
+
+    told = frame.reindex(columns=["device", "environment"]).astype(object)
+    words = told["device"].where(told["device"].notna(), "cpu")
+    cards = {text: card_in(text) for text in told["environment"].unique()}
+    labels = [_device(word, cards.get(text, "")) for word, text in zip(words, told["environment"], strict=True)]
+    return pd.Series(labels, index=frame.index, dtype=object)
+
+
+def _device(word: str, card: str) -> str:
+    if word == "cpu" or not card:
+        return word
+    return f"{card} ({word})" if ":" in word else card
+
+
+IDENTITY = ["restorer", "weights", "task", "level", "channels", "dataset", "image", "protocol", "repeat"]
+"""What a cell is called. It may have been measured on several devices, and by several restorers of one name."""
+
+ROW = ["restorer", "plugin"]
+"""Whose records share a row of a table, as far as weights and device do not tell them apart."""
+
+PLACE = [*ROW, *IDENTITY[1:], "weights_file", "folder"]
+"""What a cell is, whatever its parts are called."""
+
+VERSION = ["code_sha256", "restorer_version", "weights_sha256"]
+"""What may change while the names stay."""
+
+
+def current(frame: pd.DataFrame, *, by_device: bool = False) -> pd.DataFrame:
+    """The records that count: one per cell, and never of two versions of one restorer. This is the rule:
+
+    1. Of a restorer (a name, from one place, on one device) those count whose code is that of the record last asked
+       for. A run asks for all of its cells, measured or found in the store; so after going back to an older version
+       the older one counts.
+    2. Of weights of one label and file those whose content was last asked for.
+    3. Of a cell those whose picture and noise were last asked for.
+    4. Of what is left a good record goes before a failed one, a timed one before an untimed one, then the one last
+       asked for (`bench.records.record.standing`).
+
+    by_device  one record per cell and device, for tables and times; else those of `on_one_device`
+
+    Where nothing tells when a record was asked for, a later row counts as asked for later.
+    """
+    if frame.empty:
+        return frame
+    known = _told(frame)
+    row, weights = [*ROW, "_device"], ["weights", "weights_file"]
+    for group, version in ((row, "_code"), ([*row, *weights], "weights_sha256"), ([*PLACE, "_device"], "_quality")):
+        last = known.groupby(group, sort=False)[version].transform("last")
+        known = known[known[version] == last]
+    best_last = known.sort_values(["_ok", "_timed"], kind="stable")
+    best = best_last.drop_duplicates([*PLACE, "_device"], keep="last")
+    kept = frame.loc[sorted(best.index)]
+    return kept if by_device else on_one_device(kept)
+
+
+def left_out(frame: pd.DataFrame) -> pd.DataFrame:
+    """The records of cells that `current(frame, by_device=True)` has none of: their restorer's code changed since."""
+    if frame.empty:
+        return frame
+    known = _told(frame)
+    if (known.groupby([*ROW, "_device"], sort=False)["_code"].nunique() == 1).all():
+        return frame.iloc[:0]
+    cell = [*PLACE, "_device"]
+    there = known.loc[current(frame, by_device=True).index, cell]
+    found = known[cell].merge(there.drop_duplicates(), how="left", indicator="_found")["_found"]
+    return frame.loc[sorted(known.index[(found == "left_only").to_numpy()])]
+
+
+def _told(frame: pd.DataFrame) -> pd.DataFrame:
+    """What the rule looks at, in the order in which records were asked for; the index is the frame's."""
+    known = frame.reindex(
+        columns=[*PLACE, *VERSION, "asked_at", "key", "status", "seconds", "device_seconds", "threads"]
+    )
+    for name in known.columns.intersection(TEXTS):
+        if known[name].isna().any():
+            known[name] = known[name].astype(object).where(known[name].notna(), "")
+    unknown = "version " + known["restorer_version"].map(str)
+    known = known.assign(
+        _device=devices(frame),
+        _code=known["code_sha256"].where(known["code_sha256"] != "", unknown),
+        _quality=known["key"].map(quality_part),
+        _ok=known["status"] == "ok",
+        _timed=known["seconds"].notna(),
+    )
+    return known.sort_values("asked_at", kind="stable")
+
+
+def on_one_device(frame: pd.DataFrame) -> pd.DataFrame:
+    """Of each cell the records of one device, so that it counts once: the CPU, unless only another did not fail.
+
+    Another device's count only if they are of the code that the restorer's on the CPU are of.
+    """
+    if devices(frame).nunique() < 2:
+        return frame
+    known = _told(frame).assign(_cpu=lambda told: told["_device"] == "cpu")
+    counts = known.sort_values("_cpu", kind="stable").groupby(ROW, sort=False)["_code"].transform("last")
+    known = known[known["_code"] == counts[known.index]]
+    preferred_last = known.sort_values(["_ok", "_cpu"], kind="stable")
+    chosen = preferred_last.groupby(PLACE, sort=False)["_device"].transform("last")
+    return frame.loc[sorted(known.index[chosen[known.index] == known["_device"]])]
+
+
+def fastest(frame: pd.DataFrame) -> pd.DataFrame:
+    """`current` by device, with the least of the times that the same version gave for a cell on as many threads.
+
+    For holding times against others: a busy neighbour makes a time longer, and nothing makes it shorter.
+    """
+    kept = current(frame, by_device=True)
+    known = _told(frame)
+    same = known.groupby([*PLACE, "_device", "threads", "_quality"], dropna=False, sort=False)
+    least = {column: same[column].transform("min")[kept.index] for column in ("seconds", "device_seconds")}
+    return kept.assign(**least)

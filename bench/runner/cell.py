@@ -1,0 +1,102 @@
+"""A cell: one measurement to be made, and the key that its record is known by."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from bench.data.datasets import Dataset, ImageEntry
+from bench.measure.devices import card
+from bench.measure.environment import PACKAGES_OF_LAYOUT_3, environment
+from bench.plugins.registry import RestorerSpec
+from bench.protocol import Protocol
+from bench.records.labels import Maker
+from bench.task import Setting, format_level
+
+if TYPE_CHECKING:
+    from bench.restorer import WeightsFile
+
+__all__ = ["Cell"]
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One measurement to be made: this restorer, on this image, degraded so.
+
+    label  what tables call the restorer, with what tells it from the others of the plan
+    """
+
+    spec: RestorerSpec
+    weights: WeightsFile | None
+    setting: Setting
+    dataset: Dataset
+    entry: ImageEntry
+    image_sha256: str
+    protocol: Protocol
+    repeat: int
+    device: str
+    threads: int
+    timed: bool
+    label: str = ""
+
+    @property
+    def maker(self) -> Maker:
+        weights, own = self.weights, self.weights is not None and self.weights.label.startswith("file:")
+        file = str(weights.path.resolve()) if weights and own else ""
+        return Maker(self.spec.name, self.spec.info.target, weights.label if weights else "", file)
+
+    @cached_property
+    def seed(self) -> tuple[int, ...]:
+        return self.protocol.seed(self.setting, self.dataset.name, self.entry.name, self.repeat)
+
+    @property
+    def key(self) -> str:
+        """Hash of what could change the quality, a dash, and that of what could change the timing (or `untimed`)."""
+        return f"{self.quality_key}-{self.timing_key if self.timed else 'untimed'}"
+
+    @cached_property
+    def quality_key(self) -> str:
+        info, w = self.spec.info, self.weights
+        weights = (w.sha256, w.loader, w.label.partition(":")[0]) if w else ()
+        return _digest(
+            self.spec.name, info.version, self.spec.code_sha256, weights, *self._input, self.dataset.location
+        )
+
+    @cached_property
+    def timing_key(self) -> str:
+        return _digest(self.device, self.threads, environment())
+
+    @cached_property
+    def quality_key_of_layout_3(self) -> str:
+        """The key that earlier stores know the cell by: of the restorer's version, not of its code."""
+        info = self.spec.info
+        content = f"+{hashlib.sha256(info.source.read_bytes()).hexdigest()[:12]}" if info.is_file else ""
+        return _digest(
+            self.spec.name, f"{info.version}{content}", self.weights.sha256 if self.weights else "", *self._input
+        )
+
+    @cached_property
+    def timing_key_of_layout_3(self) -> str:
+        return _digest(self.device, self.threads, environment(PACKAGES_OF_LAYOUT_3))
+
+    @property
+    def _input(self) -> tuple[object, ...]:
+        """What the restorer is shown, how its answer is judged, and what computes it."""
+        return (
+            self.setting.task,
+            format_level(self.setting.level),
+            self.setting.channels,
+            self.dataset.name,
+            self.entry.name,
+            self.image_sha256,
+            self.seed,
+            self.protocol.name,
+            *(() if self.device == "cpu" else (self.device, card(self.device))),
+        )
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
