@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -242,8 +242,8 @@ def performance() -> str:
         blocks.append(f"## {title}")
         for machine, dataset in sorted(distinct(of_device, ("environment", "dataset")), key=order(of_device)):
             these = of_device[(of_device["environment"] == machine) & (of_device["dataset"] == dataset)]
-            blocks += [f"### {dataset}, {named(machine)}", rendered(these)]
-    return page("# Performance", PERFORMANCE, *blocks, GPU_WORDS)
+            blocks += [f"### {dataset}, {named(json.loads(machine))}", rendered(these)]
+    return page("# Performance", PERFORMANCE, *blocks, GPU_WORDS, SPEED, *speed(ROOT / "results" / "speed"))
 
 
 def order(records: Any) -> Any:
@@ -264,9 +264,8 @@ def rendered(records: Any) -> str:
     return as_figures(render(records, "markdown"))
 
 
-def named(environment: str) -> str:
+def named(words: Mapping[str, str]) -> str:
     """`2 cores of AMD EPYC, torch 2.13.0+cpu`"""
-    words = json.loads(environment)
     cores = "1 core" if words["cores"] == "1" else f"{words['cores']} cores"
     machine = words.get("gpu") or f"{cores} of {words['cpu']}"
     return f"{machine}, torch {words['torch']}"
@@ -289,11 +288,58 @@ GPU_WORDS = """
 The answers on a GPU are the CPU's. `tests/test_gpu.py` holds each restorer to a small difference in any pixel. LIDIA
 chooses neighbours, and rounding alone changes its choices. `nsr` and `nlrn` consist of many small operations. They
 wait for those on a GPU; nobody has made them fast there yet.
-
-Scripts that measure one thing against another lie in `tests/asv/`: `groupsc_speed.py`, `dncnn_speed.py`,
-`nonlocal_speed.py`, `sparse_speed.py`, `talk_speed.py`, `training_steps.py`, `engine_cost.py`. What they printed is
-in [the training log](../training-log.md).
 """
+
+SPEED = """
+## One thing against another
+
+Scripts in `tests/asv/` time two ways to do the same work, in one run on one machine. Most of them take turns, so that
+what else the machine does weighs on both alike. **times as fast** is the median of the ratios turn by turn. Where
+other work kept cores busy meanwhile, the seconds are too many, and the ratio is less certain.
+[Contributing](../contributing.md#measure-the-ratios-again) tells how to measure them again.
+"""
+
+
+def speed(folder: Path) -> Iterator[str]:
+    """A section a file of results/speed. Raises ValueError for one that does not say where its figures come from."""
+    for path in sorted(folder.glob("*.json")):
+        entry = json.loads(path.read_text(encoding="utf-8"))
+        for key in ("command", "day", "commit", "machine", "threads", "comparisons"):
+            if not entry.get(key):
+                raise ValueError(f"{path} does not say its {key}: what it holds was not written by a speed script.")
+        yield f"### {path.stem}"
+        yield f"{origin(entry)}\n\n{speed_table(entry['comparisons'])}"
+        versions = {k: v for k, v in entry["machine"].items() if k not in ("cpu", "cores", "gpu", "system")}
+        told = ", ".join(f"{name} {version}" for name, version in versions.items())
+        yield f"<details><summary>The command and the versions</summary>\n\n{fence(entry['command'], 'sh')}\n\n{told}"
+        yield "</details>"
+
+
+def origin(entry: Mapping[str, Any]) -> str:
+    threads = entry["threads"]
+    told = f"{entry['day']}, commit `{entry['commit']}`, {named(entry['machine'])}"
+    told += f", {threads} thread{'' if threads == 1 else 's'}."
+    others = entry.get("cores_busy_with_others")
+    return told if others is None else f"{told} Other work kept {others:.1f} cores busy."
+
+
+def speed_table(comparisons: Sequence[Mapping[str, Any]]) -> str:
+    asked = any("bar" in comparison for comparison in comparisons)
+    heads = ["work", "", "seconds", "against", "seconds", "times as fast", *(["asked for"] if asked else [])]
+    rules = ["---", "---", "---:", "---", "---:", "---:", *(["---:"] if asked else [])]
+    rows = [heads, rules]
+    for c in comparisons:
+        note = f" ({c['note']})" if c.get("note") else ""
+        row = [c["work"] + note, c["name"], figure(c["seconds"]), c["other"], figure(c["other_seconds"])]
+        row += [figure(c["ratio"]), *([figure(c["bar"]) if "bar" in c else "–"] if asked else [])]
+        rows.append(row)
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def figure(value: float) -> str:
+    """Three digits, and no power of ten."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
 
 # --- commands ----------------------------------------------------------------------------------------------------
 

@@ -44,10 +44,10 @@ def _device(word: str, card: str) -> str:
 IDENTITY = ["restorer", "weights", "task", "level", "channels", "dataset", "image", "protocol", "repeat"]
 """What a cell is called. It may have been measured on several devices, and by several restorers of one name."""
 
-ROW = ["restorer", "plugin"]
+ROW = ["restorer", "plugin", "task", "protocol"]
 """Whose records share a row of a table, as far as weights and device do not tell them apart."""
 
-PLACE = [*ROW, *IDENTITY[1:], "weights_file", "folder"]
+PLACE = [*IDENTITY, "plugin", "weights_file", "folder"]
 """What a cell is, whatever its parts are called."""
 
 VERSION = ["code_sha256", "restorer_version", "weights_sha256"]
@@ -57,8 +57,8 @@ VERSION = ["code_sha256", "restorer_version", "weights_sha256"]
 def current(frame: pd.DataFrame, *, by_device: bool = False) -> pd.DataFrame:
     """The records that count: one per cell, and never of two versions of one restorer. This is the rule:
 
-    1. Of a restorer (a name, from one place, on one device) those count whose code is that of the record last asked
-       for. A run asks for all of its cells, measured or found in the store; so after going back to an older version
+    1. Of a restorer (a name, from one place) at one task, under one protocol, on one device those count whose code is
+       that of the record last asked for. A run asks for all of its cells, measured or found in the store; so after going back to an older version
        the older one counts.
     2. Of weights of one label and file those whose content was last asked for.
     3. Of a cell those whose picture and noise were last asked for.

@@ -91,7 +91,7 @@ def write(
         },
         "threads": threads,
         "cores_busy_with_others": others(),
-        "comparisons": [{key: shortened(value) for key, value in asdict(c).items()} for c in comparisons],
+        "comparisons": [told(comparison) for comparison in comparisons],
     }
     FOLDER.mkdir(parents=True, exist_ok=True)
     path = FOLDER / f"{Path(name).stem}.json"
@@ -99,9 +99,10 @@ def write(
     print(f"wrote {path.relative_to(ROOT)}")
 
 
-def shortened(value: object) -> object:
-    """A figure to four digits: more are noise."""
-    return float(f"{value:.4g}") if isinstance(value, float) else value
+def told(comparison: Comparison) -> dict[str, str | float]:
+    """What there is to tell of it, figures to four digits: more are noise."""
+    there = {key: value for key, value in asdict(comparison).items() if value not in ("", None)}
+    return {key: float(f"{value:.4g}") if isinstance(value, float) else value for key, value in there.items()}
 
 
 def commit() -> str:

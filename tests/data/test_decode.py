@@ -192,6 +192,23 @@ class TestLossesAreSaidWhateverTheContainer:
         assert lossy == "a lossy WebP, whose losses count as clean here"
         assert self.note(tmp_path, "WEBP", lossless=True, **extended) == ""
 
+    @pytest.mark.parametrize(("options", "note"), [({}, "a lossy WebP"), ({"lossless": True}, "")], ids=str)
+    def test_webp_that_is_a_film_of_one_frame(self, tmp_path, options, note):
+        height, width = BIG.shape[:2]
+        Image.fromarray(BIG).save(tmp_path / "still.webp", **options)
+        picture = (tmp_path / "still.webp").read_bytes()[12:]
+        size = struct.pack("<I", width - 1)[:3] + struct.pack("<I", height - 1)[:3]
+        chunks = [
+            (b"VP8X", bytes([2, 0, 0, 0]) + size),
+            (b"ANIM", bytes(6)),
+            (b"ANMF", bytes(6) + size + bytes(4) + picture),
+        ]
+        body = b"".join(kind + struct.pack("<I", len(content)) + content for kind, content in chunks)
+        path = tmp_path / "film.webp"
+        path.write_bytes(b"RIFF" + struct.pack("<I", len(body) + 4) + b"WEBP" + body)
+        assert decode(path)[0].shape == BIG.shape
+        assert decode(path)[1].partition(",")[0] == note
+
     def test_webp_with_an_opaque_alpha_channel(self, tmp_path):
         opaque = np.dstack([BIG, np.full(BIG.shape[:2], 255, np.uint8)])
         assert self.note(tmp_path, "WEBP", opaque).startswith("a lossy WebP")

@@ -53,6 +53,10 @@ def test_a_mean_is_never_over_two_versions():
     assert left_out(frame_of(old)).empty
 
 
+def test_what_an_older_code_gave_at_another_task_is_another_table_and_counts():
+    assert counting(record(1.0, "1", task="deblock"), record(2.0, "2", code_sha256="b")) == [1.0, 2.0]
+
+
 def test_the_same_class_name_from_two_files_is_two_restorers():
     assert counting(record(1.0, code_sha256="a"), record(2.0, code_sha256="b", plugin="/q/my.py:Mine")) == [1.0, 2.0]
 

@@ -6,7 +6,7 @@ from skimage import data
 
 from bench.protocol import get_protocol
 from bench.runner.answer import remark_on
-from bench.task import TASKS, Setting
+from bench.task import TASKS, Observation, Setting
 
 PICTURES = {
     "camera": data.camera()[100:228, 100:228, None] / 255,
@@ -48,6 +48,12 @@ def test_whatever_the_task(task):
     reference, seen = protocol.degrade(clean, setting, (0,))
     assert remark_on(reference, seen) == ""
     assert remark_on(255 * reference, seen) != ""
+
+
+def test_noise_that_makes_a_tiny_picture_bright_is_answered_on_its_own_scale():
+    seen = Observation(np.full((1, 1, 1), 3, np.float32), "denoise", sigma=255)
+    assert remark_on(seen.image, seen) == ""
+    assert remark_on(255 * seen.image, seen) != ""
 
 
 def test_a_few_values_that_went_astray_are_not_another_scale():
