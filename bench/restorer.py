@@ -8,7 +8,7 @@
         def restore(self, seen):
             ...
 
-`name`, `tasks`, `requires`, `variants` and `version` are written as literals: the registry reads them from the
+`name`, `tasks`, `requires`, `reads`, `variants` and `version` are written as literals: the registry reads them from the
 source, so that listing restorers imports none of them.
 """
 
@@ -57,7 +57,8 @@ class Restorer(ABC):
 
     name      what users type after --methods
     tasks     the tasks it can do, e.g. {"denoise", "demosaick"}
-    version   change it whenever results may change: cached records carry it
+    version   what its author calls its state; what results may depend on is told by a hash of its code
+    reads     files and folders beside its own file that it opens, e.g. ["params.txt"]: part of that hash
     requires  {package as pip knows it: terms that bind a user, or ""} beyond the project's own requirements
     variants  what may follow the name after a colon (`dncnn:bf16`); `self.variant` says which was asked for
     devices   the kinds of device that it computes on, of cpu, cuda and mps: on others it is not measured
@@ -66,6 +67,7 @@ class Restorer(ABC):
     name: ClassVar[str]
     tasks: ClassVar[Collection[str]]
     version: ClassVar[str] = "1"
+    reads: ClassVar[Sequence[str]] = ()
     requires: ClassVar[Mapping[str, str]] = {}
     variants: ClassVar[Sequence[str]] = ()
     needs_weights: ClassVar[bool] = False

@@ -80,7 +80,7 @@ def compare_with_reference(
         same_platform = {_platform(text) for text in cells["environment"].dropna().unique()} <= known
         complaints += [f"{name}: {text}" for text in _differences(cells, same_platform, across=here != there)]
         good = cells[cells["status"] == "ok"]
-        psnr_db, ssim = (round((good[c] - good[f"{c}_ref"]).mean(), 4) + 0.0 for c in ("psnr_db", "ssim"))  # no -0
+        psnr_db, ssim = (round(_change(good, metric).mean(), 4) + 0.0 for metric in ("psnr_db", "ssim"))  # no -0
         long = good[(good["seconds_ref"] >= SHORTEST) & (here == there)]
         made_on.append(here)
         factors.append(float((long["seconds"] / long["seconds_ref"]).median()))
@@ -170,13 +170,25 @@ def _differences(cells: pd.DataFrame, same_platform: bool, *, across: bool) -> I
         yield f"{row['params']:.0f} parameters, the reference has {row['params_ref']:.0f}"
 
 
+def _change(good: pd.DataFrame, metric: str) -> pd.Series[float]:
+    """How far each is from the reference's: 0 for two infinite ones or for none, infinite where one lacks it."""
+    mine, theirs = good[metric], good[f"{metric}_ref"]
+    same = (mine == theirs) | (mine.isna() & theirs.isna())
+    return (mine - theirs).mask(same, 0.0).fillna(float("inf"))
+
+
 def _beyond(good: pd.DataFrame, metric: str, limit: float, unit: str) -> Iterator[str]:
-    change = good[metric] - good[f"{metric}_ref"]
+    change = _change(good, metric)
     beyond = change.abs() > limit
     if beyond.any():
         worst = int(change.abs().argmax())
         row = good.iloc[worst]
+        here, there = _figure(row[metric]), _figure(row[f"{metric}_ref"])
         yield (
             f"{metric} differs on {beyond.sum()} of {len(good)} images by more than {limit:g}{unit}, most on"
-            f" {row['image']}: {row[metric]:.4f}, reference {row[f'{metric}_ref']:.4f} ({change.iloc[worst]:+.4f})"
+            f" {row['image']}: {here}, reference {there} ({change.iloc[worst]:+.4f})"
         )
+
+
+def _figure(value: float | None) -> str:
+    return "none" if value is None or value != value else f"{value:.4f}"

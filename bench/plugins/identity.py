@@ -236,7 +236,7 @@ def _words(tree: ast.AST) -> Iterator[str]:
             yield f"({type(node).__name__}"
             waiting.append(_Mark(")"))
             for name in reversed(node._fields):
-                value = getattr(node, name, None)
+                value: Any = getattr(node, name, None)
                 if name in IGNORED or value == [] or (value is None and name != "value"):
                     continue
                 if name == "body" and _has_docstring(node):
@@ -258,7 +258,8 @@ IGNORED = ("kind", "type_comment", "type_ignores")
 def _has_docstring(node: ast.AST) -> bool:
     if not isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
         return False
-    first = getattr(node.body[0], "value", None) if node.body and isinstance(node.body[0], ast.Expr) else None
+    body: list[ast.stmt] = node.body
+    first = body[0].value if body and isinstance(body[0], ast.Expr) else None
     return isinstance(first, ast.Constant) and isinstance(first.value, str)
 
 

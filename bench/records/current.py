@@ -58,8 +58,8 @@ def current(frame: pd.DataFrame, *, by_device: bool = False) -> pd.DataFrame:
     """The records that count: one per cell, and never of two versions of one restorer. This is the rule:
 
     1. Of a restorer (a name, from one place) at one task, under one protocol, on one device those count whose code is
-       that of the record last asked for. A run asks for all of its cells, measured or found in the store; so after going back to an older version
-       the older one counts.
+       that of the record last asked for. A run asks for all of its cells, measured or found in the store; so after
+       going back to an older version the older one counts.
     2. Of weights of one label and file those whose content was last asked for.
     3. Of a cell those whose picture and noise were last asked for.
     4. Of what is left a good record goes before a failed one, a timed one before an untimed one, then the one last
@@ -100,8 +100,8 @@ def _told(frame: pd.DataFrame) -> pd.DataFrame:
     known = frame.reindex(
         columns=[*PLACE, *VERSION, "asked_at", "key", "status", "seconds", "device_seconds", "threads"]
     )
-    for name in known.columns.intersection(TEXTS):
-        if known[name].isna().any():
+    for name in TEXTS:
+        if name in known and known[name].isna().any():
             known[name] = known[name].astype(object).where(known[name].notna(), "")
     unknown = "version " + known["restorer_version"].map(str)
     known = known.assign(

@@ -74,7 +74,7 @@ def column_labels(frame: pd.DataFrame) -> pd.Series[str]:
 
 def _dataset_labels(sets: Iterable[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
     several = [*dict.fromkeys(sets)]
-    labels = {}
+    labels: dict[tuple[str, ...], str] = {}
     for name in dict.fromkeys(name for name, _ in several):
         of_name = [one for one in several if one[0] == name]
         grown = shortest_labels([folder or name for _, folder in of_name]) if len(of_name) > 1 else [name]

@@ -25,6 +25,7 @@ def preview(plan: Plan, split: Split, store: Store) -> str:
     lines = [tabulate(rows, headers, disable_numparse=True)]
     lines += [f"skipped: {skip.spec.name} on {skip.dataset}: {skip.reason}" for skip in plan.skips]
     lines += [f"broken: {dataset}/{image}: {reason}" for dataset, image, reason in plan.broken]
+    lines += [f"note: {note}" for note in plan.notes]
     lines += set_aside(split.set_aside)
     seconds, n_unknown = estimate_seconds(split.missing, store)
     doubt = f", and {n_unknown} cells of which no timing is known yet" if n_unknown else ""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from operator import index
 from os import PathLike
 from pathlib import Path
-from typing import Any, SupportsFloat
+from typing import Any, SupportsFloat, SupportsIndex
 
 from bench.data.datasets import get, labelled
 from bench.errors import RequestError
@@ -49,9 +50,9 @@ def make_request(
     Raises a BenchError that names the first thing that will not do.
     """
     tasks = [get_task(str(name)) for name in _parts(task, "task")]
-    for name, value in (("--repeats", repeats), ("--threads", threads), ("--jobs", jobs), ("--readings", readings)):
-        if value is not None and value < 1:
-            raise RequestError(f"{name} {value}: expected a whole number of at least 1.")
+    repeats, jobs = _whole("--repeats", repeats), _whole("--jobs", jobs)
+    threads = None if threads is None else _whole("--threads", threads)
+    readings = None if readings is None else _whole("--readings", readings)
     if jobs > 1 and readings is not None:
         raise RequestError("--readings asks for times, --jobs takes none: choose one.")
     return Request(
@@ -65,6 +66,17 @@ def make_request(
         timed=jobs == 1,
         readings=readings,
     )
+
+
+def _whole(option: str, value: SupportsIndex) -> int:
+    """The number as Python has it: NumPy's own kind could not be stored."""
+    try:
+        whole = index(value)
+    except TypeError:
+        whole = 0
+    if whole < 1:
+        raise RequestError(f"{option} {value}: expected a whole number of at least 1.")
+    return whole
 
 
 def _parts(words: Words, option: str) -> list[str | Path]:

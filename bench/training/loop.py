@@ -132,8 +132,8 @@ class Training:
             different = [key for key, value in self._identity().items() if checkpoint["identity"].get(key) != value]
             weights = self.folder / "weights.safetensors"
             raise TrainingError(
-                f"{self.folder} holds another training (other {', '.join(different)}). Name another --folder; to go on"
-                f" from the weights that it has, add --start {weights}."
+                f"{self.folder} holds another training (other {', '.join(different)}). Name another --folder;"
+                f" to go on from the weights that it has, add --start {weights}."
             )
         self._load_state(checkpoint["state"])
         self.step, self.elapsed = checkpoint["step"], checkpoint["elapsed"]

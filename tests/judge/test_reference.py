@@ -60,6 +60,9 @@ def records(environment=HERE, **changes):
     )
 
 
+NAN, INF = float("nan"), float("inf")
+
+
 @pytest.fixture
 def reference(tmp_path, monkeypatch):
     """The records as read back from a committed reference."""
@@ -222,6 +225,25 @@ def test_what_changed_is_named_once_and_nothing_else(reference, change, says):
     held = compare_with_reference(records(dncnn=change), reference)
     assert (held.n_compared, held.n_new) == (12, 0)
     assert held.complaints == (f"dncnn (published:a.mat), denoise 25 on photos: {says}",)
+
+
+@pytest.mark.parametrize("metric", ["psnr_db", "ssim"])
+@pytest.mark.parametrize(("mine", "theirs"), [(NAN, 0.5), (0.5, NAN), (INF, 0.5), (0.5, INF)])
+def test_a_figure_that_one_side_lacks_or_that_only_one_has_infinite_is_told(reference, metric, mine, theirs):
+    now = records()
+    now[metric], reference[metric] = mine, theirs
+    held = compare_with_reference(now, reference)
+    assert len(held.complaints) == 3
+    assert all(f"{metric} differs on 4 of 4 images" in text for text in held.complaints)
+
+
+@pytest.mark.parametrize("figure", [NAN, INF])
+def test_two_that_are_infinite_or_missing_alike_are_equal(reference, figure):
+    now = records()
+    now["psnr_db"] = reference["psnr_db"] = figure
+    held = compare_with_reference(now, reference)
+    assert not held.complaints
+    assert {row[4] for row in held.rows} == {"+0.0000"}
 
 
 @pytest.mark.parametrize(

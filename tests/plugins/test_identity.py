@@ -1,4 +1,4 @@
-"""What the hash of a restorer's code holds: all that it imports of its own, and nothing that cannot change an answer."""
+"""What the hash of a restorer's code holds: all that it imports of its own, nothing that cannot change an answer."""
 
 import os
 import textwrap

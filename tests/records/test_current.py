@@ -1,4 +1,4 @@
-"""The rule that says which records count: by the order in which runs asked for them, and never two versions at once."""
+"""The rule that says which records count: by the order in which runs asked for them, never two versions at once."""
 
 from itertools import permutations
 

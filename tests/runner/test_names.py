@@ -1,4 +1,4 @@
-"""Two things that can answer differently are never one figure: the same names, the same words, other things behind."""
+"""Two things that can answer differently are never one figure: the same names, the same words, other things."""
 
 import hashlib
 import shutil

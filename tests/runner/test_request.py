@@ -152,3 +152,11 @@ def test_zero_has_no_sign():
 def test_what_is_no_level_is_refused(given):
     with pytest.raises(RequestError, match="denoise takes a noise standard deviation from 0 to 255"):
         levels(given)
+
+
+@pytest.mark.parametrize("option", ["threads", "repeats", "jobs", "readings"])
+def test_whole_numbers_of_numpy_become_pythons(option):
+    assert type(getattr(make_request("noisy", **{option: np.int64(1)}), option, 1)) is int
+    for bad in (0, 1.5, "2", np.float64(1)):
+        with pytest.raises(RequestError, match=rf"--{option} .*: expected a whole number of at least 1"):
+            make_request("noisy", **{option: bad})
