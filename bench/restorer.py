@@ -8,8 +8,8 @@
         def restore(self, seen):
             ...
 
-`name`, `tasks`, `requires`, `reads`, `variants` and `version` are written as literals: the registry reads them from the
-source, so that listing restorers imports none of them.
+`name`, `tasks`, `requires`, `reads`, `variants` and `version` are written as literals: the registry reads them from
+the source, so that listing restorers imports none of them.
 """
 
 from __future__ import annotations

@@ -132,7 +132,7 @@ def _row(pair: Pair) -> list[str]:
 def contests(frame: pd.DataFrame) -> Iterator[Contest]:
     """One contest for each task, protocol, data set and level where at least two restorers were measured.
 
-    frame  records with the columns of `bench.records.store.Record`; repeats count as one image, by their mean
+    frame  records with the columns of `bench.records.record.Record`; repeats count as one image, by their mean
     """
     measured = current(frame[frame["status"] != "skipped"], by_device=True)
     measured = measured.assign(label=row_labels(measured), dataset=column_labels(measured))

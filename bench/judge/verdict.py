@@ -137,7 +137,7 @@ def compare(
 ) -> Comparison:
     """Hold the records (one row per measured image, the columns of DESIGN.md) against the paper.
 
-    What was measured on several devices counts once (`bench.records.store.on_one_device`).
+    What was measured on several devices counts once (`bench.records.current.on_one_device`).
 
     tolerance  of PSNR in dB, instead of the paper file's
     protocol   which records count, for every figure; None: those under the protocol that its table names

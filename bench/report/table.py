@@ -55,7 +55,7 @@ class Table:
 
 
 def render(frame: pd.DataFrame, format: str = "text", *, significance: bool = False) -> str:
-    """Records (columns of `bench.records.store.Record`) as text in the given format.
+    """Records (columns of `bench.records.record.Record`) as text in the given format.
 
     significance  put letters behind the figures: restorers that share one are not told apart by a paired test
 

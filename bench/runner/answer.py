@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
 from bench.task import Image, Observation
 
-__all__ = ["remark_on"]
+__all__ = ["remark_on", "unseen_in_words"]
 
 BRIGHTER = 2.0
 """An answer's mean that is above so many times one plus the observation's is on another scale.
@@ -20,3 +22,13 @@ def remark_on(x_hat: Image, seen: Observation) -> str:
     bounded = np.clip(x_hat, -255, 255)  # a few values that went astray are no other scale
     limit = BRIGHTER * (1 + abs(float(seen.image.mean())))
     return "its answer looks like 0-255, expected 0-1" if bounded.mean() > limit else ""
+
+
+def unseen_in_words(files: Collection[str]) -> str:
+    """What to do about files that a restorer uses unseen; empty if there are none."""
+    named = ", ".join(sorted(files))
+    return (
+        f"an edit of {named} would go unnoticed: name {'it' if len(files) == 1 else 'them'} in `reads`"
+        if files
+        else ""
+    )

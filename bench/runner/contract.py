@@ -12,6 +12,7 @@ import numpy as np
 
 from bench.plugins.registry import RestorerSpec
 from bench.protocol import get_protocol
+from bench.runner.answer import unseen_in_words
 from bench.runner.messages import Answer, Failure, Unable
 from bench.runner.process import RestorerProcess
 from bench.runner.worker import Limits
@@ -51,7 +52,7 @@ def check(spec: RestorerSpec, limits: Limits | None = None) -> Iterator[Finding]
         return
     unknown_tasks = set(spec.info.tasks) - set(TASKS)
     yield Finding("tasks are known", not unknown_tasks, ", ".join(sorted(unknown_tasks)))
-    process = RestorerProcess(spec, "cpu", 1, limits or Limits(60))
+    process = RestorerProcess(spec, "cpu", 1, limits or Limits(60), watch=True)
     try:
         failure = process.loaded()
         yield _finding("loads", failure)
@@ -60,6 +61,7 @@ def check(spec: RestorerSpec, limits: Limits | None = None) -> Iterator[Finding]
         for task in (get_task(name) for name in sorted(set(spec.info.tasks) - unknown_tasks)):
             for channels in (task.channels,) if task.channels else (1, 3):
                 yield from _check_setting(process, task, channels)
+        yield Finding("its code's hash knows what it opens", not process.unseen, unseen_in_words(process.unseen))
     finally:
         process.close()
 

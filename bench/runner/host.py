@@ -38,11 +38,15 @@ from bench.plugins.boundary import (
 from bench.plugins.ensemble import SelfEnsemble
 from bench.restorer import Observation, Restorer, WeightsFile
 from bench.runner.messages import Answer, Failure, Load, Prepare, Ready, Restore, Unable
+from bench.runner.unseen import Unseen
 
 __all__ = ["main"]
 
 SEEDS = (random.seed, np.random.seed)
 """of the global generators; as they were before a plugin could put something else in their place"""
+
+
+LITERAL = "write it as a literal in the class"
 
 
 class Session:
@@ -52,6 +56,7 @@ class Session:
     restorer: Restorer
     device: str
     clock: Clock
+    unseen: Unseen
 
     def handle(self, message: Load | Prepare | Restore) -> Ready | Unable | Answer:
         if isinstance(message, Load):
@@ -63,7 +68,16 @@ class Session:
     def load(self, message: Load) -> Ready:
         from bench.plugins.registry import load_class
 
+        self.unseen = Unseen(message.folder, message.known)
+        if message.watch:
+            self.unseen.watch()
         cls = load_class(message.target)
+        for what in ("name", "version"):
+            found, declared = getattr(cls, what), getattr(message, what)
+            if found != declared:
+                raise BadAnswerError(
+                    f"its {what} is {found!r} when it runs, and {declared!r} in its source: {LITERAL}"
+                )
         make = partial(cls, message.variant)
         self.make = (lambda weights: SelfEnsemble(make(weights))) if message.ensemble else make
         self.device = message.device
@@ -117,6 +131,7 @@ class Session:
             macs_per_pixel=self.macs[shape],
             estimated_level=estimated_level,
             seconds_restoring=sum(reading.seconds for reading in calls),
+            unseen=() if is_warm else self.unseen.names(),
         )
 
     def read(self, seen: Observation) -> Reading:

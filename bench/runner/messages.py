@@ -14,13 +14,21 @@ __all__ = ["Answer", "Failure", "Load", "Prepare", "Ready", "Restore", "Unable"]
 class Load:
     """Make the restorer: import its class (`bench.plugins.registry.RestorerInfo.target`).
 
-    ensemble  average it over flips and rotations
+    ensemble       average it over flips and rotations
+    name, version  what its source says of itself
+    folder, known  where its code is, and which files are: see bench.runner.unseen
+    watch          note what it opens
     """
 
     target: str
     variant: str
     ensemble: bool
     device: str
+    name: str
+    version: str
+    folder: str
+    known: tuple[str, ...]
+    watch: bool
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,7 @@ class Answer:
     """The restored image, and the figures taken with it: plain arrays and numbers, see `bench.plugins.boundary`.
 
     estimated_level    what the restorer took the level for, if it had to find out
+    unseen             files of its own folder that it uses and that its code's hash does not know of
     seconds_restoring  spent in all calls of `restore` for this message, the warm-up included
     """
 
@@ -76,3 +85,4 @@ class Answer:
     macs_per_pixel: float | None
     estimated_level: float | None
     seconds_restoring: float
+    unseen: tuple[str, ...] = ()

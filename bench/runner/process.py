@@ -17,20 +17,34 @@ __all__ = ["RestorerProcess"]
 
 class RestorerProcess:
     """Starts the process when it is needed, and a new one when it died. What could not be loaded or prepared once
-    is not tried again.
+    is not tried again. unseen: files of its own that its answers used, and that its code's hash does not know of.
 
     threads  that numerical libraries may use in it
     shares   whether it shares the cores with others of its kind
+    watch    whether to note which files it opens
     """
 
     def __init__(
-        self, spec: RestorerSpec, device: str, threads: int, limits: Limits, *, shares: bool = False
+        self,
+        spec: RestorerSpec,
+        device: str,
+        threads: int,
+        limits: Limits,
+        *,
+        shares: bool = False,
+        watch: bool = False,
     ) -> None:
         self.spec, self.limits, self.threads, self.shares = spec, limits, threads, shares
-        self._load = Load(spec.info.target, spec.variant, spec.ensemble, device)
+        info = spec.info
+        folder = "" if info.is_built_in else str(info.source.resolve().parent)
+        known = () if info.is_built_in else tuple(map(str, info.code.files))
+        self._load = Load(
+            info.target, spec.variant, spec.ensemble, device, info.name, info.version, folder, known, watch
+        )
         self._worker: Worker | None = None
         self._prepared: tuple[Setting, WeightsFile | None] | None = None
         self._hopeless: dict[Any, Failure | Unable] = {}
+        self.unseen: set[str] = set()
 
     def start(self) -> None:
         """Begin to load, if it has not; does not wait."""
@@ -81,6 +95,8 @@ class RestorerProcess:
         """Its answer, once `ready` has said that nothing prevents it."""
         assert self._worker is not None
         answer: Answer | Failure = self._worker.ask(Restore(seen, timed, readings, seed))
+        if isinstance(answer, Answer):
+            self.unseen |= {*answer.unseen}
         return answer
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ from bench.measure.quality import load_libraries
 from bench.measure.revision import revision
 from bench.plugins.boundary import printable
 from bench.records.record import Record
-from bench.runner.answer import remark_on
+from bench.runner.answer import remark_on, unseen_in_words
 from bench.runner.cell import Cell
 from bench.runner.messages import Answer, Failure, Unable
 from bench.runner.process import RestorerProcess
@@ -64,7 +64,8 @@ class Slot:
             return _record(cell, status="skipped", reason=answer.reason, input_sha256=given)
         if isinstance(answer, Failure):
             return _record(cell, status="failed", reason=answer.reason, input_sha256=given)
-        return self._scored(cell, clean, seen, answer, given)
+        odd = [remark_on(answer.x_hat, seen), unseen_in_words(process.unseen)]
+        return self._scored(cell, clean, answer, given, "; ".join(filter(None, odd)))
 
     def close(self) -> None:
         """End the process, if there is one."""
@@ -90,7 +91,7 @@ class Slot:
         load_libraries()  # those for scoring, while the worker loads its own
         return process
 
-    def _scored(self, cell: Cell, clean: Image, seen: Observation, answer: Answer, given: str) -> Record:
+    def _scored(self, cell: Cell, clean: Image, answer: Answer, given: str, odd: str) -> Record:
         try:
             quality = cell.protocol.score(answer.x_hat, clean, cell.setting)
         except DataError as error:
@@ -99,7 +100,7 @@ class Slot:
         return _record(
             cell,
             status="ok",
-            reason=remark_on(answer.x_hat, seen),
+            reason=odd,
             psnr_db=quality.psnr_db,
             ssim=quality.ssim,
             estimated_level=answer.estimated_level,
