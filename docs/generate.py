@@ -8,6 +8,7 @@ writes them all, as the build does.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -113,7 +114,12 @@ def table(condition: str) -> str:
 
 
 def as_figures(text: str) -> str:
-    """A table in Markdown with its figures to the right; without title and device, which the heading names."""
+    """A table in Markdown with its figures to the right; without title and device, which the heading names.
+
+    Raises ValueError if a figure is the mean of some of a set's images: a reader would take it for all.
+    """
+    if partial := re.search(r"^.*\([^)|]*\d of \d+\).*$|^.*\(SSIM of.*$", text, re.MULTILINE):
+        raise ValueError(f"a figure of the reference run is not of all images: {partial[0]}")
     lines = text.partition("\n")[2].strip("\n").split("\n")
     n_rows = sum(line.startswith("|") for line in lines)
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[:n_rows]]

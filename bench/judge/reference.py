@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from bench.data.toml import tomllib
 from bench.errors import RequestError, unknown
 from bench.judge.verdict import NOT_MEASURED, OFF, REPRODUCED, Comparison
-from bench.records.current import IDENTITY, card_in, current, devices, fastest
+from bench.records.current import IDENTITY, card_in, devices, fastest
 from bench.records.files import read_records
 from bench.records.record import frame_of
 from bench.task import TASKS, format_level
@@ -120,7 +120,8 @@ def renewed(reference: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
     """The reference with what was measured since.
 
     A cell measured anew replaces its old record of the same device. Of a device that was measured on, records of an
-    older version of the restorer, or of another file under its weights' name, are dropped; other devices keep theirs.
+    older version of the restorer, or of another file under its weights' name, are dropped, and at a level those of
+    other weights of the same origin; other devices keep theirs.
     """
     import pandas as pd
 
@@ -130,20 +131,29 @@ def renewed(reference: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
     before, measured = (frame.assign(_device=devices(frame)) for frame in (reference, measured))
     names, makers = ({*zip(*(measured[c] for c in columns), strict=True)} for columns in (name, made_by))
     stays = [maker[:3] not in names or maker in makers for maker in zip(*(before[c] for c in made_by), strict=True)]
-    both = pd.concat([before[stays], measured], ignore_index=True)
+    used = {*zip(_settings(measured), measured["weights"], strict=True)}
+    replaced = {setting for setting, _ in used}
+    chosen = [s not in replaced or (s, w) in used for s, w in zip(_settings(before), before["weights"], strict=True)]
+    both = pd.concat([before[pd.Series(stays, before.index) & pd.Series(chosen, before.index)], measured])
     both = both.drop_duplicates([*IDENTITY, "_device"], keep="last", ignore_index=True)
     return both.drop(columns="_device")
 
 
+def _settings(frame: pd.DataFrame) -> Iterator[tuple[Any, ...]]:
+    """What one file of weights of an origin serves."""
+    origin = frame["weights"].str.partition(":")[0]
+    columns = ("_device", "restorer", "task", "level", "channels", "protocol")
+    return zip(origin, *(frame[column] for column in columns), strict=True)
+
+
 def write(frame: pd.DataFrame, comparisons: Iterable[Comparison], to: Path) -> None:
-    """Make records, as from a store, and the verdicts on the papers the reference in the folder `to`."""
+    """Make records, one a cell and device, and the verdicts on the papers the reference in the folder `to`."""
     import pandas as pd
 
-    kept = current(frame, by_device=True)
     # machines with an accelerator come last: a new one leaves the places, and so the lines, of the others as they are
-    environments = sorted(set(kept["environment"]), key=lambda text: (card_in(text), text))
+    environments = sorted(set(frame["environment"]), key=lambda text: (card_in(text), text))
     machines = {text: number for number, text in enumerate(environments)}
-    kept = kept.assign(environment=kept["environment"].map(machines), level=kept["level"].map(format_level))
+    kept = frame.assign(environment=frame["environment"].map(machines), level=frame["level"].map(format_level))
     kept = kept.sort_values([*IDENTITY, "device", "environment"]).round(DIGITS)[list(COLUMNS)]
     kept[["params", "threads", "peak_mib"]] = kept[["params", "threads", "peak_mib"]].astype("Int64")
     to.mkdir(parents=True, exist_ok=True)

@@ -19,6 +19,7 @@ from bench.task import Image, Observation
 
 __all__ = [
     "BadAnswerError",
+    "check_answer",
     "check_untouched",
     "count",
     "flag",
@@ -74,16 +75,17 @@ def _same(given: Any, seen: Any) -> bool:
     return bool(given == seen)
 
 
-def taken(x_hat: Any, given: Observation, seen: Observation) -> Image:
-    """An answer in memory of its own, which the next call cannot reach.
-
-    given  the copy of `seen` that the call had
-    Raises BadAnswerError if that was changed or the answer will not do.
-    """
+def check_answer(x_hat: Any, given: Observation, seen: Observation) -> None:
+    """Raise BadAnswerError if an answer will not do, or if `given`, the call's copy of `seen`, was changed."""
     check_untouched(given, seen)
     problem = _problem_with(x_hat, seen)
     if problem:
         raise BadAnswerError(problem)
+
+
+def taken(x_hat: Any, given: Observation, seen: Observation) -> Image:
+    """An answer that was checked, in memory of its own, which the next call cannot reach."""
+    check_answer(x_hat, given, seen)
     image: Image = np.empty(seen.restored_shape, np.float32)
     image[...] = x_hat  # not x_hat.copy(): its dtype may carry what cannot be pickled
     return image

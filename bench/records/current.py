@@ -47,11 +47,8 @@ IDENTITY = ["restorer", "weights", "task", "level", "channels", "dataset", "imag
 ROW = ["restorer", "plugin", "task", "protocol"]
 """Whose records share a row of a table, as far as weights and device do not tell them apart."""
 
-PLACE = [*IDENTITY, "plugin", "weights_file", "folder"]
-"""What a cell is, whatever its parts are called."""
-
-VERSION = ["code_sha256", "restorer_version", "weights_sha256"]
-"""What may change while the names stay."""
+PLACE = [*(name for name in IDENTITY if name != "weights"), "plugin", "folder", "_origin", "_device"]
+"""What a cell is, whatever its parts are called. Declared weights go by origin: a file of ours may replace another."""
 
 
 def current(frame: pd.DataFrame, *, by_device: bool = False) -> pd.DataFrame:
@@ -60,7 +57,8 @@ def current(frame: pd.DataFrame, *, by_device: bool = False) -> pd.DataFrame:
     1. Of a restorer (a name, from one place) at one task, under one protocol, on one device those count whose code is
        that of the record last asked for. A run asks for all of its cells, measured or found in the store; so after
        going back to an older version the older one counts.
-    2. Of weights of one label and file those whose content was last asked for.
+    2. Of its weights of one origin (published, ours, or a file of one's own) those that were last asked for at a
+       level; of these the content last asked for.
     3. Of a cell those whose picture and noise were last asked for.
     4. Of what is left a good record goes before a failed one, a timed one before an untimed one, then the one last
        asked for (`bench.records.record.standing`).
@@ -72,39 +70,43 @@ def current(frame: pd.DataFrame, *, by_device: bool = False) -> pd.DataFrame:
     if frame.empty:
         return frame
     known = _told(frame)
-    row, weights = [*ROW, "_device"], ["weights", "weights_file"]
-    for group, version in ((row, "_code"), ([*row, *weights], "weights_sha256"), ([*PLACE, "_device"], "_quality")):
+    row = [*ROW, "_device"]
+    for group, version in (
+        (row, "_code"),
+        ([*row, "_origin", "level", "channels"], "weights"),
+        ([*row, "_origin", "weights"], "weights_sha256"),
+        (PLACE, "_quality"),
+    ):
         last = known.groupby(group, sort=False)[version].transform("last")
         known = known[known[version] == last]
     best_last = known.sort_values(["_ok", "_timed"], kind="stable")
-    best = best_last.drop_duplicates([*PLACE, "_device"], keep="last")
+    best = best_last.drop_duplicates(PLACE, keep="last")
     kept = frame.loc[sorted(best.index)]
     return kept if by_device else on_one_device(kept)
 
 
 def left_out(frame: pd.DataFrame) -> pd.DataFrame:
-    """The records of cells that `current(frame, by_device=True)` has none of: their restorer's code changed since."""
-    if frame.empty:
-        return frame
-    known = _told(frame)
-    if (known.groupby([*ROW, "_device"], sort=False)["_code"].nunique() == 1).all():
+    """The records of cells that `current(frame, by_device=True)` has none of: code or weights have changed since."""
+    counting = current(frame, by_device=True)
+    if len(counting) == len(frame):
         return frame.iloc[:0]
-    cell = [*PLACE, "_device"]
-    there = known.loc[current(frame, by_device=True).index, cell]
-    found = known[cell].merge(there.drop_duplicates(), how="left", indicator="_found")["_found"]
+    known = _told(frame)
+    there = known.loc[counting.index, PLACE]
+    found = known[PLACE].merge(there, how="left", indicator="_found")["_found"]
     return frame.loc[sorted(known.index[(found == "left_only").to_numpy()])]
 
 
 def _told(frame: pd.DataFrame) -> pd.DataFrame:
     """What the rule looks at, in the order in which records were asked for; the index is the frame's."""
-    known = frame.reindex(
-        columns=[*PLACE, *VERSION, "asked_at", "key", "status", "seconds", "device_seconds", "threads"]
-    )
+    known = frame.reindex(columns=[*dict.fromkeys(name for name in TOLD if name[0] != "_")])
     for name in TEXTS:
         if name in known and known[name].isna().any():
             known[name] = known[name].astype(object).where(known[name].notna(), "")
     unknown = "version " + known["restorer_version"].map(str)
+    weights = known["weights"].str.partition(":")
+    kind, file = weights[0], known["weights_file"].where(known["weights_file"] != "", weights[2])
     known = known.assign(
+        _origin=kind.where(kind != "file", "file:" + file),
         _device=devices(frame),
         _code=known["code_sha256"].where(known["code_sha256"] != "", unknown),
         _quality=known["key"].map(quality_part),
@@ -112,6 +114,12 @@ def _told(frame: pd.DataFrame) -> pd.DataFrame:
         _timed=known["seconds"].notna(),
     )
     return known.sort_values("asked_at", kind="stable")
+
+
+TOLD = (
+    *(*PLACE, "weights", "weights_file", "code_sha256", "restorer_version", "weights_sha256", "key", "asked_at"),
+    *("status", "seconds", "device_seconds", "threads"),
+)
 
 
 def on_one_device(frame: pd.DataFrame) -> pd.DataFrame:
@@ -125,7 +133,8 @@ def on_one_device(frame: pd.DataFrame) -> pd.DataFrame:
     counts = known.sort_values("_cpu", kind="stable").groupby(ROW, sort=False)["_code"].transform("last")
     known = known[known["_code"] == counts[known.index]]
     preferred_last = known.sort_values(["_ok", "_cpu"], kind="stable")
-    chosen = preferred_last.groupby(PLACE, sort=False)["_device"].transform("last")
+    cell = [name for name in PLACE if name != "_device"]
+    chosen = preferred_last.groupby(cell, sort=False)["_device"].transform("last")
     return frame.loc[sorted(known.index[chosen[known.index] == known["_device"]])]
 
 
@@ -136,6 +145,6 @@ def fastest(frame: pd.DataFrame) -> pd.DataFrame:
     """
     kept = current(frame, by_device=True)
     known = _told(frame)
-    same = known.groupby([*PLACE, "_device", "threads", "_quality"], dropna=False, sort=False)
+    same = known.groupby([*PLACE, "threads", "_quality"], dropna=False, sort=False)
     least = {column: same[column].transform("min")[kept.index] for column in ("seconds", "device_seconds")}
     return kept.assign(**least)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from bench.errors import StoreError
 from bench.records.current import IDENTITY
+from bench.records.layout_3 import name_code
 from bench.records.record import COLUMNS, TEXTS
 from bench.task import Level
 
@@ -42,6 +43,7 @@ def read_records(path: Path) -> pd.DataFrame:
     frame["device"] = frame["device"].where(frame["device"] != "", "cpu")
     if (frame["key"] == "").all():  # a file has one record a cell and device, of one version
         frame["key"] = [f"{i}-" for i in range(len(frame))]
+    frame = name_code(frame)
     if pd.api.types.is_integer_dtype(frame["environment"]):
         frame["environment"] = frame["environment"].map(dict(enumerate(machines(path.parent))))
     return frame

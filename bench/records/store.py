@@ -11,12 +11,11 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from importlib import resources
 from pathlib import Path
 from types import TracebackType
 
-from bench.data.toml import tomllib
 from bench.errors import StoreError
+from bench.records.layout_3 import built_in
 from bench.records.record import COLUMNS, TEXTS, Record, quality_part, standing
 
 __all__ = ["Store"]
@@ -94,7 +93,7 @@ class Store:
 
     def _name_the_code_of_built_in_restorers(self) -> None:
         """Up to layout 3 records told the version alone: what code a version stood for is written down."""
-        for name, known in _built_in_of_layout_3().items():
+        for name, known in built_in().items():
             self._db.execute(
                 "UPDATE records SET code_sha256 = ?, plugin = ? WHERE code_sha256 = '' AND restorer_version = ?"
                 " AND (restorer IN (?, ?) OR restorer LIKE ?)",
@@ -167,9 +166,3 @@ class Store:
 
 
 MARKS = ", ".join(f":{name}" for name in COLUMNS)
-
-
-def _built_in_of_layout_3() -> dict[str, dict[str, str]]:
-    file = resources.files("bench.records") / "layout_3.toml"
-    told: dict[str, dict[str, str]] = tomllib.loads(file.read_text(encoding="utf-8"))
-    return told

@@ -25,9 +25,9 @@ def listing(name: str) -> str:
 
 def _restorers() -> str:
     lines = ["restorers"]
-    for info in infos().values():
+    for name, info in infos().items():
         variants = "".join(f" :{variant}" for variant in info.variants)
-        lines += _entry(info.name + variants, f"{info.summary} [{', '.join(sorted(info.tasks))}]", _remarks(info))
+        lines += _entry(name + variants, f"{info.summary} [{', '.join(sorted(info.tasks))}]", _remarks(info))
     lines += _entry("NAME+", "any of them, averaged over the 8 flips and rotations of an image")
     return "\n".join(lines)
 

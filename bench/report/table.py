@@ -254,10 +254,10 @@ def _mixtures(task: str, records: pd.DataFrame, columns: Iterable[tuple[str, flo
 
 
 def _older(left: pd.DataFrame) -> list[str]:
-    """`68 records of groupsc on bsd68 are of other code than the last, and not shown`"""
+    """`68 records of groupsc on bsd68 of other code or weights than those last asked for, and not shown`"""
     return [
-        f"{len(records)} record{'s' * (len(records) > 1)} of {restorer} on {dataset} are of other code of it than was"
-        " last asked for, and not shown"
+        f"{len(records)} record{'s' * (len(records) > 1)} of {restorer} on {dataset}: of other code or weights than"
+        " those last asked for, and not shown"
         for (restorer, dataset), records in left.groupby(["restorer", "dataset"], sort=False)
     ]
 

@@ -218,6 +218,7 @@ def main() -> None:
             except Exception:  # the next cell gets a new process
                 sys.exit(said.reason)
         connection.send(said)
+        del message, said  # their images are not to count in the next cell's peak
 
 
 if __name__ == "__main__":

@@ -94,6 +94,15 @@ def test_what_other_weights_or_another_version_gave_goes(reference, tmp_path, ch
     assert len(both) == len(reference) - 3
 
 
+def test_another_file_of_the_same_origin_replaces_the_one_before_at_its_level_alone(reference, tmp_path):
+    own = {"weights": "published:b.mat", "weights_sha256": "b" * 64}
+    comparing.write_reference(records(dncnn=own)[lambda frame: frame["image"] == "2.png"])
+    both = read_reference(tmp_path)
+    assert both[both["restorer"] == "dncnn"]["weights"].tolist() == ["published:b.mat"]
+    comparing.write_reference(records(dncnn={**own, "weights": "ours:c", "level": 50.0}))
+    assert set(read_reference(tmp_path)["weights"]) == {"", "published:b.mat", "ours:c"}
+
+
 GPU = json.dumps({**json.loads(HERE), "cores": "16", "gpu": "NVIDIA H200"})
 OTHER_GPU = json.dumps({**json.loads(HERE), "cores": "16", "gpu": "NVIDIA H100"})
 

@@ -1,10 +1,12 @@
 """Restorers are found by name or in a file, described without being imported, and missed with help."""
 
 import sys
+from importlib.metadata import EntryPoint
 
 import pytest
 
 from bench.errors import RestorerError
+from bench.plugins import registry
 from bench.plugins.registry import choose, infos, load_class
 from tests.conftest import BAD
 
@@ -168,3 +170,45 @@ def test_a_file_restorer_loads():
 def test_a_built_in_may_also_be_named_by_its_file():
     card = infos()["noisy"]
     assert choose(f"{card.source}:Noisy").info.name == "noisy"
+
+
+# --- packages that bring restorers of one name ---------------------------------------------------------------
+
+
+@pytest.fixture
+def packages(tmp_path, monkeypatch):
+    """Two packages that each bring a restorer `mine`, and one that brings a `noisy`."""
+    points = [EntryPoint("noisy", "bench.methods.identity:Noisy", registry.GROUP)]
+    for package, name in (("pkg_a", "mine"), ("pkg_b", "mine"), ("pkg_c", "noisy")):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").write_text("")
+        text = f"class Mine(Restorer):\n    name, tasks, variants = '{name}', {{'denoise'}}, ['fast']\n"
+        (tmp_path / package / "mod.py").write_text(text)
+        points.append(EntryPoint(name, f"{package}.mod:Mine", registry.GROUP))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(registry, "entry_points", lambda group: points)
+    infos.cache_clear()
+    yield tmp_path
+    infos.cache_clear()
+
+
+def test_each_of_two_that_share_a_name_is_asked_for_by_its_place(packages):
+    assert [*infos()] == ["noisy", "pkg_a.mod:Mine", "pkg_b.mod:Mine", "pkg_c.mod:Mine"]
+    one, other = choose("pkg_a.mod:Mine"), choose("pkg_b.mod:Mine:fast+@w")
+    assert (one.name, other.name, other.weights) == ("mine", "mine:fast+", "w")
+    assert one.info.target != other.info.target
+    with pytest.raises(
+        RestorerError, match=r"Several installed .* named 'mine'\. Ask for one: pkg_a\.mod:Mine, pkg_b\."
+    ):
+        choose("mine")
+
+
+def test_a_package_that_takes_a_built_ins_name_costs_itself(packages):
+    assert choose("noisy").info.is_built_in
+    assert infos()["pkg_c.mod:Mine"].unavailable == (
+        "cannot be read: its name, 'noisy', is a built-in restorer's: rename it"
+    )
+
+
+def test_a_file_may_share_the_name_of_a_package_that_is_installed(packages, plugin):
+    assert choose(f"{plugin}:Mine").name == "mine"

@@ -77,6 +77,20 @@ def test_of_weights_that_were_trained_on_only_the_last_content_counts():
     assert counting(*before, after) == [2.0]
 
 
+def test_of_two_declared_files_of_one_origin_the_one_last_asked_for_counts_at_its_level():
+    """A setting may be served by another file tomorrow: one for all levels, then one of its own."""
+    blind, own = (
+        {"weights": f"ours:{name}", "weights_sha256": name, "key": f"{name}-x"} for name in ("blind", "own")
+    )
+    before = [record(1.0, "1", **blind, image=f"{i}.png") for i in (1, 2)]
+    after = record(2.0, "2", **own)
+    elsewhere = record(3.0, "1", **blind, level=15.0)
+    assert counting(*before, after, elsewhere) == [2.0, 3.0]
+    assert left_out(frame_of([*before, after]))["image"].tolist() == ["2.png"]
+    published = record(4.0, "1", weights="published:x", key="p-x")
+    assert counting(after, published) == [2.0, 4.0]
+
+
 def test_each_device_has_a_row_whose_code_is_its_own():
     cpu, gpu = record(1.0, "2", code_sha256="b"), record(2.0, "1", device="cuda", code_sha256="a")
     assert counting(cpu, gpu, by_device=True) == [1.0, 2.0]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from bench.measure.clocks import CpuClock
+from bench.plugins.registry import choose
 from bench.restorer import Setting
 from bench.runner import host
 from bench.runner.contract import observe_disc
@@ -21,8 +22,8 @@ MOSAIC = Setting("demosaick", "RGGB", 3)
 
 def session(name, setting=GRAY, *, ensemble=False):
     """A session that is prepared, and its answer to that, or to loading if that failed."""
-    made = Session()
-    said = answer(made, Load(f"{CARELESS}:{name}", "", ensemble, "cpu"))
+    made, info = Session(), choose(f"{CARELESS}:{name}").info
+    said = answer(made, Load(info.target, "", ensemble, "cpu", info.name, info.version, "", (), False))
     return made, said if isinstance(said, Failure) else answer(made, Prepare(setting, None))
 
 

@@ -145,7 +145,9 @@ def test_a_table_never_mixes_what_two_versions_gave(folder):
     plugin(folder / "a", 0.5)
     outcome = run(folder, datasets=both[:1])
     assert lines(table(folder))[1:] == lines(outcome.table())[1:]
-    assert "2 records of mine on test are of other code of it than was last asked for, and not shown" in table(folder)
+    assert "2 records of mine on test: of other code or weights than those last asked for, and not shown" in table(
+        folder
+    )
     assert len(bench.read(folder / "s.sqlite")) == 6  # nothing is lost
 
 
@@ -309,7 +311,7 @@ def test_a_store_of_layout_3_keeps_its_figures_and_answers_where_its_code_is_cer
 def test_a_built_in_whose_code_has_changed_since_layout_3_is_measured_again(folder, monkeypatch):
     as_layout_3(folder, "noisy")
     known = {"noisy": {"plugin": "bench.methods.identity:Noisy", "version": "1", "code_sha256": "of then"}}
-    monkeypatch.setattr("bench.records.store._built_in_of_layout_3", lambda: known)
+    monkeypatch.setattr("bench.records.store.built_in", lambda: known)
     outcome = run(folder, "noisy")
     assert outcome.n_measured == 2
     assert dict(outcome.set_aside) == {("noisy", "its code has changed"): 2}
@@ -317,8 +319,8 @@ def test_a_built_in_whose_code_has_changed_since_layout_3_is_measured_again(fold
 
 def test_what_code_a_version_of_layout_3_stood_for_is_written_down():
     from bench.plugins.registry import infos
-    from bench.records.store import _built_in_of_layout_3
+    from bench.records.layout_3 import built_in
 
-    known = _built_in_of_layout_3()
+    known = built_in()
     assert {name for name, info in infos().items() if info.is_built_in} >= {*known}
     assert all(len(one["code_sha256"]) == 64 for one in known.values())

@@ -1,4 +1,4 @@
-"""Files of its own that a restorer uses and that the hash of its code does not know of: a run says so, check fails."""
+"""Files of its own that a restorer uses and its code's hash does not know of: a run says so, check fails."""
 
 import pytest
 from PIL import Image
@@ -30,8 +30,9 @@ WAYS = {
     ),
     "a name that is put together": ("import importlib; importlib.import_module('hid' + 'den')", "pass", "hidden.py"),
     "a module that is loaded by its path": (
-        "from importlib.util import module_from_spec, spec_from_file_location; s = spec_from_file_location('h', HERE / 'hidden.py');"
-        " import sys; m = module_from_spec(s); sys.modules['h'] = m; s.loader.exec_module(m)",
+        "from importlib.util import module_from_spec, spec_from_file_location; import sys;"
+        " s = spec_from_file_location('h', HERE / 'hidden.py'); m = module_from_spec(s); sys.modules['h'] = m;"
+        " s.loader.exec_module(m)",
         "pass",
         "hidden.py",
     ),
