@@ -48,7 +48,7 @@ ROW = ["restorer", "plugin", "task", "protocol"]
 """Whose records share a row of a table, as far as weights and device do not tell them apart."""
 
 PLACE = [*(name for name in IDENTITY if name != "weights"), "plugin", "folder", "_origin", "_device"]
-"""What a cell is, whatever its parts are called. Declared weights go by origin: a file of ours may replace another."""
+"""What a cell is, whatever its parts are called. Declared weights go by origin: one file may replace another."""
 
 
 def current(frame: pd.DataFrame, *, by_device: bool = False) -> pd.DataFrame:

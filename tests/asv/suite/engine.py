@@ -33,6 +33,19 @@ class Start:
         subprocess.run([sys.executable, "-c", code, command], stdout=subprocess.DEVNULL, check=True)
 
 
+class Code:
+    """The hashes of the code of all built-in restorers, when their files have not changed."""
+
+    def setup(self) -> None:
+        self.time_all_built_ins()
+
+    def time_all_built_ins(self) -> None:
+        subprocess.run([sys.executable, "-c", HASH_ALL], stdout=subprocess.DEVNULL, check=True)
+
+
+HASH_ALL = "from bench.plugins.registry import infos; [info.code for info in infos().values()]"
+
+
 class Score:
     """PSNR and SSIM of a gray picture of 512x512."""
 
