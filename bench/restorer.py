@@ -14,10 +14,10 @@ the source, so that listing restorers imports none of them.
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -39,7 +39,8 @@ class WeightsFile:
     path        the file
     label       what records and tables show: `published:sigma_25.mat`, `ours:groupsc-gray-25`
     sha256      of the file
-    loader      which reader the declaration asks for, in the restorer's own words
+    loader      which reader the declaration asks for, in the restorer's own words. Of a user's own file: "" for
+                safetensors, `state-dict`, or the declared reader whose files it looks like
     """
 
     path: Path
@@ -104,12 +105,13 @@ class Restorer(ABC):
 
 
 class TorchRestorer(Restorer):
-    """A restorer that is a PyTorch network: write `network`, and `load` if the weights are not safetensors.
+    """A restorer that is a PyTorch network: write `network`, and `load` if its weights are in a format of their own.
 
     Without weights (the contract tests) the network is initialised from seed 0.
 
-    options  of the network, e.g. its depth: from the recipe when it is trained, from the metadata of its weights
-             when it is loaded, empty for the defaults. To be read by `network`
+    options  of the network, e.g. its depth: from the recipe when it is trained, from its weights when it is loaded
+             (metadata of safetensors, an entry `options` of a checkpoint), empty for the defaults. To be read by
+             `network`
     of_level  first words of the names of tensors whose shapes depend on the level: a training that starts from the
              weights of another leaves those out
     """
@@ -121,18 +123,23 @@ class TorchRestorer(Restorer):
     def __init__(self, variant: str = "", weights: WeightsFile | None = None) -> None:
         super().__init__(variant, weights)
         self.options: Mapping[str, Any] = {}
-        if weights is not None and weights.path.suffix == ".safetensors":
-            self.options = _options_in(weights.path)
+        if weights is not None:
+            from bench.state_dicts import options_in
+
+            self.options = options_in(weights.path)
 
     @abstractmethod
     def network(self, setting: Setting) -> nn.Module:
         """The untrained network for this setting, on the CPU."""
 
     def load(self, network: nn.Module, weights: WeightsFile) -> None:
-        """Copy `weights` into `network`. Default: a safetensors file with the network's own names."""
-        from safetensors.torch import load_file
+        """Copy `weights` into `network`. Default: safetensors or a state dict with the network's own names.
 
-        network.load_state_dict(load_file(weights.path))
+        What `network.load_state_dict` refuses within it is explained to the user.
+        """
+        from bench.state_dicts import load_into
+
+        load_into(network, weights.path)
 
     def compile(self, network: nn.Module, setting: Setting) -> nn.Module:
         """What `restore` runs: `network`, or a faster equivalent. Default: channels-last layout."""
@@ -147,7 +154,7 @@ class TorchRestorer(Restorer):
         torch.manual_seed(0)
         network = self.network(setting).eval().requires_grad_(False)
         if self.weights is not None:
-            self.load(network, self.weights)
+            self._load(network, self.weights)
         self.device = torch.device(device)
         if self.device.type == "cuda":
             # a restorer's name means float32 on every machine, and TensorFloat-32 keeps 10 bits of its 23;
@@ -156,6 +163,16 @@ class TorchRestorer(Restorer):
             torch.backends.cudnn.allow_tf32 = False
         self.plain = network
         self.net = self.compile(network.to(self.device), setting)
+
+    def _load(self, network: nn.Module, weights: WeightsFile) -> None:
+        """`load`, and words for what does not fit."""
+        from bench.state_dicts import explained, load_as_published
+
+        if weights.label.startswith("file:") and weights.loader not in ("", "state-dict"):
+            load_as_published(network, weights.path, weights.loader, partial(self.load, network, weights))
+            return
+        with explained(network, weights.path):
+            self.load(network, weights)
 
     def restore(self, seen: Observation) -> Image:
         import torch
@@ -219,12 +236,3 @@ class TorchRestorer(Restorer):
             self.net = fast
         height, width, _ = corner.restored_shape
         return macs / (height * width)
-
-
-def _options_in(path: Path) -> dict[str, Any]:
-    """The network's options in the metadata of a safetensors file that `bench train` wrote."""
-    from safetensors import safe_open
-
-    with safe_open(path, framework="numpy") as file:
-        options: dict[str, Any] = json.loads((file.metadata() or {}).get("options", "{}"))
-    return options

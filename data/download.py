@@ -28,7 +28,17 @@ from urllib.parse import quote
 
 from bench.data.errors import DataError
 
-__all__ = ["FileState", "Progress", "RemoteFile", "cache_dir", "fetch", "fetch_all", "is_offline", "verify"]
+__all__ = [
+    "FileState",
+    "Progress",
+    "RemoteFile",
+    "cache_dir",
+    "can_be_had",
+    "fetch",
+    "fetch_all",
+    "is_offline",
+    "verify",
+]
 
 FileState = Literal["ok", "missing", "damaged"]
 
@@ -156,6 +166,14 @@ def fetch_all(
 def verify(files: Iterable[RemoteFile]) -> dict[RemoteFile, FileState]:
     """The state of each file in the cache; nothing is fetched."""
     return {file: _state(file) for file in files}
+
+
+def can_be_had(file: RemoteFile) -> bool:
+    """Whether `fetch` may bring it: it is cached, a mirror folder has it, or the network is not forbidden."""
+    if not is_offline() or _state(file) == "ok":
+        return True
+    mirror = os.environ.get("BENCH_MIRROR", "")
+    return bool(mirror) and (Path(mirror).expanduser() / file.kind / file.group / file.name).is_file()
 
 
 def _state(file: RemoteFile) -> FileState:

@@ -3,18 +3,19 @@
 import argparse
 import io
 import json
+import os
 import pickle
 import struct
+import tempfile
 import warnings
 import zipfile
-from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-__all__ = ["BROKEN", "FOREIGN", "READ", "network", "values", "write"]
+__all__ = ["BROKEN", "FOREIGN", "READ", "WAS_HERE", "network", "values", "write"]
 
 
 def network(channels=1, width=4):
@@ -50,6 +51,10 @@ def safetensors(tensors, **metadata):
 
 def renamed(first, tensors=None):
     return {first + name: tensor for name, tensor in (tensors or values()).items()}
+
+
+def doubled():
+    return {name: 2 * tensor for name, tensor in values().items()}
 
 
 def trained():
@@ -105,11 +110,14 @@ def flipped():
     return bytes(content)
 
 
+WAS_HERE = Path(tempfile.gettempdir()) / "bench-was-here"
+
+
 class Calls:
     """What a hostile file asks to be called."""
 
     def __reduce__(self):
-        return Path.touch, (Path("/tmp/bench-was-here"),)
+        return os.mkdir, (str(WAS_HERE),)
 
 
 READ = {
@@ -119,7 +127,9 @@ READ = {
     "plain dict": lambda: saved(values()),
     "before torch 1.6": lambda: saved(network().state_dict(), _use_new_zipfile_serialization=False),
     "params": lambda: saved({"params": values()}),
-    "params_ema": lambda: saved({"params": renamed("", dict.fromkeys(values(), torch.zeros(1))), "params_ema": values()}),
+    "params_ema": lambda: saved({"params": doubled(), "params_ema": values()}),
+    "net_ema before net": lambda: saved({"net_ema": values(), "net": doubled()}),
+    "an ema that is none": lambda: saved({"ema": {"decay": torch.tensor(0.999)}, "model": values()}),
     "state_dict": lambda: saved({"state_dict": values(), "epoch": 3}),
     "model": lambda: saved({"model": values(), "optimizer": trained().state_dict()}),
     "net": lambda: saved({"net": values()}),
@@ -174,7 +184,7 @@ FOREIGN = {
     "a bare optimizer": lambda: saved(trained().state_dict()),
     "numbers": lambda: saved({"epoch": 3, "lr": [0.1, 0.2]}),
     "nothing": lambda: saved({}),
-    "two networks": lambda: saved({"model": values(), "net": renamed("", {k: 2 * v for k, v in values().items()})}),
+    "two networks": lambda: saved({"model": values(), "net": doubled()}),
     "int8": lambda: saved({name: t.to(torch.int8) for name, t in values().items()}),
     "quantised": quantised,
     "complex": lambda: saved({name: t.cfloat() for name, t in values().items()}),
@@ -213,5 +223,3 @@ SUFFIX = {
     "matlab 5": ".mat",
     "git lfs": ".safetensors",
 }
-
-_ = OrderedDict  # what torch pickles state dicts as

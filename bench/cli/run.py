@@ -45,7 +45,6 @@ def run(
     Exit status: 0, or 1 if a cell failed, or 2 if the request will not do.
     """
     from bench.report.progress import watch
-    from bench.report.remarks import remarks
     from bench.report.table import check_format
 
     check_format(format)
@@ -72,7 +71,7 @@ def run(
             methods, task, datasets, **words, time_limit=time_limit, memory_limit=memory_limit, watcher=watcher
         )
     print(result.table(format))
-    for line in remarks(result):  # the table may be piped into a paper
+    for line in result.remarks():  # the table may be piped into a paper
         print(line, file=sys.stderr)
     if result.failures or result.plan.broken:
         raise typer.Exit(1)

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.data.toml import tomllib
 from bench.errors import DataError, OutOfReachError, WeightsError, unknown
+from bench.plugins import given
 from bench.plugins.registry import RestorerInfo, RestorerSpec, infos
 from bench.task import Setting, colour_word, format_level, get_task
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Declaration",
     "Picked",
+    "Use",
     "all_declarations",
     "candidates",
     "check_origin",
@@ -48,6 +50,7 @@ __all__ = [
     "named",
     "pick",
     "state",
+    "uses_of",
 ]
 
 NO_WEIGHTS = "give it a file (name@FILE), declare some in a weights.toml beside it, or set needs_weights = False"
@@ -171,6 +174,15 @@ def _declared_for(info: RestorerInfo) -> list[Declaration]:
     return [d for d in declarations(info.source.parent / "weights.toml") if d.restorer == info.name]
 
 
+def _formats(info: RestorerInfo) -> list[given.Format]:
+    return [(d.file, d.loader) for d in _declared_for(info)]
+
+
+def uses_of(spec: RestorerSpec, sha256: str) -> list[Use]:
+    """What a file of this content is declared for, whatever the variant."""
+    return [use for d in _declared_for(spec.info) if d.sha256 == sha256 for use in d.settings]
+
+
 def candidates(spec: RestorerSpec, setting: Setting) -> list[Declaration]:
     """What could serve the setting, in order of preference: published first, then ours."""
     fitting = [d for d in _declared_for(spec.info) if any(use.fits(setting) for use in _uses(spec, d))]
@@ -185,15 +197,12 @@ def _uses(spec: RestorerSpec, declaration: Declaration) -> list[Use]:
 
 
 def check_origin(spec: RestorerSpec) -> None:
-    """Raise WeightsError if what stands behind the @ is neither an origin nor a file, or serves no setting."""
+    """Raise WeightsError if what stands behind the @ is neither an origin nor a file of use, or serves no setting."""
     if spec.weights in ("", *ORIGIN.values()):
         if spec.weights and not any(_uses(spec, d) for d in _declared_for(spec.info)):
             raise WeightsError(f"{spec.name} has no '{spec.weights}' weights.")
-    elif not Path(spec.weights).is_file():
-        raise WeightsError(
-            f"{spec.info.name}@{spec.weights}: after the @ stands 'published', 'ours' or a weights file;"
-            f" there is no file '{spec.weights}'."
-        )
+    else:
+        given.check(spec, _formats(spec.info))
 
 
 def _out_of_reach(spec: RestorerSpec, setting: Setting) -> str | None:
@@ -261,7 +270,8 @@ def pick(spec: RestorerSpec, setting: Setting, *, download: bool = True) -> Pick
     check_origin(spec)
     if spec.weights not in ("", *ORIGIN.values()):
         path = Path(spec.weights)
-        return Picked(WeightsFile(path, f"file:{path.name}", _sha256(path)))
+        reader = given.reader_of(path, _formats(spec.info))
+        return Picked(WeightsFile(path, f"file:{path.name}", _sha256(path), reader))
     reason = _out_of_reach(spec, setting)
     if reason is not None:
         raise OutOfReachError(reason)
@@ -278,8 +288,14 @@ def pick(spec: RestorerSpec, setting: Setting, *, download: bool = True) -> Pick
 
 
 def _as_declared(declaration: Declaration) -> WeightsFile:
+    """The file as it is here, or as it will be once it is downloaded. Raises DataError if it cannot be had."""
+    from bench.data import download
     from bench.restorer import WeightsFile
 
+    if state(declaration) in ("shipped", "ok"):
+        return fetch(declaration)
+    if declaration.path is None and not download.can_be_had(declaration.remote):
+        raise DataError(f"{declaration.remote} is not here, and BENCH_OFFLINE forbids the network.")
     path = declaration.path or declaration.remote.cached
     return WeightsFile(path, declaration.label, declaration.sha256 or "", declaration.loader)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.records.store import Store
-from bench.report.remarks import set_aside
+from bench.report.remarks import of_plan, set_aside
 from bench.runner.plan import Plan
 from bench.runner.run import Split, estimate_seconds
 
@@ -23,9 +23,7 @@ def preview(plan: Plan, split: Split, store: Store) -> str:
     rows = [[*group, *counts] for group, counts in groups.items()]
     headers = ["restorer", "setting", "data set", "cells", "in the store"]
     lines = [tabulate(rows, headers, disable_numparse=True)]
-    lines += [f"skipped: {skip.spec.name} on {skip.dataset}: {skip.reason}" for skip in plan.skips]
-    lines += [f"broken: {dataset}/{image}: {reason}" for dataset, image, reason in plan.broken]
-    lines += [f"note: {note}" for note in plan.notes]
+    lines += of_plan(plan)
     lines += set_aside(split.set_aside)
     seconds, n_unknown = estimate_seconds(split.missing, store)
     doubt = f", and {n_unknown} cells of which no timing is known yet" if n_unknown else ""

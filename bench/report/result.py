@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bench.records.record import Record, frame_of
+from bench.report.remarks import of_plan, of_records, set_aside
 from bench.report.table import render
 from bench.runner.plan import Plan, Skip
 from bench.task import get_task
@@ -34,8 +35,19 @@ class RunResult:
         return frame_of([*self.records, *map(_skipped, self.plan.skips)])
 
     def table(self, format: str = "text") -> str:
-        """The table that `bench run` prints; format: text, markdown, latex, csv or html."""
-        return render(self.frame(), format)
+        """The table that `bench run` and then `bench table` print; format: text, markdown, latex, csv or html."""
+        return render(frame_of(self.records), format)
+
+    def remarks(self) -> Iterator[str]:
+        """What is to be known beside the table, a line each: what was skipped, notes, doubts, what the store knew."""
+        yield from of_plan(self.plan)
+        yield from of_records(self.records)
+        yield from set_aside(self.set_aside)
+        known = len(self.records) - self.n_measured
+        if known:
+            yield f"{known} of {len(self.records)} cells were in the store already (--force measures again)."
+        if known and self.failures:
+            yield "Failures are not tried again unless asked for with --retry-failed."
 
     @property
     def failures(self) -> list[Record]:

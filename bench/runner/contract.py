@@ -58,6 +58,8 @@ def check(spec: RestorerSpec, limits: Limits | None = None) -> Iterator[Finding]
         yield _finding("loads", failure)
         if failure is not None:
             return
+        if spec.weights not in ("", *ORIGIN.values()):
+            yield _check_weights(spec, process.limits)
         for task in (get_task(name) for name in sorted(set(spec.info.tasks) - unknown_tasks)):
             for channels in (task.channels,) if task.channels else (1, 3):
                 yield from _check_setting(process, task, channels)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from bench.data.datasets import Dataset, ImageEntry, overlap, read
 from bench.errors import DataError, OutOfReachError, RequestError, WeightsError
+from bench.plugins.cards import remarks
 from bench.plugins.registry import RestorerSpec
 from bench.plugins.weights import Declaration, check_origin, pick
 from bench.protocol import Protocol
@@ -192,6 +193,8 @@ def _add(
         if weights and instead_of:
             plan.stand_ins.setdefault(spec.name, []).append((weights.label, instead_of))
         _note_overlap(plan, spec, declaration, dataset)
+        for remark in remarks(spec, weights, setting):
+            plan.note(remark)
         _note_gray(plan, task, pictures, dataset)
         plan.cells += _cells(plan.request, spec, setting, weights, _large_enough(plan, setting, these))
 

@@ -40,9 +40,9 @@ right.set(xlabel="sigma", ylabel="gain in PSNR, dB")
 fig.tight_layout()
 
 # %%
-# A restorer without weights for a level is skipped. The table says why.
+# A restorer without weights for a level is skipped. The remarks beside the table say why.
 
 told = bench.run("sc@ours,nlm", task="denoise", sigma=[25, 40], **usual)
-print(told.table())
+print(told.table(), *told.remarks(), sep="\n")
 
 scratch.cleanup()

@@ -114,3 +114,21 @@ def test_weights_of_ours_that_stand_in_are_told_once_a_restorer():
     [note] = plan.notes
     assert note.startswith("groupsc: weights of ours stand in for published ones (ours:groupsc-gray-15.safetensors, ")
     assert note.count("gray_sigma15_ckpt") == 1
+
+
+def test_a_dry_run_takes_the_weights_that_the_run_will_take(monkeypatch, tmp_path):
+    """Published weights that are not here are the run's if it may download them, else ours."""
+    spec, setting = choose("groupsc"), Setting("denoise", 25.0, 1)
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
+    monkeypatch.delenv("BENCH_MIRROR", raising=False)
+    monkeypatch.setenv("BENCH_OFFLINE", "0")
+    assert pick(spec, setting, download=False).file.label == "published:gray_sigma25_ckpt"
+    monkeypatch.setenv("BENCH_OFFLINE", "1")
+    picked = pick(spec, setting, download=False)
+    assert picked.file.label == "ours:groupsc-gray-25.safetensors"
+    assert "gray_sigma25_ckpt is not here, and BENCH_OFFLINE forbids the network" in picked.instead_of
+    mirrored = tmp_path / "mirror/weights/groupsc/gray_sigma25_ckpt"
+    mirrored.parent.mkdir(parents=True)
+    mirrored.write_bytes(b"")
+    monkeypatch.setenv("BENCH_MIRROR", str(tmp_path / "mirror"))
+    assert pick(spec, setting, download=False).file.label == "published:gray_sigma25_ckpt"

@@ -226,6 +226,16 @@ def test_what_a_restorer_cannot_do_is_skipped_with_the_reason_beside_one_that_ca
     assert skipped["reason"].item() == "tv does not deblock (it does denoise)"
 
 
+def test_the_table_is_of_records_and_what_was_skipped_is_said_beside_it(photos):
+    store = photos.parent / "s.sqlite"
+    outcome = bench.run("jpeg,tv", "deblock", str(photos), quality=10, store=store)
+    assert [*outcome.remarks()] == ["skipped: tv does not deblock (it does denoise)"]
+    assert outcome.table() == bench.table(store)
+    assert [*bench.run("jpeg", "deblock", str(photos), quality=10, store=store).remarks()] == [
+        "3 of 3 cells were in the store already (--force measures again)."
+    ]
+
+
 def test_nothing_left_to_measure_is_an_error_with_the_reasons(photos):
     with pytest.raises(RequestError, match="tv does not deblock"):
         bench.run("tv", "deblock", str(photos), store=photos.parent / "s.sqlite")

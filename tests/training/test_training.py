@@ -345,6 +345,24 @@ def test_the_checkpoint_of_another_training_is_not_continued(tmp_path):
         train(NET, {"sigma": "50"}, folder=tmp_path)
 
 
+def test_a_network_that_was_rewritten_does_not_go_on_from_the_checkpoint_of_the_old_one(tmp_path):
+    """The tensors have the same names and shapes: nothing else would tell."""
+    plugin = tmp_path / "act.py"
+    text = (
+        "import torch\nfrom bench.restorer import TorchRestorer\n\n\nclass Act(TorchRestorer):\n"
+        "    name, tasks = 'affine', {'denoise'}\n\n    def network(self, setting):\n"
+        "        return torch.nn.Sequential(torch.nn.Conv2d(1, 1, 1), torch.nn.ReLU())\n"
+    )
+    plugin.write_text(text)
+    shutil.copytree(PLUGINS / "recipes", tmp_path / "recipes")
+    train(f"{plugin}:Act", {"sigma": "25"}, steps=5, folder=tmp_path / "out")
+    plugin.write_text(f"# the same\n{text}")
+    train(f"{plugin}:Act", {"sigma": "25"}, steps=5, folder=tmp_path / "out")
+    plugin.write_text(text.replace("ReLU", "GELU"))
+    with pytest.raises(TrainingError, match=r"holds another training \(other code\)\. Name another --folder"):
+        train(f"{plugin}:Act", {"sigma": "25"}, steps=5, folder=tmp_path / "out")
+
+
 def test_weights_of_another_architecture_are_refused_by_name(tmp_path):
     from safetensors.torch import save_file
 
