@@ -72,6 +72,16 @@ class RestorerInfo:
         module, _, class_name = self.target.rpartition(":")
         return code_of(self.source, class_name, "" if self.is_file else module, self.reads, self.distribution)
 
+    def companion(self, name: str) -> Path:
+        """A file that comes with it, as weights.toml: beside its module, or else in a package that the module is in.
+
+        Where there is none it is the one beside the module.
+        """
+        folder = self.source.parent
+        while not (folder / name).is_file() and (folder / "__init__.py").is_file():
+            folder = folder.parent
+        return folder / name if (folder / name).is_file() else self.source.parent / name
+
     @property
     def missing(self) -> tuple[str, ...]:
         return tuple(package for package in self.requires if not _installed(package))

@@ -47,6 +47,7 @@ __all__ = [
     "check_origin",
     "declarations",
     "fetch",
+    "file_named",
     "named",
     "pick",
     "state",
@@ -171,7 +172,7 @@ def _use(entry: dict[str, Any], variants_of_file: list[str] | None) -> Use:
 
 
 def _declared_for(info: RestorerInfo) -> list[Declaration]:
-    return [d for d in declarations(info.source.parent / "weights.toml") if d.restorer == info.name]
+    return [d for d in declarations(info.companion("weights.toml")) if d.restorer == info.name]
 
 
 def _formats(info: RestorerInfo) -> list[given.Format]:
@@ -250,6 +251,17 @@ def fetch(declaration: Declaration) -> WeightsFile:
     return WeightsFile(path, declaration.label, found, declaration.loader)
 
 
+def file_named(spec: RestorerSpec) -> WeightsFile | None:
+    """The user's own file, if one stands behind the @. Raises WeightsError as `check_origin` does."""
+    from bench.restorer import WeightsFile
+
+    check_origin(spec)
+    if spec.weights in ("", *ORIGIN.values()):
+        return None
+    path = Path(spec.weights)
+    return WeightsFile(path, f"file:{path.name}", _sha256(path), given.reader_of(path, _formats(spec.info)))
+
+
 class Picked(NamedTuple):
     """The weights for a setting. file: None where the restorer needs none; instead_of: why not those preferred."""
 
@@ -265,13 +277,9 @@ def pick(spec: RestorerSpec, setting: Setting, *, download: bool = True) -> Pick
     Raises OutOfReachError if none are declared for the setting and the restorer needs some, WeightsError if none of
     those that are can be had, or what stands behind the @ is nothing.
     """
-    from bench.restorer import WeightsFile
-
-    check_origin(spec)
-    if spec.weights not in ("", *ORIGIN.values()):
-        path = Path(spec.weights)
-        reader = given.reader_of(path, _formats(spec.info))
-        return Picked(WeightsFile(path, f"file:{path.name}", _sha256(path), reader))
+    own = file_named(spec)
+    if own is not None:
+        return Picked(own)
     reason = _out_of_reach(spec, setting)
     if reason is not None:
         raise OutOfReachError(reason)

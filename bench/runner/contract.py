@@ -10,7 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bench.errors import WeightsError
+from bench.plugins.cards import remarks, settings
 from bench.plugins.registry import RestorerSpec
+from bench.plugins.weights import file_named
 from bench.protocol import get_protocol
 from bench.runner.answer import unseen_in_words
 from bench.runner.messages import Answer, Failure, Unable
@@ -58,7 +61,7 @@ def check(spec: RestorerSpec, limits: Limits | None = None) -> Iterator[Finding]
         yield _finding("loads", failure)
         if failure is not None:
             return
-        if spec.weights not in ("", *ORIGIN.values()):
+        if spec.weights:
             yield _check_weights(spec, process.limits)
         for task in (get_task(name) for name in sorted(set(spec.info.tasks) - unknown_tasks)):
             for channels in (task.channels,) if task.channels else (1, 3):
@@ -66,6 +69,32 @@ def check(spec: RestorerSpec, limits: Limits | None = None) -> Iterator[Finding]
         yield Finding("its code's hash knows what it opens", not process.unseen, unseen_in_words(process.unseen))
     finally:
         process.close()
+
+
+def _check_weights(spec: RestorerSpec, limits: Limits) -> Finding:
+    """Prepare it with the file that was named, at the first setting that the file fits.
+
+    In a process of its own: the file is part of every record, and so not one that is opened unseen.
+    """
+    what = f"reads {spec.weights}"
+    try:
+        file = file_named(spec)
+    except WeightsError as error:
+        return Finding(what, False, str(error))
+    if file is None:
+        return Finding(f"has {spec.weights} weights", True)
+    process = RestorerProcess(spec, "cpu", 1, limits)
+    reasons: list[str] = []
+    try:
+        for setting in settings(spec, file):
+            prevented = process.ready(setting, file)
+            if prevented is None:
+                return Finding(what, True, "; ".join([f"for {setting}", *remarks(spec, file, setting)]))
+            if isinstance(prevented, Failure):
+                reasons.append(f"for {setting}: {prevented.reason}")
+    finally:
+        process.close()
+    return Finding(what, False, reasons[0] if reasons else "it declines every setting")
 
 
 def _check_setting(process: RestorerProcess, task: Task, channels: int) -> Iterator[Finding]:

@@ -144,7 +144,7 @@ def _entry(table: Mapping[str, Any], where: str) -> Wanted:
 
 def _shipped(info: RestorerInfo) -> dict[str, str]:
     """File names of our weights of a restorer, by `restorer.tag`: as declared, for an install may lack some."""
-    declared = declarations(info.source.parent / "weights.toml")
+    declared = declarations(info.companion("weights.toml"))
     return {f"{d.restorer}.{d.tag}": d.path.name for d in declared if d.restorer == info.name and d.path is not None}
 
 

@@ -168,7 +168,7 @@ def _recipe(name: str, table: Mapping[str, Any], path: Path) -> Recipe:
 
 def find_recipe(info: RestorerInfo, name: str | None) -> Recipe:
     """The recipe of that name for a restorer, or the first of its file. Raises TrainingError."""
-    path = info.source.parent / "recipes" / f"{info.name}.toml"
+    path = info.companion(f"recipes/{info.name}.toml")
     if not path.is_file():
         raise TrainingError(f"There is no recipe for {info.name} ({path}).")
     recipes = read_recipes(path)

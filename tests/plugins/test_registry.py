@@ -1,6 +1,7 @@
 """Restorers are found by name or in a file, described without being imported, and missed with help."""
 
 import sys
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 
 import pytest
@@ -190,6 +191,8 @@ def packages(tmp_path, monkeypatch):
     infos.cache_clear()
     yield tmp_path
     infos.cache_clear()
+    for module in [name for name in sys.modules if name.startswith("pkg_")]:
+        del sys.modules[module]
 
 
 def test_each_of_two_that_share_a_name_is_asked_for_by_its_place(packages):
@@ -212,3 +215,17 @@ def test_a_package_that_takes_a_built_ins_name_costs_itself(packages):
 
 def test_a_file_may_share_the_name_of_a_package_that_is_installed(packages, plugin):
     assert choose(f"{plugin}:Mine").name == "mine"
+
+
+def test_what_comes_with_a_restorer_lies_beside_its_module_or_in_a_package_around_it(packages):
+    info = choose("pkg_a.mod:Mine").info
+    assert info.companion("weights.toml") == packages / "pkg_a/weights.toml"
+    deep = replace(info, source=packages / "pkg_a/nets/deep.py")
+    (packages / "pkg_a/nets").mkdir()
+    (packages / "weights.toml").write_text("")
+    assert deep.companion("weights.toml") == packages / "pkg_a/nets/weights.toml"
+    (packages / "pkg_a/nets/__init__.py").write_text("")
+    (packages / "pkg_a/weights.toml").write_text("")
+    assert deep.companion("weights.toml") == packages / "pkg_a/weights.toml"
+    (packages / "pkg_a/nets/weights.toml").write_text("")
+    assert deep.companion("weights.toml") == packages / "pkg_a/nets/weights.toml"
