@@ -262,6 +262,7 @@ def reference(
     plan   another plan than results/reference/plan.toml
     """
     from bench.judge.reference import folder, read_plan
+    from bench.measure.environment import n_cores
     from bench.records.store import Store
     from bench.report.result import RunResult
     from bench.runner.plan import make_plan
@@ -269,9 +270,10 @@ def reference(
     from bench.runner.run import run as run_plan
 
     for words in read_plan(Path(plan or folder() / "plan.toml"), quick=quick, only=only):
-        made = make_plan(make_request(**words, jobs=jobs))
+        at_once = jobs if words.pop("timed") else max(jobs, n_cores())
+        made = make_plan(make_request(**words, jobs=at_once))
         with Store(Path(store)) as records:
-            measured = run_plan(made, records, force=force, jobs=jobs, watcher=watcher)
+            measured = run_plan(made, records, force=force, jobs=at_once, watcher=watcher)
         yield RunResult(made, *measured)
 
 

@@ -275,9 +275,7 @@ def scan(path: Path) -> Pickled:
             found = ".".join(last) if name == "STACK_GLOBAL" else given.replace(" ", ".", 1)
             classes[found] = None
             first = first or found
-        elif name == "MARK":
-            first = first or "a container"
-        elif name.startswith("EMPTY_"):
+        elif name == "MARK" or name.startswith("EMPTY_"):
             first = first or "a container"
         depth += (name == "MARK") - (name in CLOSE)
     foreign = tuple(found for found in classes if _is_foreign(found))

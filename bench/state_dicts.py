@@ -63,7 +63,7 @@ def load_into(network: nn.Module, path: Path) -> None:
 
 
 def load_as_published(network: nn.Module, path: Path, reader: str, load: Callable[[], None]) -> None:
-    """`load()`, the reader of a restorer's published weights, or else `load_into`: a user's file may be of either kind.
+    """`load()`, the reader of published weights, or else `load_into`: a user's file may be of either kind.
 
     reader  its name
     Raises WeightsError if neither can read the file.
@@ -81,7 +81,8 @@ def load_as_published(network: nn.Module, path: Path, reader: str, load: Callabl
         except WeightsError as plainly:
             raise (wrong if isinstance(wrong, WeightsError) else plainly) from None
     told = f"{type(wrong).__name__}: {wrong}".rstrip(".")
-    raise WeightsError(f"{path} cannot be read as the published weights are ('{reader}'): {told}.") from None
+    words = f"is {kind_of(path).words} and cannot be read as the published weights are ('{reader}')"
+    raise WeightsError(f"{path} {words}: {told}.") from None
 
 
 def options_in(path: Path) -> dict[str, Any]:
@@ -342,11 +343,12 @@ def _why_other_names(given: Shapes, own: Shapes, extra: Sequence[str], missing: 
         return f"the network's names without their {shown(word)}: save the state dict of the whole network"
     if any(re.search(r"weight_[gv]$|parametrizations\.", name) for name in extra):
         return "weight normalisation that was not merged before saving (torch.nn.utils.remove_weight_norm)"
-    has_statistics = [any(name.endswith("running_mean") for name in names) for names in (given, own)]
-    if has_statistics == [True, False]:
-        return "batch normalisation, which the network does not have, or has merged into its convolutions"
-    if has_statistics == [False, True]:
-        return "a network without batch normalisation, or one that has merged it into its convolutions"
+    if _kernels(given) == _kernels(own):  # all else alike
+        has_statistics = [any(name.endswith("running_mean") for name in names) for names in (given, own)]
+        if has_statistics == [True, False]:
+            return "batch normalisation, which the network does not have, or has merged into its convolutions"
+        if has_statistics == [False, True]:
+            return "a network without batch normalisation, or one that has merged it into its convolutions"
     if [*given.values()] == [*own.values()] or _by_place(given) == _by_place(own):
         return "the same architecture under other names: a `load` of your own can rename them"
     if not extra:
@@ -355,6 +357,10 @@ def _why_other_names(given: Shapes, own: Shapes, extra: Sequence[str], missing: 
         return f"a network of more layers ({n_tensors})"
     kept = len(given) - len(extra)
     return f"another version of the architecture ({n_tensors})" if kept else f"another architecture ({n_tensors})"
+
+
+def _kernels(shapes: Shapes) -> list[tuple[int, ...]]:
+    return [shape for shape in _by_place(shapes) if len(shape) > 1]
 
 
 def _by_place(shapes: Shapes) -> list[tuple[int, ...]]:

@@ -56,7 +56,7 @@ def test_what_a_file_is_and_what_to_do_is_said(tmp_path, kind):
 
 
 def test_the_name_of_a_file_decides_nothing(tmp_path):
-    for kind, suffix in (("safetensors", ".pth"), ("state dict", ".safetensors"), ("onnx", ".pt"), ("git lfs", ".mat")):
+    for kind, suffix in (("safetensors", ".pth"), ("state dict", ".safetensors"), ("onnx", ".pt"), ("empty", ".mat")):
         path = write(tmp_path, kind)
         assert kind_of(path.rename(path.with_suffix(suffix))).words == kind_of(write(tmp_path, kind)).words
 

@@ -1,6 +1,7 @@
-"""Tensors of a file, and how they get into a network: all kinds of files, and what is said of those that do not fit."""
+"""Tensors of a file into a network: of all kinds of files, and what is said of those that do not fit."""
 
 import os
+from itertools import pairwise
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from torch import nn
 from bench.errors import WeightsError
 from bench.state_dicts import explained, load_into, options_in
 from tests.checkpoint_files import BROKEN, FOREIGN, READ, WAS_HERE, network, safetensors, saved, values, write
+
 
 def put(tmp_path, content, name="x.pth"):
     path = tmp_path / name
@@ -96,7 +98,7 @@ def conv(n_in, n_out, size=3):
 
 def layers(*widths, bn=False):
     parts = []
-    for n_in, n_out in zip(widths, widths[1:], strict=False):
+    for n_in, n_out in pairwise(widths):
         parts += [conv(n_in, n_out), *([nn.BatchNorm2d(n_out)] if bn else []), nn.ReLU()]
     return nn.Sequential(*parts[:-1])
 
@@ -224,7 +226,8 @@ def test_what_is_not_read_has_no_options(tmp_path, kind):
 
 @pytest.mark.parametrize("text", ["{nope", "[1]", "3"])
 def test_options_in_metadata_that_are_none_are_said(tmp_path, text):
-    said(None, put(tmp_path, safetensors(values(), options=text), "x.safetensors"), lambda net, path: options_in(path))
+    path = put(tmp_path, safetensors(values(), options=text), "x.safetensors")
+    assert "`options` in its metadata are no JSON object" in said(None, path, lambda net, path: options_in(path))
 
 
 def test_a_file_of_many_tensors_is_read_in_no_time(tmp_path):

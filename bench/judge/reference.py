@@ -67,7 +67,9 @@ def folder() -> Path:
 
 
 def read_plan(path: Path, *, quick: bool = False, only: Collection[str] = ()) -> list[dict[str, Any]]:
-    """The arguments of `bench.runner.request.make_request`, one dict a run.
+    """The arguments of `bench.runner.request.make_request`, one dict a run, and whether it is `timed`.
+
+    quick = "quality" in a run of the plan: its times are not held in CI, and so not taken there.
 
     quick  only the runs that say quick = true
     only   only these restorers, by name and variant; none: all
@@ -90,6 +92,7 @@ def read_plan(path: Path, *, quick: bool = False, only: Collection[str] = ()) ->
         {
             **{key: value for key, value in run.items() if key in words},
             "levels": {key: value for key, value in run.items() if key not in (*words, "quick")},
+            "timed": not (quick and run.get("quick") == "quality"),
         }
         for run in (_only(only, chosen, path) if only else chosen)
     ]

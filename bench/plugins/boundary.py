@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.task import Image, Observation
+from bench.task import Observation
 
 __all__ = [
     "BadAnswerError",
@@ -27,7 +27,6 @@ __all__ = [
     "in_a_line",
     "number",
     "printable",
-    "taken",
     "text",
     "words",
 ]
@@ -81,14 +80,6 @@ def check_answer(x_hat: Any, given: Observation, seen: Observation) -> None:
     problem = _problem_with(x_hat, seen)
     if problem:
         raise BadAnswerError(problem)
-
-
-def taken(x_hat: Any, given: Observation, seen: Observation) -> Image:
-    """An answer that was checked, in memory of its own, which the next call cannot reach."""
-    check_answer(x_hat, given, seen)
-    image: Image = np.empty(seen.restored_shape, np.float32)
-    image[...] = x_hat  # not x_hat.copy(): its dtype may carry what cannot be pickled
-    return image
 
 
 def _problem_with(x_hat: Any, seen: Observation) -> str:

@@ -33,7 +33,7 @@ def remarks(spec: RestorerSpec, weights: WeightsFile | None, setting: Setting) -
 
 
 def settings(spec: RestorerSpec, weights: WeightsFile) -> list[Setting]:
-    """Settings that a user's file may be for, the likeliest first: what it was trained for, or all that can be asked."""
+    """Settings that a user's file may be for, the likeliest first: what it was trained for, then all that there are."""
     uses = [use for use in _uses(spec, weights) if use.task in spec.info.tasks]
     likely = [Setting(use.task, use.levels[-1], use.channels) for use in uses]
     tasks = [get_task(name) for name in sorted(spec.info.tasks & {*TASKS})]

@@ -1,4 +1,7 @@
-"""Weights that a user names, `NAME@FILE`: whether the restorer takes any, and by which reader. Imports no restorer."""
+"""Weights that a user names, `NAME@FILE`: whether the restorer takes any, and by which reader.
+
+Told from the file's content and the restorer's source: neither is run.
+"""
 
 from __future__ import annotations
 

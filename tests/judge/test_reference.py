@@ -340,9 +340,16 @@ def test_the_readme_shows_the_verdicts_of_the_committed_run():
 
 def test_a_plan_of_nothing_quick_is_an_error(tmp_path):
     (tmp_path / "plan.toml").write_text('[[run]]\nmethods = "noisy"\n')
-    assert read_plan(tmp_path / "plan.toml") == [{"methods": "noisy", "levels": {}}]
+    assert read_plan(tmp_path / "plan.toml") == [{"methods": "noisy", "levels": {}, "timed": True}]
     with pytest.raises(RequestError, match="has no quick run: nothing would be measured"):
         read_plan(tmp_path / "plan.toml", quick=True)
+
+
+def test_what_ci_holds_to_its_quality_alone_is_timed_when_all_is_measured(tmp_path):
+    path = tmp_path / "plan.toml"
+    path.write_text('[[run]]\nmethods = "noisy"\nquick = true\n[[run]]\nmethods = "noisy"\nquick = "quality"\n')
+    assert [run["timed"] for run in read_plan(path, quick=True)] == [True, False]
+    assert [run["timed"] for run in read_plan(path)] == [True, True]
 
 
 def test_a_plan_is_narrowed_to_some_restorers(tmp_path):
@@ -363,6 +370,7 @@ def test_a_key_that_nobody_knows_is_named(tmp_path):
 def test_the_committed_plan_can_be_asked_for():
     for quick in (True, False):
         for words in read_plan(folder() / "plan.toml", quick=quick):
+            assert words.pop("timed") or quick
             make_request(**words)
 
 

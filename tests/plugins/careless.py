@@ -224,16 +224,16 @@ OneDevice.devices = "cpu"
 # --- they raise, each in an odd way ------------------------------------------------------------------
 
 
-class Speechless(Exception):
+class SpeechlessError(Exception):
     def __str__(self):
         raise RuntimeError("no words")
 
 
-class RaisesSpeechless(Idle):
+class RaisesSpeechlessError(Idle):
     name = "raises-speechless"
 
     def restore(self, seen):
-        raise Speechless
+        raise SpeechlessError
 
 
 class RaisesUnpicklable(Idle):

@@ -91,7 +91,7 @@ def test_figures_of_any_library_become_pythons(name, figures):
         ("CountsLazily", "n_params() gave <generator"),
         ("ManyLevels", "estimated_level gave [20.0, 30.0]"),
         ("NoMacs", "macs_per_pixel() gave nan"),
-        ("RaisesSpeechless", "Speechless: its text cannot be had, __str__ raised RuntimeError (careless.py, line "),
+        ("RaisesSpeechless", "SpeechlessError: its text cannot be had, __str__ raised RuntimeError (careless.py, line "),
         ("RaisesUnpicklable", "LocalError: made here (careless.py, line "),
         ("RaisesSurrogates", r"ValueError: caf\udce9 (careless.py, line "),
         ("RaisesMuch", "ValueError: much much "),
@@ -146,11 +146,11 @@ def test_no_clock_runs_while_copies_are_made_and_compared(monkeypatch):
     made, _ = session("Idle")
     log = []
     made.clock = Listening(log)
-    for name in ("handed", "taken", "check_untouched"):
+    for name in ("handed", "check_answer", "check_untouched"):
         noted = partial(noting, log, name, getattr(host, name))
         monkeypatch.setattr(host, name, noted)
     answer(made, Restore(observe_disc(GRAY, (8, 8)), True, 2))
-    first = ["handed", "start", "stop", "taken"]
+    first = ["handed", "start", "stop", "check_answer"]
     again = ["handed", "start", "stop", "check_untouched"]
     assert log == [*first, *again, *again, "handed"]  # the last for its multiply-accumulates
 
