@@ -87,6 +87,7 @@ GGUF = Kind("a GGUF file", CONVERT, (".gguf",))
 PICKLE = Kind("a Python pickle that torch.save did not write: to read it could run code", EXPORT, (".pkl",))
 UNPACK = "Unpack it, and name the file that is in it."
 ZIP = Kind("a zip archive", UNPACK, (".zip",))
+TAR = Kind("an archive (tar)", UNPACK)
 
 MARKS = {
     b"\x89HDF\r\n\x1a\n": HDF5,
@@ -148,6 +149,8 @@ def kind_of(path: Path) -> Kind:
         return WEB_PAGE
     if head[:1] == b"\x08" and head[1:2] <= b"\x20" and head[2:3] and head[2:3] in ONNX_FIELDS:
         return ONNX
+    if head[257:262] == b"ustar":
+        return TAR
     if tail == TENSORFLOW_MAGIC:
         return TENSORFLOW
     return _kind_of_other(head) if head else EMPTY

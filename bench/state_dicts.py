@@ -248,7 +248,7 @@ def _no_state(content: Any) -> str:
     if isinstance(content, dict) and ("param_groups" in content or any("optim" in str(key) for key in content)):
         return "holds the state of an optimizer, and no network's. Name the file of the network's weights."
     keys = ", ".join(shown(str(key)) for key in [*content][:5]) if isinstance(content, dict) else ""
-    return f"holds no tensors{f' ({keys})' if keys else ''}. Expected a state dict."
+    return f"holds no tensors by their names{f' ({keys})' if keys else ''}. Expected a state dict."
 
 
 def _usable(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor], path: Path) -> OrderedDict[str, Tensor]:
@@ -287,7 +287,7 @@ def explained(network: nn.Module, path: Path) -> Iterator[None]:
         given.clear()
         given.update(_shapes(state))
 
-    noting = network._register_load_state_dict_pre_hook(note)
+    noting = network._register_load_state_dict_pre_hook(note)  # type: ignore[no-untyped-call]
     try:
         yield
     except RuntimeError:
@@ -351,6 +351,9 @@ def _why_other_names(given: Shapes, own: Shapes, extra: Sequence[str], missing: 
             return "a network without batch normalisation, or one that has merged it into its convolutions"
     if [*given.values()] == [*own.values()] or _by_place(given) == _by_place(own):
         return "the same architecture under other names: a `load` of your own can rename them"
+    reshaped = [name for name in own if name in given and given[name] != own[name]]
+    if reshaped and (colours := _why_other_colours(given[reshaped[0]], own[reshaped[0]])):
+        return colours
     if not extra:
         return f"a network of fewer layers, or a part of one ({n_tensors})"
     if not missing:
@@ -375,12 +378,8 @@ def _word_before(longer: Shapes, shorter: Shapes) -> str:
 
 
 def _why_other_shapes(given: tuple[int, ...], own: tuple[int, ...]) -> str:
-    if len(given) == len(own):
-        ratios = {(a / b) for a, b in zip(given, own, strict=True) if a != b and b}
-        if ratios == {3}:
-            return "weights for colour pictures, and a network for gray ones"
-        if ratios == {1 / 3}:
-            return "weights for gray pictures, and a network for colour ones"
+    if colours := _why_other_colours(given, own):
+        return colours
     if sorted(given) == sorted(own):
         return "axes in another order, as MATLAB and TensorFlow have them"
     if prod(given) == prod(own):
@@ -388,3 +387,13 @@ def _why_other_shapes(given: tuple[int, ...], own: tuple[int, ...]) -> str:
     if len(given) == len(own) > 2 and given[:2] == own[:2]:
         return "kernels of another size"
     return "layers of other widths: weights of another setting or of other options"
+
+
+def _why_other_colours(given: tuple[int, ...], own: tuple[int, ...]) -> str:
+    """Of a tensor that has three times as many channels in one of them; "" if it does not."""
+    ratios = {(a, b) for a, b in zip(given, own, strict=False) if a != b} if len(given) == len(own) else set()
+    if ratios and all(a == 3 * b for a, b in ratios):
+        return "weights for colour pictures, and a network for gray ones"
+    if ratios and all(b == 3 * a for a, b in ratios):
+        return "weights for gray pictures, and a network for colour ones"
+    return ""

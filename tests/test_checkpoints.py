@@ -22,6 +22,7 @@ SAYS = {
     "exported": "a program of torch.export",
     "a zip": "a zip archive",
     "gzip": "a compressed file (gzip)",
+    "tar": "an archive (tar)",
     "tensorflow index": "a checkpoint of TensorFlow",
     "gguf": "a GGUF file",
     "text": "text, which begins 'sigma 25'",

@@ -33,7 +33,7 @@ def remarks(spec: RestorerSpec, weights: WeightsFile | None, setting: Setting) -
 
 
 def settings(spec: RestorerSpec, weights: WeightsFile) -> list[Setting]:
-    """Settings that a user's file may be for, the likeliest first: what it was trained for, then all that there are."""
+    """Settings that a user's file may be for: first what it was trained for, then all that there are."""
     uses = [use for use in _uses(spec, weights) if use.task in spec.info.tasks]
     likely = [Setting(use.task, use.levels[-1], use.channels) for use in uses]
     tasks = [get_task(name) for name in sorted(spec.info.tasks & {*TASKS})]
@@ -53,10 +53,11 @@ def _uses_in_card(weights: WeightsFile) -> list[Use]:
     try:
         recipe, words = card["recipe"], str(card["setting"]).split()
         task, channels, trained = recipe["task"], int(recipe["channels"]), recipe.get("levels") or []
-        levels = [float(one) for one in trained] or [get_task(task).level.parse(words[2])]
-        if None in levels:
-            return []
-        return [Use(task, channels, (min(levels), max(levels)) if trained else tuple(levels), bool(trained), None)]
+        if trained:
+            levels = [float(level) for level in trained]
+            return [Use(task, channels, (min(levels), max(levels)), True, None)]
+        level = get_task(task).level.parse(words[2])
+        return [] if level is None else [Use(task, channels, (level,), False, None)]
     except (BenchError, KeyError, IndexError, TypeError, ValueError, AttributeError):
         return []
 

@@ -229,7 +229,7 @@ class SpeechlessError(Exception):
         raise RuntimeError("no words")
 
 
-class RaisesSpeechlessError(Idle):
+class RaisesSpeechless(Idle):
     name = "raises-speechless"
 
     def restore(self, seen):

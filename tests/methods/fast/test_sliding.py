@@ -138,7 +138,7 @@ def test_thinned_neighbourhood_counts_as_many_neighbours_as_the_whole():
 
 @pytest.mark.slow
 def test_memory_grows_with_the_image_no_faster_than_its_area():
-    small, large = _peak_mib(128), _peak_mib(512)
+    small, large = _peak_mib(96), _peak_mib(384)
     assert large < 17 * small
 
 
