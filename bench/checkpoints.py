@@ -10,6 +10,7 @@ import contextlib
 import json
 import pickletools
 import struct
+import tarfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -142,7 +143,9 @@ def kind_of(path: Path) -> Kind:
     if marked is not None:
         return marked
     if head[:2] in PICKLES:
-        return TORCH if TORCH_MAGIC in head[:64] else PICKLE
+        if TORCH_MAGIC not in head[:64]:
+            return PICKLE
+        return TAR if tarfile.is_tarfile(path) else TORCH  # torch before 2.6 ran what a tar of this name held
     if head[8:9] == b"{" and b"\0" in head[:8]:
         return _kind_of_safetensors(path, size)
     if head.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(PAGES):

@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import struct
+import tarfile
 import tempfile
 import warnings
 import zipfile
@@ -93,6 +94,14 @@ def zipped(**files):
     return file.getvalue()
 
 
+def tar_in_disguise():
+    """An archive whose first member is called what torch.save once wrote first."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w", encoding="latin1") as archive:
+        archive.addfile(tarfile.TarInfo("\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."))
+    return file.getvalue()
+
+
 def bomb():
     """Says in a few kilobytes that it holds gigabytes."""
     file = io.BytesIO()
@@ -175,6 +184,7 @@ FOREIGN = {
     "a zip": lambda: zipped(**{"weights/net.pth": "x"}),
     "gzip": lambda: b"\x1f\x8b\x08\x00" + bytes(100),
     "tar": lambda: b"weights.pth".ljust(257, b"\0") + b"ustar\0" + bytes(300),
+    "tar in disguise": tar_in_disguise,
     "tensorflow index": lambda: bytes(100) + b"\x57\xfb\x80\x8b\x24\x75\x47\xdb",
     "gguf": lambda: b"GGUF\x03" + bytes(100),
     "text": lambda: b"sigma 25\nlayers 17\n",

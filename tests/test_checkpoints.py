@@ -23,6 +23,7 @@ SAYS = {
     "a zip": "a zip archive",
     "gzip": "a compressed file (gzip)",
     "tar": "an archive (tar)",
+    "tar in disguise": "an archive (tar)",
     "tensorflow index": "a checkpoint of TensorFlow",
     "gguf": "a GGUF file",
     "text": "text, which begins 'sigma 25'",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from bench.data.datasets import Dataset, ImageEntry
 from bench.measure.devices import card
 from bench.measure.environment import PACKAGES_OF_LAYOUT_3, environment
+from bench.plugins.boundary import printable
 from bench.plugins.registry import RestorerSpec
 from bench.protocol import Protocol
 from bench.records.labels import Maker
@@ -46,7 +47,8 @@ class Cell:
     def maker(self) -> Maker:
         weights, own = self.weights, self.weights is not None and self.weights.label.startswith("file:")
         file = str(weights.path.resolve()) if weights and own else ""
-        return Maker(self.spec.name, self.spec.info.target, weights.label if weights else "", file)
+        told = (self.spec.info.target, weights.label if weights else "", file)
+        return Maker(self.spec.name, *map(printable, told))  # names of files need not be UTF-8
 
     @cached_property
     def seed(self) -> tuple[int, ...]:

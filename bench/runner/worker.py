@@ -24,6 +24,9 @@ POLL_SECONDS = 0.05
 START_SECONDS = 120
 """for the interpreter and the plugin's imports; more than any has been seen to need on a cold disk"""
 
+DYING_SECONDS = 5
+"""that a process may take to end once its pipe is closed"""
+
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
@@ -109,6 +112,8 @@ class Worker:
             return self._connection.recv()
         except (EOFError, OSError):
             return self._fail(self._how_it_died())
+        except Exception as error:  # something of the plugin's wrote to the pipe too
+            return self._fail(f"what came through its pipe cannot be read ({type(error).__name__})")
 
     def _too_large(self) -> str:
         limit = self.limits.memory_mib
@@ -118,7 +123,10 @@ class Worker:
         return f"its resident memory grew past the limit of {limit:g} MiB" if resident > limit else ""
 
     def _how_it_died(self) -> str:
-        status = self._process.wait()
+        try:
+            status = self._process.wait(DYING_SECONDS)
+        except subprocess.TimeoutExpired:
+            return "the process closed its pipe, and went on without it"
         if status >= 0:
             how = f"the process exited with status {status}"
         else:

@@ -6,7 +6,9 @@ All denoise, most by doing nothing: what is right for them is what `noisy` gives
 import contextlib
 import os
 import random
+import stat
 import sys
+import time
 
 import numpy as np
 
@@ -340,3 +342,22 @@ class DropoutLeftOn(Idle):
         import torch
 
         return self.net(torch.tensor(seen.image)).numpy()
+
+
+class ClosesEverything(Idle):
+    name = "closes-everything"
+
+    def restore(self, seen):
+        os.closerange(3, 256)
+        time.sleep(60)
+
+
+class Babbles(Idle):
+    name = "babbles"
+
+    def restore(self, seen):
+        for fd in range(3, 64):
+            with contextlib.suppress(OSError):
+                if stat.S_ISSOCK(os.fstat(fd).st_mode):
+                    os.write(fd, b"\0\0\0\x04junk")
+        return seen.image.copy()

@@ -16,6 +16,7 @@ FAILS = {
     "RaisesSurrogates": r"ValueError: caf\udce9",
     "Quits": "SystemExit: ",
     "ClosesStderr": "ValueError: its last words",
+    "Babbles": "what came through its pipe cannot be read (UnpicklingError)",
 }
 
 
@@ -43,3 +44,13 @@ def test_each_costs_its_own_cells_and_no_others(photos, tmp_path):
 def name_of(name):
     """`raises-much` of `RaisesMuch`."""
     return "".join(f"-{c.lower()}" if c.isupper() else c for c in name).removeprefix("-")
+
+
+def test_one_that_closes_its_pipe_and_goes_on_is_not_waited_for(photos, tmp_path):
+    (photos / "2.png").unlink()
+    (photos / "3.png").unlink()
+    frame = bench.run(
+        [f"{CARELESS}:ClosesEverything", "noisy"], datasets=photos, sigma=25, store=tmp_path / "s"
+    ).frame()
+    assert frame["status"].tolist() == ["failed", "ok"]
+    assert frame["reason"].iloc[0] == "the process closed its pipe, and went on without it"

@@ -91,7 +91,7 @@ def test_figures_of_any_library_become_pythons(name, figures):
         ("CountsLazily", "n_params() gave <generator"),
         ("ManyLevels", "estimated_level gave [20.0, 30.0]"),
         ("NoMacs", "macs_per_pixel() gave nan"),
-        ("RaisesSpeechless", "SpeechlessError: its text cannot be had, __str__ raised RuntimeError (careless.py, line "),
+        ("RaisesSpeechless", "SpeechlessError: its text cannot be had, __str__ raised RuntimeError (careless.py, "),
         ("RaisesUnpicklable", "LocalError: made here (careless.py, line "),
         ("RaisesSurrogates", r"ValueError: caf\udce9 (careless.py, line "),
         ("RaisesMuch", "ValueError: much much "),

@@ -1,8 +1,10 @@
 """Two things that can answer differently are never one figure: the same names, the same words, other things."""
 
 import hashlib
+import os
 import shutil
 import sqlite3
+import sys
 
 import numpy as np
 import pytest
@@ -232,6 +234,16 @@ def test_weights_that_were_trained_on_are_measured_again_and_the_older_figures_a
     assert dict(outcome.set_aside) == {("affine", "its weights have changed"): 2}
     assert table(folder) == outcome.table()
     assert len(bench.read(folder / "s.sqlite")) == 4
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are bytes on Linux alone")
+def test_names_of_files_that_are_not_utf_8_are_kept_in_words(folder):
+    odd = os.fsdecode(os.fsencode(str(folder)) + b"/caf\xe9")
+    shutil.copytree(folder / "a", odd)
+    outcome = run(folder, [f"{odd}/my.py:Mine"], [folder / "a/test"])
+    assert [record.status for record in outcome.records] == ["ok", "ok"]
+    assert outcome.records[0].plugin == rf"{folder}/caf\udce9/my.py:Mine"
+    assert table(folder) == outcome.table()
 
 
 # --- what records tell ------------------------------------------------------------------------------------
