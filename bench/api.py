@@ -137,7 +137,10 @@ def preview(
 
 
 def check(name: str) -> Iterator[Finding]:
-    """Try a restorer against the contract: shapes, dtype, odd sizes, determinism, input left untouched."""
+    """Try a restorer against the contract: shapes, dtype, odd sizes, determinism, input left untouched.
+
+    name  as for `run`; with a file of weights, `NAME@FILE`, the network is prepared with it too
+    """
     from bench.plugins.registry import choose
     from bench.runner.contract import check as check_restorer
 

@@ -13,7 +13,11 @@ __all__ = ["check"]
 
 
 @app.command()
-def check(name: Annotated[str, typer.Argument(help="A restorer, e.g. dncnn or ./my.py:Mine.")]) -> None:
+def check(
+    name: Annotated[
+        str, typer.Argument(help="A restorer, e.g. dncnn or ./my.py:Mine; NAME@FILE opens the weights too.")
+    ],
+) -> None:
     """Try a restorer against the contract: shapes, dtype, odd sizes, determinism, input left untouched."""
     n_broken = 0
     for finding in api.check(name):

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 from bench.data.toml import tomllib
 from bench.errors import RequestError, unknown
 from bench.judge.verdict import NOT_MEASURED, OFF, REPRODUCED, Comparison
-from bench.records.current import IDENTITY, card_in, devices, fastest
-from bench.records.files import read_records
+from bench.records.current import IDENTITY, devices, fastest
+from bench.records.files import machines, read_records
 from bench.records.record import frame_of
 from bench.task import TASKS, format_level
 
@@ -153,15 +153,16 @@ def write(frame: pd.DataFrame, comparisons: Iterable[Comparison], to: Path) -> N
     """Make records, one a cell and device, and the verdicts on the papers the reference in the folder `to`."""
     import pandas as pd
 
-    # machines with an accelerator come last: a new one leaves the places, and so the lines, of the others as they are
-    environments = sorted(set(frame["environment"]), key=lambda text: (card_in(text), text))
-    machines = {text: number for number, text in enumerate(environments)}
-    kept = frame.assign(environment=frame["environment"].map(machines), level=frame["level"].map(format_level))
+    # new machines come last: the places of the others, and so their lines, stay as they are
+    there = {*frame["environment"]}
+    environments = [*dict.fromkeys([*(text for text in machines(to) if text in there), *sorted(there)])]
+    places = {text: number for number, text in enumerate(environments)}
+    kept = frame.assign(environment=frame["environment"].map(places), level=frame["level"].map(format_level))
     kept = kept.sort_values([*IDENTITY, "device", "environment"]).round(DIGITS)[list(COLUMNS)]
     kept[["params", "threads", "peak_mib"]] = kept[["params", "threads", "peak_mib"]].astype("Int64")
     to.mkdir(parents=True, exist_ok=True)
     kept.to_csv(to / "records.csv", index=False)
-    told = json.dumps([json.loads(text) for text in machines], indent=1)
+    told = json.dumps([json.loads(text) for text in places], indent=1)
     (to / "environments.json").write_text(told + "\n", encoding="utf-8")
     verdicts = [row for comparison in comparisons for row in _told(comparison)]
     pd.DataFrame(verdicts).to_csv(to / "verdicts.csv", index=False)

@@ -14,10 +14,11 @@ from safetensors.torch import load_file
 import bench
 from bench.errors import WeightsError
 from bench.plugins.cards import remarks, settings
-from bench.plugins.registry import choose
+from bench.plugins.registry import choose, load_class
 from bench.plugins.weights import check_origin, file_named, pick
 from bench.task import Setting
 from tests.checkpoint_files import BROKEN, FOREIGN, READ, safetensors, saved, values, write
+from tests.methods.published import mirror_folder
 
 GRAY = Setting("denoise", 25.0, 1)
 
@@ -432,3 +433,33 @@ def test_own_networks_of_the_package_take_checkpoints(tmp_path):
         one.prepare(GRAY, "cpu")
     assert own.options == network.options
     assert all(torch.equal(a, b) for a, b in zip(network.plain.parameters(), own.plain.parameters(), strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "file", "channels"),
+    [
+        ("dncnn", "sigma_25.mat", 1),
+        ("ffdnet", "FFDNet_color.mat", 3),
+        ("cscnet", "sigma_25.model", 1),
+        ("lidia", "model_state_sigma_25_bw.pt", 1),
+    ],
+)
+def test_published_files_that_are_named_are_read_as_published(tmp_path, name, file, channels):
+    """Under another name too, and as a state dict with the network's own names."""
+    setting = Setting("denoise", 25.0, channels)
+    theirs = mirror_folder() / "weights" / name / file
+    renamed = tmp_path / f"renamed{theirs.suffix}"
+    shutil.copy(theirs, renamed)
+
+    def prepared(asked):
+        picked = pick(choose(asked), setting).file
+        restorer = load_class(choose(asked).info.target)("", picked)
+        restorer.prepare(setting, "cpu")
+        return restorer.plain.state_dict()
+
+    published = prepared(f"{name}@published")
+    (tmp_path / "own.pth").write_bytes(saved({"params": published}))
+    for path in (theirs, renamed, tmp_path / "own.pth"):
+        named = prepared(f"{name}@{path}")
+        assert all(torch.equal(tensor, named[key]) for key, tensor in published.items())
