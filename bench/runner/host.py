@@ -20,6 +20,7 @@ from multiprocessing.connection import Connection
 
 import numpy as np
 
+from bench.errors import BenchError
 from bench.measure.clocks import Clock, Reading, clock_for, summarise, take_readings
 from bench.measure.memory import peak_mib, reset_peak, return_free_memory
 from bench.plugins.boundary import (
@@ -191,8 +192,8 @@ def _die_with_parent() -> None:
 
 
 def _in_a_line(error: BaseException) -> str:
-    """`ValueError: text (my.py, line 12)`: the innermost place in the traceback."""
-    if isinstance(error, BadAnswerError):
+    """`ValueError: text (my.py, line 12)`: the innermost place in the traceback. What the engine says needs none."""
+    if isinstance(error, (BadAnswerError, BenchError)):
         return in_a_line(str(error))
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({os.path.basename(frames[-1].filename)}, line {frames[-1].lineno})" if frames else ""  # noqa: PTH119
