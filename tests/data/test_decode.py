@@ -186,7 +186,9 @@ class TestLossesAreSaidWhateverTheContainer:
     def test_but_no_other_tiff(self, tmp_path, compression):
         assert self.note(tmp_path, "TIFF", compression=compression) == ""
 
-    @pytest.mark.parametrize("extended", [{}, {"icc_profile": b"odd"}, {"exif": Image.Exif()}], ids=["plain", "icc", "exif"])
+    @pytest.mark.parametrize(
+        "extended", [{}, {"icc_profile": b"odd"}, {"exif": Image.Exif()}], ids=["plain", "icc", "exif"]
+    )
     def test_webp_unless_it_is_lossless(self, tmp_path, extended):
         lossy = self.note(tmp_path, "WEBP", quality=90, **extended)
         assert lossy == "a lossy WebP, whose losses count as clean here"
