@@ -21,7 +21,7 @@ from statistics import median
 
 import numpy as np
 import torch
-from bench.methods.nlrn import NLRN, PATCHES_AT_ONCE, Q, Sliding, starts
+from bench.methods.nlrn import NLRN, PATCHES_AT_ONCE, Q, starts
 from bench.methods.nsr import NSR
 from speed import Comparison, add_write, in_turns, ratio, write
 
@@ -46,13 +46,12 @@ def main() -> None:
 
 def _nlrn(options: argparse.Namespace) -> list[Comparison]:
     seen = _noisy(options.nlrn_side)
-    sliding, float32, patches = _prepared(NLRN()), _prepared(NLRN()), _prepared(NLRN("patches"))
-    float32.net = Sliding(float32.plain, Q, torch.float32)
+    sliding, bf16, patches = (_prepared(NLRN(variant)) for variant in ("", "bf16", "patches"))
     n_patches = len(starts(options.nlrn_side)) ** 2
     batch = torch.rand(PATCHES_AT_ONCE, 1, Q, Q)
     runs = {
         "sliding": lambda: sliding.restore(seen),
-        "sliding, float32": lambda: float32.restore(seen),
+        "sliding, bf16": lambda: bf16.restore(seen),
         "patches": (lambda: patches.restore(seen)) if options.full else (lambda: patches.net(batch)),
     }
     times = {"patches": 1 if options.full else n_patches / PATCHES_AT_ONCE}
