@@ -103,13 +103,13 @@ def test_patches_grow_with_the_noise(sigma, channels, size):
         pytest.param("02.png", 50, "gray-12", 8, 29.90, id="House at 50"),
         pytest.param("02.png", 15, "gray-9", 2, 35.32, id="House at 15"),
         pytest.param("03.png", 50, "gray-12", 2, 26.87, id="Peppers at 50"),
-        pytest.param("03.png", 15, "gray-9", 2, 32.87, id="Peppers at 15"),
+        pytest.param("03.png", 15, "gray-9", 1, 32.87, id="Peppers at 15"),
     ],
 )
 def test_is_as_good_as_the_authors_program(psnr_on_set12, picture, sigma, tag, n_noises, psnr_db):
     # Dong, Zhang, Shi, Li, IEEE TIP 22(4), 2013, Table 1; the larger pictures take many minutes. At 50 another noise
     # moves House by up to 0.3 dB: over these eight it lacks 0.12 dB, over those of `--repeats 8` 0.21 (training log).
-    # At 15 it moves it by 0.06 (standard deviation), so that two will do.
+    # At 15 it moves House by 0.06 (standard deviation) and Peppers by 0.001, so that two and one will do.
     restorer = prepared(Setting("denoise", sigma, 1), tag)
     found = np.mean([psnr_on_set12(restorer, picture, sigma, seed) for seed in range(n_noises)])
     assert found == pytest.approx(psnr_db, abs=0.15)
