@@ -82,7 +82,7 @@ class Ended:
 
 
 def complaint(ended: Ended, statuses: Iterable[int] = (0, 1, 2)) -> str:
-    """What no command may do, whatever it is given: hang, trace back, end oddly, leave processes, grow. "" if none."""
+    """What no command may do, whatever it is given: hang, trace back, end oddly, leave processes, grow; or ""."""
     said = [line for line in ended.err.splitlines() if line.strip()] or ["nothing"]
     if ended.status is None:
         return f"hung past {ended.seconds:.0f} s"
@@ -157,7 +157,7 @@ def start(words: Sequence[str], folder: Path, environment: Mapping[str, str] | N
 def bench(
     words: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None, limit: float = 60
 ) -> Ended:
-    """`bench WORDS` in a folder, to its end. A fork of this process, which has imported bench: quick, and apart."""
+    """`bench WORDS` in a folder, to its end: in a fork of this process, which has imported bench."""
     import bench.cli
 
     out, err, mark = _stream(folder, "out"), _stream(folder, "err"), uuid.uuid4().hex
@@ -169,6 +169,7 @@ def bench(
             for path, stream in ((out, 1), (err, 2)):
                 os.dup2(os.open(path, os.O_WRONLY), stream)
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", errors="backslashreplace")
             os.chdir(folder)
             os.environ.update({**(environment or {}), MARK: mark})
             bench.cli.main([*words])

@@ -1,0 +1,86 @@
+"""The campaign of faults sees what is lost: each of these loses on purpose."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from tests.faults.__main__ import main
+from tests.faults.campaign import Ended, Outcome, Try, bench, complaint, start
+
+ENDED = Ended(("x",), 0, "", "", 1.0, 50.0)
+
+
+def campaign(attempt, attempts=4):
+    return SimpleNamespace(ATTEMPTS=attempts, attempt=attempt)
+
+
+def test_counts_what_was_lost_and_says_how_to_repeat_it(capsys):
+    def attempt(try_: Try) -> Outcome:
+        return Outcome(f"kind {try_.index % 2}", "all of it" if try_.index == 2 else "", 12.3)
+
+    assert main([], {"some": campaign(attempt)}) == 1
+    told = capsys.readouterr()
+    assert told.out.splitlines()[-1].split()[:6] == ["some", "4", "2", "3", "1", "12"]
+    assert "LOST: kind 0: all of it  (again: --only some --seed 0 --first 2 --attempts 1)" in told.err
+
+
+def test_an_attempt_can_be_repeated(capsys):
+    drawn = []
+
+    def attempt(try_: Try) -> Outcome:
+        drawn.append(try_.random.random())
+        return Outcome("a")
+
+    assert main([], {"some": campaign(attempt)}) == 0
+    assert main(["--first", "2", "--attempts", "1"], {"some": campaign(attempt)}) == 0
+    assert main(["--first", "2", "--attempts", "1", "--seed", "1"], {"some": campaign(attempt)}) == 0
+    assert drawn[4] == drawn[2] != drawn[5]
+
+
+def test_ends_with_its_share_of_the_minutes(capsys):
+    def attempt(try_: Try) -> Outcome:
+        time.sleep(0.01)
+        return Outcome("a")
+
+    assert main(["--minutes", "0.001"], {"some": campaign(attempt, 10_000)}) == 0
+    assert int(capsys.readouterr().out.splitlines()[-1].split()[1]) < 1000
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({}, ""),
+        ({"status": None}, "hung past 1 s"),
+        ({"status": -11}, "ended with status -11"),
+        ({"status": 1, "err": "Traceback (most recent call last):\nKeyError: 'a'"}, "a traceback: KeyError: 'a'"),
+        ({"orphans": ("sleep 9",)}, "left behind: sleep 9"),
+        ({"peak_mib": 700.0}, "held 700 MiB"),
+    ],
+)
+def test_complains(changed, said):
+    assert complaint(Ended(**{**vars(ENDED), **changed})).startswith(said)
+    assert bool(said) == bool(complaint(Ended(**{**vars(ENDED), **changed})))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_finds_an_orphan_whatever_session_it_has(tmp_path: Path):
+    sleep = "[sys.executable, '-c', 'import time; time.sleep(60)']"
+    child = f"import subprocess, sys; subprocess.Popen({sleep}, start_new_session=True)"
+    ended = start(["-c", child], tmp_path).wait(30)
+    assert ended.status == 0
+    assert [line for line in ended.orphans if "time.sleep(60)" in line]
+    assert start(["-c", "pass"], tmp_path).wait(30).orphans == []
+
+
+def test_a_forked_command_is_as_one_of_a_shell(tmp_path: Path):
+    ended = bench(["list", "tasks"], tmp_path)
+    assert (ended.status, ended.err) == (0, "")
+    assert "denoise" in ended.out
+    ended = bench(["run", "--methods", "nosuch"], tmp_path)
+    assert ended.status == 2
+    assert ended.err.startswith("bench: No restorer named 'nosuch'.")
