@@ -41,7 +41,7 @@ class Pair:
     """How far restorer `a` lies before `b`, in dB of PSNR over the images that both have.
 
     difference_db  the mean, of the images where it is finite; NaN where there is none
-    low, high      confidence interval of the mean difference; NaN with fewer than two images
+    low, high      confidence interval of the mean difference; NaN with fewer than two images, or if nobody asked
     p              of the signed-rank test, corrected for all pairs of the contest; NaN with fewer than six images
     n_infinite     images on which one of the two answers, and not the other, is identical with the clean picture
     better         which of the two is ahead, by the mean or, where a difference is infinite, by the ranks
@@ -129,10 +129,11 @@ def _row(pair: Pair) -> list[str]:
     return [pair.a, pair.b, *("–" if "nan" in text else text for text in figures), words]
 
 
-def contests(frame: pd.DataFrame) -> Iterator[Contest]:
+def contests(frame: pd.DataFrame, *, intervals: bool = True) -> Iterator[Contest]:
     """One contest for each task, protocol, data set and level where at least two restorers were measured.
 
-    frame  records with the columns of `bench.records.record.Record`; repeats count as one image, by their mean
+    frame      records with the columns of `bench.records.record.Record`; repeats count as one image, by their mean
+    intervals  of the differences; letters need none, and they take nearly all of the time
     """
     measured = current(frame[frame["status"] != "skipped"], by_device=True)
     measured = measured.assign(label=row_labels(measured), dataset=column_labels(measured))
@@ -149,11 +150,11 @@ def contests(frame: pd.DataFrame) -> Iterator[Contest]:
                 one["dataset"],
                 one["level"],
                 dict(best_first.mean()),
-                tuple(_pairs(best_first)),
+                tuple(_pairs(best_first, intervals)),
             )
 
 
-def _pairs(psnr: pd.DataFrame) -> list[Pair]:
+def _pairs(psnr: pd.DataFrame, intervals: bool) -> list[Pair]:
     found = []
     for a, b in combinations(psnr.columns, 2):
         x, y = psnr[[a, b]].dropna().to_numpy().T
@@ -161,14 +162,15 @@ def _pairs(psnr: pd.DataFrame) -> list[Pair]:
         if len(d):
             found.append((a, b, d, _wilcoxon(d)))
     corrected = holm([p for *_, p in found])
-    return [_pair(a, b, d, p) for (a, b, d, _), p in zip(found, corrected, strict=True)]
+    return [_pair(a, b, d, p, intervals) for (a, b, d, _), p in zip(found, corrected, strict=True)]
 
 
-def _pair(a: str, b: str, d: NDArray[np.float64], p: float) -> Pair:
+def _pair(a: str, b: str, d: NDArray[np.float64], p: float, intervals: bool) -> Pair:
     finite = d[np.isfinite(d)]
     mean = float(finite.mean()) if len(finite) else float("nan")
     lead = mean if len(finite) == len(d) else _sum_of_ranks(d)
-    return Pair(a, b, len(d), mean, *_interval(finite), p, len(d) - len(finite), a if lead > 0 else b)
+    low, high = _interval(finite) if intervals else (float("nan"), float("nan"))
+    return Pair(a, b, len(d), mean, low, high, p, len(d) - len(finite), a if lead > 0 else b)
 
 
 def _sum_of_ranks(d: NDArray[np.float64]) -> float:

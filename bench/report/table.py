@@ -44,7 +44,8 @@ SYMBOL = {"sigma": "σ", "quality": "q", "scale": "×", "pattern": ""}
 class Table:
     """One table, ready to be drawn: rows of text, a title above, footnotes below.
 
-    words  the columns that hold words, not figures: they begin at the left
+    words   the columns that hold words, not figures: they begin at the left
+    behind  of each row and column the records (their index in the frame) that the figure is of, in tables of records
     """
 
     title: str
@@ -52,6 +53,7 @@ class Table:
     rows: Sequence[Sequence[str]]
     footnotes: Sequence[str] = ()
     words: Container[int] = (0,)
+    behind: Sequence[Sequence[pd.Index[int]]] = ()
 
 
 def render(frame: pd.DataFrame, format: str = "text", *, significance: bool = False) -> str:
@@ -101,7 +103,7 @@ Contests = Mapping[tuple[str, str, str, Level], "Contest"]
 def _contests(frame: pd.DataFrame) -> Contests:
     from bench.judge.significance import contests
 
-    return {(c.task, c.protocol, c.dataset, c.level): c for c in contests(frame)}
+    return {(c.task, c.protocol, c.dataset, c.level): c for c in contests(frame, intervals=False)}
 
 
 def _table(
@@ -116,7 +118,7 @@ def _table(
     held = {column: contest for column in columns if (contest := contests.get((task, protocol, *column)))}
     letters = {column: contest.letters() for column, contest in held.items()}
     tells_device = set(records["made_on"]) != {"cpu"}
-    rows, footnotes = [], []
+    rows, behind, footnotes = [], [], []
     row_of = [records["label"], _origin(records["weights"]), records["made_on"]]
     for row, these in records.groupby(row_of, sort=False):
         label, origin, device = map(str, row)
@@ -129,6 +131,8 @@ def _table(
             cells.append(f"{_quality(cell, whole)} {letter}".rstrip())
             footnotes += _identical(f"{named} on {_heading(task, *column)}", cell)
         rows.append([label, device if tells_device else "–", *cells, *_figures(these), origin or "–"])
+        of_cells = [_cell(these, *column).index for column in columns]
+        behind.append([these.index, these.index, *of_cells, *[these.index] * len(FIGURES), these.index])
         restorer = str(these["restorer"].iloc[0])
         if restorer.endswith("+"):
             footnotes.append(f"{restorer} averages {restorer[:-1]} over 8 flips and rotations, at 8 times its cost")
@@ -147,6 +151,7 @@ def _table(
         headers=[headers[i] for i in kept],
         rows=[[row[i] for i in kept] for row in rows],
         footnotes=list(dict.fromkeys(footnotes)),
+        behind=[[row[i] for i in kept] for row in behind],
     )
 
 
