@@ -164,7 +164,7 @@ def test_a_store_that_is_not_there_is_named(tmp_path):
 def test_a_check_names_what_is_broken(tmp_path):
     result = bench("check", f"{BAD}:ChangesInput")
     assert result.returncode == 1
-    assert "BROKEN  denoise sigma 25 gray: 37x61: changed the observation" in result.stdout
+    assert "BROKEN  denoise sigma 25 gray: 29x61: changed the observation" in result.stdout
 
 
 def test_list_names_restorers_terms_and_sets():

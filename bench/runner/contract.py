@@ -23,7 +23,7 @@ from bench.task import TASKS, Image, Level, Observation, Setting, Task, get_task
 
 __all__ = ["Finding", "check"]
 
-SIZES = ((1, 1), (7, 9), (37, 61), (64, 48))
+SIZES = ((1, 1), (7, 9), (29, 61), (48, 32))
 
 DIFFERENT = "answered differently when asked twice"
 SEEDED = (

@@ -78,8 +78,9 @@ def test_a_matlab_network_gets_its_sub_images_by_columns(channels, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("sigma", "psnr_db"), [(15, 31.63), (50, 26.29)])  # at 25 the gates hold its answers
+@pytest.mark.parametrize(("sigma", "psnr_db"), [pytest.param(15, 31.63, marks=pytest.mark.weekly), (50, 26.29)])
 def test_reaches_the_figures_of_groupscs_table_3_on_bsd68(sigma, psnr_db):
+    # at 25 the gates hold its answers
     ffdnet = prepared(1, weights("ffdnet", "FFDNet_gray.mat", loader="matconvnet"))
     files = pictures("bsd68")
     assert len(files) == 68

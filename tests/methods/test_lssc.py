@@ -100,7 +100,7 @@ def test_patches_grow_with_the_noise(sigma, channels, size):
 @pytest.mark.parametrize(
     ("picture", "sigma", "tag", "n_noises", "psnr_db"),
     [
-        pytest.param("02.png", 50, "gray-12", 8, 29.90, id="House at 50"),
+        pytest.param("02.png", 50, "gray-12", 8, 29.90, id="House at 50", marks=pytest.mark.weekly),
         pytest.param("02.png", 15, "gray-9", 2, 35.32, id="House at 15"),
         pytest.param("03.png", 50, "gray-12", 2, 26.87, id="Peppers at 50"),
         pytest.param("03.png", 15, "gray-9", 1, 32.87, id="Peppers at 15"),
