@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING
 
 from bench.data.toml import tomllib
+from bench.records.record import Record
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["built_in", "name_code"]
+__all__ = ["built_in", "name_code", "named"]
 
 
 @cache
@@ -20,6 +22,14 @@ def built_in() -> dict[str, dict[str, str]]:
     file = resources.files("bench.records") / "layout_3.toml"
     told: dict[str, dict[str, str]] = tomllib.loads(file.read_text(encoding="utf-8"))
     return told
+
+
+def named(record: Record) -> Record:
+    """The record with place and code of the built-in restorer that its name and version stand for, if it has none."""
+    known = built_in().get(record.restorer.removesuffix("+").partition(":")[0])
+    if record.code_sha256 or known is None or record.restorer_version != known["version"]:
+        return record
+    return replace(record, code_sha256=known["code_sha256"], plugin=known["plugin"])
 
 
 def name_code(frame: pd.DataFrame) -> pd.DataFrame:

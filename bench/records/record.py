@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -109,5 +109,5 @@ def frame_of(records: Iterable[Record | Mapping[str, Any]]) -> pd.DataFrame:
     """Records as a DataFrame with the columns of `Record`, one row each."""
     import pandas as pd
 
-    rows = [asdict(record) if isinstance(record, Record) else dict(record) for record in records]
+    rows = [vars(record) if isinstance(record, Record) else dict(record) for record in records]
     return pd.DataFrame(rows, columns=list(COLUMNS))

@@ -1,107 +1,75 @@
 """Records on disk: one SQLite file that several processes may write at once (WAL), one row per cell.
 
-Each record is committed as soon as it is measured; whatever dies afterwards, it stays.
+Each record is committed and flushed to the disk as soon as it is measured; whatever dies afterwards, it stays. Each
+carries a checksum, and the file their sum: what is read is what was written, or a StoreError says that it is not.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
+import os
+import shutil
 import sqlite3
+import stat
+import tempfile
 import threading
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 
 from bench.errors import StoreError
-from bench.records.layout_3 import built_in
-from bench.records.record import COLUMNS, TEXTS, Record, quality_part, standing
+from bench.records.layouts import (
+    LAYOUT,
+    ROW,
+    Totals,
+    create,
+    guard,
+    insert,
+    layout_of,
+    looks_like_ours,
+    records_of_older,
+)
+from bench.records.record import Record, quality_part, standing
+from bench.records.sealed import UnsoundError, Values, checksum, record_of, values_of
 
 __all__ = ["Store"]
 
-APPLICATION_ID = 0x62_6E_63_68  # "bnch": tells our files from other SQLite files
-SCHEMA_VERSION = 4
+ELSEWHERE = "Another one is named with --store FILE."
+HINDRANCES = ("locked", "readonly", "full", "unable to open")
+"""Of what SQLite says: the file may be whole, but cannot be used now."""
 
 
 class Store:
     """Records in one file; open it in a `with` statement.
 
-    path  created with its folder when it is not there
-    Raises StoreError if the file is not a bench store, or cannot be opened or written.
+    path     created with its folder when it is not there
+    reading  of a file that is there, and is left as it is: it may be on a medium that cannot be written, and of an
+             earlier layout
+
+    Raises StoreError if the file is not a bench store, is damaged, or cannot be opened or written; every method does.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, reading: bool = False) -> None:
         self.path = path
         self._lock = threading.Lock()
+        self._ends = contextlib.ExitStack()
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)
-            self._open()
-        except (OSError, sqlite3.OperationalError) as error:
-            raise StoreError(
-                f"Cannot open the store {path}: {error}. Another one is named with --store FILE."
-            ) from None
-        except sqlite3.DatabaseError as error:
-            raise StoreError(
-                f"{path} is not a bench store ({error}). Another one is named with --store FILE."
-            ) from None
-
-    def _open(self) -> None:
-        self._db.execute(
-            "BEGIN IMMEDIATE"
-        )  # several processes may be creating it: one looks and makes, the rest wait
-        try:
-            self._claim()
+            with self._told("open"):
+                if reading:
+                    self._look_at_file(may_be_empty=False)
+                    self._db = self._open_to_read()
+                else:
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    if path.exists():
+                        self._look_at_file(may_be_empty=True)
+                    self._db = self._connect(path)
+                    self._open_to_write()
         except BaseException:
-            self._db.execute("ROLLBACK")
+            self._ends.close()
             raise
-        self._db.execute("COMMIT")
-        if self._db.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-            with contextlib.suppress(sqlite3.OperationalError):  # locked: somebody else is just doing it
-                self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = NORMAL")  # a killed process loses nothing; a power cut the last rows
-
-    def _claim(self) -> None:
-        """See to it that the file is a store of ours: it is, or it is empty and becomes one."""
-        application = self._pragma("application_id")
-        if application == APPLICATION_ID:
-            self._bring_up_to_date(self._pragma("user_version"))
-            return
-        if application or self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            raise StoreError(f"{self.path} is an SQLite file, but not a bench store. Name another with --store FILE.")
-        columns = ", ".join(f"{name} PRIMARY KEY" if name == "key" else name for name in COLUMNS)
-        self._db.execute(f"CREATE TABLE records ({columns})")
-        self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-
-    def _bring_up_to_date(self, layout: int) -> None:
-        """Give a store of an earlier layout the columns that came later. Raises StoreError for a later layout."""
-        if layout > SCHEMA_VERSION:
-            raise StoreError(
-                f"{self.path} has layout {layout}, this bench reads up to {SCHEMA_VERSION}."
-                " Update bench, or name another store."
-            )
-        if layout < SCHEMA_VERSION:
-            there = {row[1] for row in self._db.execute("PRAGMA table_info(records)")}
-            for name in COLUMNS:
-                if name not in there:
-                    kind = "" if name not in TEXTS else " DEFAULT ''"
-                    self._db.execute(f"ALTER TABLE records ADD COLUMN {name}{kind}")
-            self._name_the_code_of_built_in_restorers()
-            self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-
-    def _name_the_code_of_built_in_restorers(self) -> None:
-        """Up to layout 3 records told the version alone: what code a version stood for is written down."""
-        for name, known in built_in().items():
-            self._db.execute(
-                "UPDATE records SET code_sha256 = ?, plugin = ? WHERE code_sha256 = '' AND restorer_version = ?"
-                " AND (restorer IN (?, ?) OR restorer LIKE ?)",
-                (known["code_sha256"], known["plugin"], known["version"], name, f"{name}+", f"{name}:%"),
-            )
-
-    def _pragma(self, name: str) -> int:
-        return int(self._db.execute(f"PRAGMA {name}").fetchone()[0])
 
     def __enter__(self) -> Store:
         return self
@@ -109,45 +77,220 @@ class Store:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._db.close()
+        self._ends.close()
+
+    # --- opening -----------------------------------------------------------------------------------------
+
+    def _look_at_file(self, *, may_be_empty: bool) -> None:
+        """Before SQLite does, which takes a file of a few bytes for an empty one and writes over it."""
+        status = self.path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise StoreError(f"Cannot open the store {self.path}: it is not a file. {ELSEWHERE}")
+        if self._beside("-journal"):
+            return  # a creation was killed: SQLite takes it back
+        if status.st_size == 0 and may_be_empty and not self._beside("-wal"):
+            return  # a creation was killed before its first byte
+        with self.path.open("rb") as file:
+            start = file.read(4096)
+        if start.startswith(b"SQLite format 3\0") and len(start) >= 512:
+            return
+        if looks_like_ours(start) or self._beside("-wal"):
+            raise UnsoundError("its first bytes are not those of a store")
+        said = "file is not a database" if start else "it is empty"
+        raise StoreError(f"{self.path} is not a bench store ({said}). {ELSEWHERE}")
+
+    def _beside(self, suffix: str) -> bool:
+        """Whether there is something in the file that SQLite keeps beside the store."""
+        try:
+            return Path(f"{self.path}{suffix}").stat().st_size > 0
+        except OSError:
+            return False
+
+    def _connect(self, file: Path | str, *, uri: bool = False) -> sqlite3.Connection:
+        db = sqlite3.connect(file, timeout=60, isolation_level=None, check_same_thread=False, uri=uri)
+        self._ends.callback(db.close)
+        guard(db)
+        return db
+
+    def _open_to_write(self) -> None:
+        self._db.execute(
+            "BEGIN IMMEDIATE"
+        )  # several processes may be creating it: one looks and makes, the rest wait
+        try:
+            layout = self._layout(self._db)
+            if layout == 0:
+                create(self._db)
+            elif layout < LAYOUT:
+                records = records_of_older(self._db)
+                self._db.execute("DROP TABLE records")
+                _fill(self._db, records)
+        except BaseException:
+            self._roll_back()
+            raise
+        self._db.execute("COMMIT")
+        if self._db.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+            with contextlib.suppress(sqlite3.OperationalError):  # locked: somebody else is just doing it
+                self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")  # a record that was added survives a power cut
+
+    def _open_to_read(self) -> sqlite3.Connection:
+        try:
+            return self._looked_through(self._connect_to_read())
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error):
+                raise
+        # what SQLite needs beside the file cannot be made there: a copy elsewhere has the same records
+        folder = Path(self._ends.enter_context(tempfile.TemporaryDirectory(prefix="bench-store-")))
+        for suffix in ("", "-wal", "-journal"):
+            if not suffix or self._beside(suffix):
+                shutil.copyfile(f"{self.path}{suffix}", folder / f"copy{suffix}")
+        return self._looked_through(self._connect(folder / "copy"))
+
+    def _connect_to_read(self) -> sqlite3.Connection:
+        """Nothing is made beside a store that cannot be written, unless a run is at work on it."""
+        mode = "mode=rw"
+        if not (os.access(self.path, os.W_OK) and os.access(self.path.parent, os.W_OK)):
+            mode = "mode=ro" if Path(f"{self.path}-wal").exists() else "mode=ro&immutable=1"
+        return self._connect(f"{self.path.absolute().as_uri()}?{mode}", uri=True)
+
+    def _looked_through(self, db: sqlite3.Connection) -> sqlite3.Connection:
+        """The connection, or one to the same records in memory if they are of an earlier layout."""
+        layout = self._layout(db)
+        if layout == 0:
+            raise StoreError(f"{self.path} is not a bench store (it is empty). {ELSEWHERE}")
+        if layout == LAYOUT:
+            db.execute("PRAGMA query_only = ON")
+            return db
+        brought = self._connect(":memory:")
+        _fill(brought, records_of_older(db))
+        return brought
+
+    def _layout(self, db: sqlite3.Connection) -> int:
+        """Raises StoreError for another program's file, or a later layout; UnsoundError for a damaged one."""
+        layout = layout_of(db)
+        if layout > LAYOUT:
+            raise StoreError(
+                f"{self.path} has layout {layout}, this bench reads up to {LAYOUT}."
+                " Update bench, or name another store."
+            )
+        if layout < 0:
+            raise StoreError(f"{self.path} is an SQLite file, but not a bench store. {ELSEWHERE}")
+        return layout
+
+    @contextlib.contextmanager
+    def _told(self, doing: str) -> Iterator[None]:
+        """What goes wrong inside is a StoreError, which says what to do."""
+        try:
+            yield
+        except UnsoundError as error:
+            raise self._damaged(error) from None
+        except (OSError, ValueError) as error:  # a ValueError: of names and texts that cannot be encoded
+            raise StoreError(f"Cannot {doing} the store {self.path}: {error}. {ELSEWHERE}") from None
+        except (sqlite3.Error, MemoryError, OverflowError) as error:
+            if any(word in str(error) for word in HINDRANCES):
+                raise StoreError(f"Cannot {doing} the store {self.path}: {error}. {ELSEWHERE}") from None
+            raise self._damaged(error) from None
+
+    def _damaged(self, error: Exception) -> StoreError:
+        return StoreError(
+            f"The store {self.path} is damaged: {error or 'it cannot be read'}."
+            f" `bench store check {self.path}` says what is lost, `bench store repair {self.path}` keeps the rest."
+        )
+
+    # --- writing -----------------------------------------------------------------------------------------
 
     def add(self, record: Record) -> None:
         """Write one record at once; a record of the same key is replaced."""
-        self._write(f"INSERT OR REPLACE INTO records ({', '.join(COLUMNS)}) VALUES ({MARKS})", [asdict(record)])
+        values = self._values(record)
+        with self._writing() as totals:
+            self._remove(record.key, totals)
+            insert(self._db, [values], totals)
 
     def renew(self, records: Mapping[str, Record]) -> None:
         """Replace records by what is known of them now, by the keys that they have here; all or none."""
-        told = ", ".join(f"{name} = :{name}" for name in COLUMNS)
-        rows = [{**asdict(record), "old_key": key} for key, record in records.items()]
-        self._write(f"UPDATE OR REPLACE records SET {told} WHERE key = :old_key", rows)
+        told = ", ".join(f"{name} = ?" for name in ROW)
+        values = {key: self._values(record) for key, record in records.items()}
+        with self._writing() as totals:
+            for key, record in records.items():
+                there = self._sealed(key)
+                if there is None:
+                    continue
+                if record.key != key:
+                    self._remove(record.key, totals)
+                seal, place = there
+                row = (place, *values[key])
+                new_seal = checksum(row)
+                self._db.execute(f"UPDATE records SET {told} WHERE place = ?", (new_seal, *row, place))
+                totals.lose(seal)
+                totals.gain(new_seal)
 
-    def _write(self, sql: str, rows: list[dict[str, object]]) -> None:
+    def _values(self, record: Record) -> Values:
         try:
-            with self._lock:
-                self._db.execute("BEGIN IMMEDIATE")
-                try:
-                    self._db.executemany(sql, rows)
-                except BaseException:
-                    self._db.execute("ROLLBACK")
-                    raise
-                self._db.execute("COMMIT")
-        except sqlite3.Error as error:
+            return values_of(record)
+        except UnsoundError as error:
             raise StoreError(f"Cannot write to the store {self.path}: {error}.") from None
+
+    def _remove(self, key: str, totals: Totals) -> None:
+        if there := self._sealed(key):
+            seal, place = there
+            self._db.execute("DELETE FROM records WHERE place = ?", (place,))
+            totals.lose(seal)
+
+    def _sealed(self, key: str) -> tuple[int, int] | None:
+        """Checksum and place of the record of this key."""
+        found = self._db.execute("SELECT checksum, place FROM records WHERE key = ?", (key,)).fetchone()
+        if found is not None and type(found[0]) is not int:
+            raise UnsoundError(f"record {found[1]} has no checksum")
+        return None if found is None else (found[0], found[1])
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[Totals]:
+        """A transaction, with the totals of before it; it writes those of after it."""
+        with self._told("write to"), self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                totals = Totals.read(self._db)
+                yield totals
+                totals.write(self._db)
+                self._db.execute("COMMIT")
+            except BaseException:
+                self._roll_back()
+                raise
+
+    def _roll_back(self) -> None:
+        if self._db.in_transaction:  # some errors end it
+            self._db.execute("ROLLBACK")
+
+    # --- reading -----------------------------------------------------------------------------------------
 
     def records(self) -> list[Record]:
         """All records, those first that runs asked for first."""
-        with self._lock:
-            rows = self._db.execute(f"SELECT {', '.join(COLUMNS)} FROM records ORDER BY asked_at, rowid").fetchall()
-        return [Record(*row) for row in rows]
+        with self._told("read"), self._lock:
+            self._db.execute("BEGIN")  # rows and totals of one moment
+            try:
+                totals = Totals.read(self._db)
+                placed = self._placed("")
+            finally:
+                self._roll_back()
+            found = Totals(len(placed), sum(seal for seal, _, _ in placed) % (1 << 63), totals.last)
+            if found != totals:
+                raise UnsoundError(f"{totals.n} records were written and {len(placed)} are there, or not the same")
+            if len({record.key for _, _, record in placed}) < len(placed):
+                raise UnsoundError("it has two records of one key")
+        return _in_order(placed)
 
     def of_restorers(self, names: Iterable[str]) -> list[Record]:
         """The records of the restorers of these names, those first that runs asked for first."""
         return self._among("restorer", names)
 
     def last_asked(self) -> str:
-        """The time at which a run last asked for a record; "" if there is none."""
-        with self._lock:
-            return str(self._db.execute("SELECT max(asked_at) FROM records").fetchone()[0] or "")
+        """The time at which a run last asked for a record, in UTC; "" if there is none."""
+        with self._told("read"), self._lock:
+            placed = self._placed("ORDER BY asked_at DESC LIMIT 1")
+            last = placed[0][2].asked_at if placed else ""
+            if last and not _is_time(last):
+                raise UnsoundError(f"a record was asked for at '{last[:40]}', which is no time")
+        return last
 
     def find(self, keys: Iterable[str]) -> dict[str, Record]:
         """The records among `keys` that are there."""
@@ -160,9 +303,58 @@ class Store:
 
     def _among(self, column: str, values: Iterable[str]) -> list[Record]:
         wanted = json.dumps(list(values))
-        sql = f"SELECT {', '.join(COLUMNS)} FROM records WHERE {column} IN (SELECT value FROM json_each(?))"
-        with self._lock:
-            return [Record(*row) for row in self._db.execute(f"{sql} ORDER BY asked_at, rowid", (wanted,))]
+        with self._told("read"), self._lock:
+            placed = self._placed(f"WHERE {column} IN (SELECT value FROM json_each(?))", wanted)
+        return _in_order(placed)
+
+    def _placed(self, which: str, *asked: str) -> list[tuple[int, int, Record]]:
+        """Checksum, place and record of rows; each is looked at. Raises UnsoundError for one that is not whole."""
+        placed, seen = [], set()
+        with self._bounded(asked):
+            for row in self._db.execute(f"SELECT {', '.join(ROW)} FROM records {which}", asked):
+                seal, place = row[:2]
+                record = record_of(row[2:])
+                if checksum(row[1:]) != seal:
+                    raise UnsoundError(f"record {place} is not as it was written")
+                if place in seen:
+                    raise UnsoundError(f"record {place} is there twice")
+                seen.add(place)
+                placed.append((seal, place, record))
+        return placed
+
+    @contextlib.contextmanager
+    def _bounded(self, asked: Iterable[str]) -> Iterator[None]:
+        """Pages may lead to each other without an end: SQLite's steps inside are bounded by the size of the store."""
+        n_pages, page_size = (
+            self._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size")
+        )
+        allowed = 1_000_000 + 4 * n_pages * page_size + 100 * sum(map(len, asked))
+        steps = itertools.count(0, 100_000)
+        self._db.set_progress_handler(lambda: next(steps) > allowed, 100_000)
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise UnsoundError("its pages lead in circles") if str(error) == "interrupted" else error from None
+        finally:
+            self._db.set_progress_handler(None, 0)
 
 
-MARKS = ", ".join(f":{name}" for name in COLUMNS)
+def _in_order(placed: Iterable[tuple[int, int, Record]]) -> list[Record]:
+    return [record for _, _, record in sorted(placed, key=lambda one: (one[2].asked_at, one[1]))]
+
+
+def _fill(db: sqlite3.Connection, records: Iterable[Values]) -> None:
+    """Make the tables of a store, of these records."""
+    create(db)
+    totals = Totals()
+    insert(db, records, totals)
+    totals.write(db)
+
+
+def _is_time(text: str) -> bool:
+    """Whether later times can be told from it."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return time.tzinfo is not None and time.year < 9000

@@ -116,17 +116,28 @@ def test_another_programs_database_is_refused_and_left_alone(tmp_path):
     assert path.read_bytes() == before
 
 
+def older(path, layout, *records, columns=COLUMNS):
+    """A store as layouts up to the fourth had it."""
+    with sqlite3.connect(path) as db:
+        declared = ", ".join(f"{name} PRIMARY KEY" if name == "key" else name for name in columns)
+        db.execute(f"CREATE TABLE records ({declared})")
+        for one in records:
+            values = [getattr(one, name) for name in columns]
+            db.execute(f"INSERT INTO records VALUES ({', '.join('?' * len(columns))})", values)
+        db.execute("PRAGMA application_id = 1651401576")
+        db.execute(f"PRAGMA user_version = {layout}")
+    db.close()
+
+
 def test_a_store_of_the_first_layout_keeps_its_records_and_gets_the_columns_that_came_later(tmp_path):
     path = tmp_path / "s.sqlite"
-    with Store(path) as store:
-        store.add(record(key="old"))
-    with sqlite3.connect(path) as db:
-        db.execute("ALTER TABLE records DROP COLUMN estimated_level")
-        db.execute("PRAGMA user_version = 1")
-    db.close()
+    columns = [name for name in COLUMNS[: COLUMNS.index("key") + 1] if name != "estimated_level"]
+    older(path, 1, record(key="old"), columns=columns)
     with Store(path) as store:
         store.add(record(key="new", estimated_level=24.5))
         assert {r.key: r.estimated_level for r in store.records()} == {"old": None, "new": 24.5}
+    with Store(path) as store:
+        assert [r.key for r in store.records()] == ["old", "new"]
 
 
 def test_a_store_of_a_later_layout_is_refused(tmp_path):

@@ -323,7 +323,7 @@ def test_a_store_of_layout_3_keeps_its_figures_and_answers_where_its_code_is_cer
 def test_a_built_in_whose_code_has_changed_since_layout_3_is_measured_again(folder, monkeypatch):
     as_layout_3(folder, "noisy")
     known = {"noisy": {"plugin": "bench.methods.identity:Noisy", "version": "1", "code_sha256": "of then"}}
-    monkeypatch.setattr("bench.records.store.built_in", lambda: known)
+    monkeypatch.setattr("bench.records.layout_3.built_in", lambda: known)
     outcome = run(folder, "noisy")
     assert outcome.n_measured == 2
     assert dict(outcome.set_aside) == {("noisy", "its code has changed"): 2}
