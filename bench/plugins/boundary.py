@@ -18,6 +18,7 @@ import numpy as np
 from bench.task import Observation
 
 __all__ = [
+    "MOST_COUNTED",
     "BadAnswerError",
     "check_answer",
     "check_untouched",
@@ -27,6 +28,7 @@ __all__ = [
     "in_a_line",
     "number",
     "printable",
+    "shown",
     "text",
     "words",
 ]
@@ -34,7 +36,7 @@ __all__ = [
 MOST_COUNTED = 2**63 - 1
 """the largest whole number that SQLite holds"""
 
-MOST_CHARACTERS = 1000
+MOST_CHARACTERS = 500
 """of a reason: a plugin's exception may hold a whole array in words"""
 
 
@@ -104,12 +106,12 @@ def count(what: str, value: Any) -> int:
     """A whole number as Python has it, from any library's. Raises BadAnswerError, which names `what`."""
     plain = _as_python(value)
     if plain is None or plain % 1 or not 0 <= plain <= MOST_COUNTED:  # nan and inf have a remainder: nan
-        raise BadAnswerError(f"{what} gave {_shown(value)}, expected a whole number from 0 to {MOST_COUNTED}")
+        raise BadAnswerError(f"{what} gave {shown(value)}, expected a whole number from 0 to {MOST_COUNTED}")
     return int(plain)
 
 
-def number(what: str, value: Any) -> float | None:
-    """A finite number as Python has it, or None for None. Raises BadAnswerError, which names `what`."""
+def number(what: str, value: Any, least: float = -math.inf) -> float | None:
+    """A finite number from `least` as Python has it, or None for None. Raises BadAnswerError, which names `what`."""
     if value is None:
         return None
     plain = _as_python(value)
@@ -117,8 +119,9 @@ def number(what: str, value: Any) -> float | None:
         figure = math.nan if plain is None else float(plain)
     except OverflowError:
         figure = math.inf
-    if not math.isfinite(figure):
-        raise BadAnswerError(f"{what} gave {_shown(value)}, expected a finite number or None")
+    if not math.isfinite(figure) or figure < least:
+        allowed = "a finite number" if least < 0 else f"a finite number from {least:g}"
+        raise BadAnswerError(f"{what} gave {shown(value)}, expected {allowed} or None")
     return figure
 
 
@@ -134,7 +137,7 @@ def _as_python(value: Any) -> Any:
 def flag(what: str, value: Any) -> bool:
     """True or False. Raises BadAnswerError, which names `what`, for anything that is only taken for one."""
     if not isinstance(value, (bool, np.bool_)):
-        raise BadAnswerError(f"{what} is {_shown(value)}, expected True or False")
+        raise BadAnswerError(f"{what} is {shown(value)}, expected True or False")
     return bool(value)
 
 
@@ -142,7 +145,7 @@ def words(what: str, value: Any) -> tuple[str, ...]:
     """Several words, as plain text. Raises BadAnswerError, which names `what`."""
     listed = isinstance(value, Collection) and not isinstance(value, (str, bytes))
     if not listed or not all(isinstance(word, str) for word in value):
-        raise BadAnswerError(f"{what} is {_shown(value)}, expected words, as in ('cpu', 'cuda')")
+        raise BadAnswerError(f"{what} is {shown(value)}, expected words, as in ('cpu', 'cuda')")
     return tuple(str.__str__(word) for word in value)  # of a subclass the text, whatever it prints as
 
 
@@ -151,14 +154,19 @@ def text(what: str, value: Any) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        raise BadAnswerError(f"{what} gave {_shown(value)}, expected text or None")
+        raise BadAnswerError(f"{what} gave {shown(value)}, expected text or None")
     return in_a_line(str.__str__(value))
 
 
-def in_a_line(said: str) -> str:
-    """What a plugin says, for a record: without line breaks, not endless, printable."""
-    line = " ".join(said.split())
-    return printable(line if len(line) <= MOST_CHARACTERS else line[: MOST_CHARACTERS - 1] + "…")
+def in_a_line(said: str, most: int = MOST_CHARACTERS) -> str:
+    r"""What a plugin says, for a record: without line breaks, not endless; of what cannot be printed the code
+    (`\x1b`)."""
+    line = _cut(" ".join(said.split()), most)  # before each character is looked at
+    return _cut("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line), most)
+
+
+def _cut(line: str, most: int) -> str:
+    return line if len(line) <= most else line[: most - 1] + "…"
 
 
 def printable(said: str) -> str:
@@ -166,7 +174,8 @@ def printable(said: str) -> str:
     return said.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """Any value in few words, whatever its `__repr__` does."""
     try:
         return reprlib.repr(value)
     except Exception:  # a __repr__ of the plugin's, or more digits than Python prints

@@ -28,21 +28,41 @@ from typing import Any, NamedTuple
 from bench.data.download import cache_dir
 from bench.errors import RestorerError
 
-__all__ = ["Code", "code_of"]
+__all__ = ["Code", "Held", "code_of", "tree_of"]
 
 BUILT_IN = "bench.methods"
 FORMAT = 1
-"""of the hash and of what is kept: another one forgets what was kept, and every restorer is measured anew"""
+"""of the hash: with another one every restorer is measured anew"""
+KEPT_FORMAT = 2
+"""of what is kept: another one forgets it"""
 RACY_SECONDS = 2
 """A file that changed so lately may change again without a new time of change: nothing is kept of it."""
 
 
+class Held(NamedTuple):
+    """A file as the hash has it.
+
+    content    sha256 of its bytes
+    tree       digest of its syntax tree; the content's, for what is no source
+    is_opened  whether it is one of those it `reads`: imported or not, it may be opened at any time
+    """
+
+    path: str
+    content: str
+    tree: str
+    is_opened: bool
+
+
 @dataclass(frozen=True)
 class Code:
-    """sha256: of everything; files: the sources that were read, its own first, and the files it `reads`."""
+    """sha256: of everything; files: the sources that were read, its own first, and the files it `reads`.
+
+    held  the same files, as they were
+    """
 
     sha256: str
     files: tuple[Path, ...]
+    held: tuple[Held, ...] = ()
 
 
 class Territory(NamedTuple):
@@ -58,10 +78,12 @@ class Territory(NamedTuple):
 
 
 class Source(NamedTuple):
-    """What one file says. digest: of its syntax tree; imports: (dots before it, module, names taken from it)."""
+    """What one file says. digest: of its syntax tree; imports: (dots before it, module, names taken from it);
+    content: sha256 of its bytes."""
 
     digest: str
     imports: tuple[tuple[int, str, tuple[str, ...]], ...]
+    content: str
 
 
 def code_of(path: Path, class_name: str, module: str = "", reads: Sequence[str] = (), distribution: str = "") -> Code:
@@ -75,20 +97,27 @@ def code_of(path: Path, class_name: str, module: str = "", reads: Sequence[str] 
     """
     path = path.resolve()
     territories = [*_territories(path, module, distribution)]
-    waiting, sources = [path], dict[Path, str]()
+    waiting, sources = [path], dict[Path, Source]()
     while waiting:
         file = waiting.pop()
         if file in sources:
             continue
         source = _kept.source(file)
-        sources[file] = source.digest
+        sources[file] = source
         waiting += [found.resolve() for asked in source.imports for found in _imported(file, asked, territories)]
-    opened = [file for name in reads for file in _opened(path, name)]
-    named = sorted((_name(file, path, territories), digest) for file, digest in sources.items())
-    read = sorted((_name(file, path, territories), hashlib.sha256(file.read_bytes()).hexdigest()) for file in opened)
+    opened = [(file, _sha256(file.read_bytes())) for name in reads for file in _opened(path, name)]
+    named = sorted((_name(file, path, territories), source.digest) for file, source in sources.items())
+    read = sorted((_name(file, path, territories), content) for file, content in opened)
     told = json.dumps([FORMAT, class_name, named, read])
     _kept.write()
-    return Code(hashlib.sha256(told.encode()).hexdigest(), (path, *sorted({*sources, *opened} - {path})))
+    held = [Held(str(file), source.content, source.digest, False) for file, source in sources.items()]
+    held += [Held(str(file), content, content, True) for file, content in opened]
+    return Code(_sha256(told.encode()), (path, *sorted({*sources, *dict(opened)} - {path})), tuple(held))
+
+
+def tree_of(content: bytes) -> str:
+    """The digest of a source's syntax tree, without comments and docstrings; its content's, if it is no source."""
+    return _said(content).digest
 
 
 def _name(file: Path, main: Path, territories: Iterable[Territory]) -> str:
@@ -211,15 +240,23 @@ def _module(folder: Path, name: str) -> Path | None:
 
 
 def _read(path: Path) -> Source:
-    content = path.read_bytes()
+    return _said(path.read_bytes())
+
+
+def _said(content: bytes) -> Source:
+    sha256 = _sha256(content)
     try:
         tree = ast.parse(content)
     except (SyntaxError, ValueError, RecursionError):  # compiled, or it cannot be imported: that costs its own cells
-        return Source(hashlib.sha256(content).hexdigest(), ())
+        return Source(sha256, (), sha256)
     digest = hashlib.sha256()
     for word in _words(tree):
         digest.update(f"{word}\0".encode())  # what is no mark is told by its repr, which holds no zero byte
-    return Source(digest.hexdigest(), tuple(dict.fromkeys(_imports(tree))))
+    return Source(digest.hexdigest(), tuple(dict.fromkeys(_imports(tree))), sha256)
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _words(tree: ast.AST) -> Iterator[str]:
@@ -306,10 +343,11 @@ class _Kept:
         stamp = [now.st_mtime_ns, now.st_ctime_ns, now.st_size, now.st_ino]
         known = self.files.get(str(path))
         if known is not None and known[0] == stamp:
-            return Source(known[1], tuple((dots, module, tuple(names)) for dots, module, names in known[2]))
+            imports = tuple((dots, module, tuple(names)) for dots, module, names in known[2])
+            return Source(known[1], imports, known[3])
         source = _read(path)
         if time.time() - max(now.st_mtime, now.st_ctime) > RACY_SECONDS:
-            self.files[str(path)] = [stamp, source.digest, source.imports]
+            self.files[str(path)] = [stamp, *source]
             self.is_new = True
         return source
 
@@ -322,7 +360,7 @@ class _Kept:
         part = file.with_name(f".{file.name}.{os.getpid()}")
         try:
             part.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text(json.dumps({"format": FORMAT, "files": there}), encoding="utf-8")
+            part.write_text(json.dumps({"format": KEPT_FORMAT, "files": there}), encoding="utf-8")
             os.replace(part, file)  # noqa: PTH105  the idiom for "in one step"
         except OSError:  # a cache that cannot be written: everything is read again the next time
             return
@@ -334,7 +372,7 @@ class _Kept:
     def _stored(self) -> dict[str, list[Any]]:
         try:
             told = json.loads(self._file().read_text(encoding="utf-8"))
-            return dict(told["files"]) if told["format"] == FORMAT else {}
+            return dict(told["files"]) if told["format"] == KEPT_FORMAT else {}
         except (OSError, ValueError, KeyError, TypeError):  # none yet, or half a file: it is made anew
             return {}
 

@@ -110,9 +110,13 @@ class RestorerSpec:
     ensemble: bool = False
 
     @cached_property
+    def code(self) -> Code:
+        """Its code when it was first asked for."""
+        return self.info.code
+
+    @cached_property
     def code_sha256(self) -> str:
-        """Of its code when it was first asked for."""
-        return self.info.code.sha256
+        return self.code.sha256
 
     @property
     def name(self) -> str:

@@ -16,7 +16,6 @@ import sys
 import traceback
 from collections.abc import Callable
 from functools import partial
-from multiprocessing.connection import Connection
 
 import numpy as np
 
@@ -24,6 +23,7 @@ from bench.errors import BenchError
 from bench.measure.clocks import Clock, Reading, clock_for, summarise, take_readings
 from bench.measure.memory import peak_mib, reset_peak, return_free_memory
 from bench.plugins.boundary import (
+    MOST_CHARACTERS,
     BadAnswerError,
     check_answer,
     check_untouched,
@@ -32,14 +32,28 @@ from bench.plugins.boundary import (
     handed,
     in_a_line,
     number,
-    printable,
     text,
     words,
 )
 from bench.plugins.ensemble import SelfEnsemble
+from bench.plugins.unchanged import Unchanged, hold
 from bench.restorer import Observation, Restorer, WeightsFile
-from bench.runner.messages import Answer, Failure, Load, Prepare, Ready, Restore, Unable
+from bench.runner.messages import (
+    MOST_WORDS,
+    Answer,
+    Failure,
+    Load,
+    Message,
+    Prepare,
+    Ready,
+    Reply,
+    Restore,
+    Unable,
+    question_of,
+    written,
+)
 from bench.runner.unseen import Unseen
+from bench.runner.wire import Channel
 
 __all__ = ["main"]
 
@@ -58,8 +72,10 @@ class Session:
     device: str
     clock: Clock
     unseen: Unseen
+    code: Unchanged
+    weights = Unchanged({})
 
-    def handle(self, message: Load | Prepare | Restore) -> Ready | Unable | Answer:
+    def handle(self, message: Message) -> Reply:
         if isinstance(message, Load):
             return self.load(message)
         if isinstance(message, Prepare):
@@ -69,9 +85,10 @@ class Session:
     def load(self, message: Load) -> Ready:
         from bench.plugins.registry import load_class
 
-        self.unseen = Unseen(message.folder, message.known)
+        self.unseen = Unseen(message.folder, [held.path for held in message.code])
         if message.watch:
             self.unseen.watch()
+        self.code = hold(message.code)
         cls = load_class(message.target)
         for what in ("name", "version"):
             found, declared = getattr(cls, what), getattr(message, what)
@@ -90,12 +107,16 @@ class Session:
         return Ready(flag("needs_weights", cls.needs_weights), words("devices", cls.devices))
 
     def prepare(self, message: Prepare) -> Ready | Unable:
-        self.restorer = self.make(message.weights)
+        file = message.weights
+        self.weights = Unchanged({os.path.abspath(file.path): file.sha256} if file else {})  # noqa: PTH100  that file
+        self.check_files()
+        self.restorer = self.make(file)
         reason = text("why_not()", self.restorer.why_not(message.setting))
         if reason is not None:
             return Unable(reason)
         _seed(0)
         self.restorer.prepare(message.setting, self.device)
+        self.check_files()
         self.warm: set[tuple[int, ...]] = set()
         self.macs: dict[tuple[int, ...], float | None] = {}
         return Ready()
@@ -130,7 +151,8 @@ class Session:
         calls = readings if is_warm and readings else [first, *readings]
         self.warm.add(shape)
         if shape not in self.macs:
-            self.macs[shape] = number("macs_per_pixel()", self.restorer.macs_per_pixel(handed(seen)))
+            self.macs[shape] = number("macs_per_pixel()", self.restorer.macs_per_pixel(handed(seen)), least=0)
+        self.check_files()
         return Answer(
             image,
             timing=summarise(readings) if readings else None,
@@ -139,8 +161,13 @@ class Session:
             macs_per_pixel=self.macs[shape],
             estimated_level=estimated_level,
             seconds_restoring=sum(reading.seconds for reading in calls),
-            unseen=() if is_warm else self.unseen.names(),
+            unseen=() if is_warm else self.unseen.names()[:MOST_WORDS],
         )
+
+    def check_files(self) -> None:
+        """Raise ChangedError if one that the restorer may have read is not the one that was planned."""
+        self.code.check()
+        self.weights.check()
 
     def read(self, seen: Observation) -> Reading:
         """One more call, for its time alone."""
@@ -150,7 +177,7 @@ class Session:
         return reading
 
 
-def answer(session: Session, message: Load | Prepare | Restore) -> Ready | Unable | Answer | Failure:
+def answer(session: Session, message: Message) -> Reply:
     """A session's answer; whatever a plugin raises, `sys.exit()` too, costs its own cell only."""
     try:
         return session.handle(message)
@@ -196,8 +223,10 @@ def _in_a_line(error: BaseException) -> str:
     if isinstance(error, (BadAnswerError, BenchError)):
         return in_a_line(str(error))
     frames = traceback.extract_tb(error.__traceback__)
-    where = f" ({os.path.basename(frames[-1].filename)}, line {frames[-1].lineno})" if frames else ""  # noqa: PTH119
-    return in_a_line(f"{type(error).__name__}: {_text_of(error)}") + printable(where)
+    if not frames:
+        return in_a_line(f"{type(error).__name__}: {_text_of(error)}")
+    where = f" ({in_a_line(os.path.basename(frames[-1].filename), 100)}, line {frames[-1].lineno})"  # noqa: PTH119
+    return in_a_line(f"{type(error).__name__}: {_text_of(error)}", MOST_CHARACTERS - len(where)) + where
 
 
 def _text_of(error: BaseException) -> str:
@@ -207,26 +236,38 @@ def _text_of(error: BaseException) -> str:
         return f"its text cannot be had, __str__ raised {type(another).__name__}"
 
 
+def serve(session: Session, channel: Channel) -> bool:
+    """Answer one question of the runner's; False once it is gone."""
+    home = os.getpid()
+    try:
+        asked, arrays = channel.receive()
+    except EOFError:
+        return False
+    number, token = asked.pop("number"), asked.pop("token")
+    said = answer(session, question_of(asked, arrays))
+    if os.getpid() != home:  # a fork of the plugin's came back from its call
+        os._exit(1)
+    if isinstance(said, Failure):
+        try:
+            _free_device_memory()
+        except Exception:  # the next cell gets a new process
+            sys.exit(said.reason)
+    told, images = written(said)
+    channel.send({**told, "number": number}, images, token)
+    return True  # and its images are gone: they are not to count in the next cell's peak
+
+
 def main() -> None:
-    """Serve the connection whose file descriptor is the first argument until it closes."""
+    """Serve the pipe whose file descriptor is the first argument until it closes."""
     _die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the runner's to handle
-    connection = Connection(int(sys.argv[1]))
+    channel = Channel(int(sys.argv[1]))
+    os.set_inheritable(channel.fd, False)  # what the plugin starts has no part in it
+    os.register_at_fork(after_in_child=channel.close)
     os.dup2(2, 1)  # a plugin's print must not mix with the table
     session = Session()
-    while True:
-        try:
-            message = connection.recv()
-        except EOFError:
-            return
-        said = answer(session, message)
-        if isinstance(said, Failure):
-            try:
-                _free_device_memory()
-            except Exception:  # the next cell gets a new process
-                sys.exit(said.reason)
-        connection.send(said)
-        del message, said  # their images are not to count in the next cell's peak
+    while serve(session, channel):
+        pass
 
 
 if __name__ == "__main__":

@@ -17,7 +17,9 @@ __all__ = ["RestorerProcess"]
 
 class RestorerProcess:
     """Starts the process when it is needed, and a new one when it died. What could not be loaded or prepared once
-    is not tried again. unseen: files of its own that its answers used, and that its code's hash does not know of.
+    is not tried again, unless the process died of it: then it is tried once more.
+
+    unseen: files of its own that its answers used, and that its code's hash does not know of.
 
     threads  that numerical libraries may use in it
     shares   whether it shares the cores with others of its kind
@@ -37,13 +39,14 @@ class RestorerProcess:
         self.spec, self.limits, self.threads, self.shares = spec, limits, threads, shares
         info = spec.info
         folder = "" if info.is_built_in else str(info.source.resolve().parent)
-        known = () if info.is_built_in else tuple(map(str, info.code.files))
+        code = spec.code.held
         self._load = Load(
-            info.target, spec.variant, spec.ensemble, device, info.name, info.version, folder, known, watch
+            info.target, spec.variant, spec.ensemble, device, info.name, info.version, folder, code, watch
         )
         self._worker: Worker | None = None
         self._prepared: tuple[Setting, WeightsFile | None] | None = None
         self._hopeless: dict[Any, Failure | Unable] = {}
+        self._died: set[Any] = set()
         self.unseen: set[str] = set()
 
     def start(self) -> None:
@@ -83,6 +86,8 @@ class RestorerProcess:
         self._prepared = None
         assert self._worker is not None
         answer = self._worker.ask(Prepare(setting, weights))
+        if isinstance(answer, Failure) and self._died_first(wanted):
+            return self.ready(setting, weights, untrained=untrained)
         if isinstance(answer, (Failure, Unable)):
             self._hopeless[wanted] = answer
             return answer
@@ -94,7 +99,8 @@ class RestorerProcess:
     ) -> Answer | Failure:
         """Its answer, once `ready` has said that nothing prevents it."""
         assert self._worker is not None
-        answer: Answer | Failure = self._worker.ask(Restore(seen, timed, readings, seed))
+        answer = self._worker.ask(Restore(seen, timed, readings, seed))
+        assert isinstance(answer, (Answer, Failure))
         if isinstance(answer, Answer):
             self.unseen |= {*answer.unseen}
         return answer
@@ -113,5 +119,14 @@ class RestorerProcess:
         assert self._worker is not None
         answer = self._worker.loaded()
         if isinstance(answer, Failure):
+            if self._died_first(None):
+                return self._answer_to_load()
             self._hopeless[None] = answer
         return answer
+
+    def _died_first(self, of: Any) -> bool:
+        """Whether the process died, and had not died before of the same question."""
+        assert self._worker is not None
+        is_first = self._worker.died and of not in self._died
+        self._died.add(of)
+        return is_first

@@ -4,19 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
-import tempfile
 import time
+from collections import deque
 from dataclasses import dataclass
-from multiprocessing import Pipe
 from types import TracebackType
-from typing import Any
+
+import numpy as np
 
 from bench.errors import RequestError
 from bench.measure.memory import resident_mib
-from bench.runner.messages import Failure, Load
+from bench.plugins.boundary import in_a_line
+from bench.runner.messages import Answer, Failure, Load, Message, Reply, reply_of, written
+from bench.runner.said import Said
+from bench.runner.wire import (
+    PREFIX,
+    TOKEN_BYTES,
+    BadMessageError,
+    frame,
+    header_bytes,
+    memory_of,
+    parsed,
+)
 
 __all__ = ["Limits", "Worker"]
 
@@ -24,7 +37,7 @@ POLL_SECONDS = 0.05
 START_SECONDS = 120
 """for the interpreter and the plugin's imports; more than any has been seen to need on a cold disk"""
 
-DYING_SECONDS = 5
+DYING_SECONDS = 2
 """that a process may take to end once its pipe is closed"""
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
@@ -43,6 +56,10 @@ class Limits:
                 raise RequestError(f"{option} {value:g}: expected a positive number.")
 
 
+class _EndedError(Exception):
+    """The process gave no answer and is to be ended. Says why."""
+
+
 class Worker:
     """A process that holds one restorer. Use `ask`; after a failure that killed it, `alive` is False.
 
@@ -50,26 +67,31 @@ class Worker:
 
     threads  the number of threads that numerical libraries may use in it
     shares   whether it shares the cores with others of its kind
+    died     whether it ended of itself, and not for a limit or for what it sent
     """
 
     def __init__(self, load: Load, threads: int, limits: Limits, *, shares: bool = False) -> None:
         self.limits = limits
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  closed by `close`
-        ours, theirs = Pipe()
-        self._connection = ours
+        self.alive, self.died = True, False
+        self._said = Said()
+        self._pipe, theirs = socket.socketpair()
+        self._pipe.setblocking(False)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "bench.runner.host", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
-            stdout=self._stderr,
-            stderr=self._stderr,
+            stdout=self._said.other,
+            stderr=self._said.other,
             env=_environment(threads, shares),
             start_new_session=True,  # its children die with it, and Ctrl-C is the runner's
         )
         theirs.close()
-        self.alive = True
-        self._loaded: Any = None
-        self._send(load)
+        os.close(self._said.other)
+        self._death = _death_of(self._process.pid)
+        self._looked = 0.0
+        self._number = 0
+        self._loaded: Reply | None = None
+        self._begin(load)
 
     def __enter__(self) -> Worker:
         return self
@@ -79,77 +101,165 @@ class Worker:
     ) -> None:
         self.close()
 
-    def loaded(self) -> Any:
+    def loaded(self) -> Reply:
         """The answer to the first message, `Load`: to be had before anything else is asked."""
         if self._loaded is None:
-            self._loaded = self._receive(max(START_SECONDS, self.limits.seconds))
+            self._loaded = self._finish(max(START_SECONDS, self.limits.seconds))
         return self._loaded
 
-    def ask(self, message: Any) -> Any:
+    def ask(self, message: Message) -> Reply:
         """The answer to a message of `bench.runner.messages`, or a Failure that says how the process ended."""
-        self._send(message)
-        return self._receive(self.limits.seconds)
+        self._begin(message)
+        return self._finish(self.limits.seconds)
 
     def close(self) -> None:
         """End the process and whatever it started."""
         if self.alive:
             self._end()
-        self._connection.close()
-        self._stderr.close()
+        self._pipe.close()
+        self._said.close()
 
-    def _send(self, message: Any) -> None:
-        with contextlib.suppress(OSError):  # it died: `_receive` finds out how
-            self._connection.send(message)
+    # --- a question and its answer ---
 
-    def _receive(self, seconds: float) -> Any:
+    def _begin(self, message: Message) -> None:
+        """Send what the pipe takes at once; `_finish` sends the rest."""
+        self._number += 1
+        self._asked, self._token = message, os.urandom(TOKEN_BYTES)
+        fields, arrays = written(message)
+        shapes = [(array.dtype.name, array.shape) for array in arrays]
+        question = {**fields, "arrays": shapes, "number": self._number, "token": self._token.hex()}
+        self._unsent = deque(frame(question, arrays, self._token))
+        with contextlib.suppress(OSError):  # it is full, or the process died: `_finish` finds out
+            self._send()
+
+    def _finish(self, seconds: float) -> Reply:
+        deadline = time.monotonic() + seconds
         try:
-            deadline = time.monotonic() + seconds
-            while not self._connection.poll(POLL_SECONDS):
-                if time.monotonic() > deadline:
-                    return self._fail(f"no answer within the time limit of {seconds:g} s")
-                if grown := self._too_large():
-                    return self._fail(grown)
-            return self._connection.recv()
-        except (EOFError, OSError):
+            while self._unsent:
+                if self._wait(select.POLLOUT, deadline, seconds) & select.POLLIN and self._is_readable():
+                    raise BadMessageError("it wrote before it had read the question")
+                with contextlib.suppress(BlockingIOError):
+                    self._send()
+            return self._reply(deadline, seconds)
+        except BadMessageError as error:
+            return self._fail(f"what came through its pipe cannot be read: {error}")
+        except _EndedError as ended:
+            return self._fail(str(ended))
+        except (OSError, ValueError):  # its end of the pipe is closed, or ours by another thread
             return self._fail(self._how_it_died())
-        except Exception as error:  # something of the plugin's wrote to the pipe too
-            return self._fail(f"what came through its pipe cannot be read ({type(error).__name__})")
 
-    def _too_large(self) -> str:
+    def _send(self) -> None:
+        while self._unsent:
+            n_bytes = self._pipe.send(self._unsent[0])
+            if n_bytes == len(self._unsent[0]):
+                self._unsent.popleft()
+            else:
+                self._unsent[0] = self._unsent[0][n_bytes:]
+
+    def _reply(self, deadline: float, seconds: float) -> Reply:
+        """The answer to the last question. Each size is known, and bounded, before there is memory for it."""
+
+        def read(into: bytearray | memoryview) -> bytes:
+            left = memoryview(into)
+            while left:
+                try:
+                    n_bytes = self._pipe.recv_into(left)
+                except BlockingIOError:
+                    self._wait(select.POLLIN, deadline, seconds)
+                    continue
+                if not n_bytes:
+                    raise ConnectionResetError
+                left = left[n_bytes:]
+            return bytes(into) if isinstance(into, bytearray) else b""
+
+        length = header_bytes(read(bytearray(PREFIX.size)))
+        reply = reply_of(parsed(read(bytearray(length))), self._number, self._asked)
+        if isinstance(reply, Answer):
+            read(memory_of(reply.x_hat))
+        if read(bytearray(TOKEN_BYTES)) != self._token:
+            raise BadMessageError("something was written in between")
+        if self._is_readable():
+            raise BadMessageError("more came than was asked for")
+        if isinstance(reply, Answer) and not np.isfinite(reply.x_hat).all():
+            raise BadMessageError("values that are not finite")
+        return reply
+
+    def _is_readable(self) -> bool:
+        try:
+            return bool(self._pipe.recv(1, socket.MSG_PEEK))
+        except OSError:
+            return False
+
+    # --- waiting ---
+
+    def _wait(self, wanted: int, deadline: float, seconds: float) -> int:
+        """Until the pipe is `wanted` or can be read; takes what is printed meanwhile. Returns what it is ready for.
+
+        Raises _EndedError when the process died, grew or is past the deadline.
+        """
+        while True:
+            now = time.monotonic()
+            if now > deadline:
+                raise _EndedError(f"no answer within the time limit of {seconds:g} s")
+            if now - self._looked > POLL_SECONDS:
+                self._looked = now
+                self._check_memory()
+            waiting = select.poll()
+            waiting.register(self._pipe, wanted | select.POLLIN)
+            for fd in (self._said.fd, self._death):
+                if fd is not None:
+                    waiting.register(fd, select.POLLIN)
+            ready = dict(waiting.poll(1000 * POLL_SECONDS))
+            if self._said.fd in ready:
+                self._said.listen()
+            if self._pipe.fileno() in ready:
+                return ready[self._pipe.fileno()]
+            if self._process.poll() is not None and not self._is_readable():
+                raise _EndedError(self._how_it_died())
+
+    def _check_memory(self) -> None:
         limit = self.limits.memory_mib
-        if limit is None:
-            return ""
-        resident = resident_mib(self._process.pid) or 0
-        return f"its resident memory grew past the limit of {limit:g} MiB" if resident > limit else ""
+        if limit is not None and (resident_mib(self._process.pid) or 0) > limit:
+            raise _EndedError(f"its resident memory grew past the limit of {limit:g} MiB")
 
     def _how_it_died(self) -> str:
         try:
             status = self._process.wait(DYING_SECONDS)
         except subprocess.TimeoutExpired:
             return "the process closed its pipe, and went on without it"
+        self.died = True
         if status >= 0:
             how = f"the process exited with status {status}"
         else:
             how = f"the process was killed by {signal.Signals(-status).name}"
             if -status == signal.SIGKILL:
                 how += " (out of memory?)"
-        last_words = self._last_words()
+        self._said.listen()
+        last_words = self._said.last_line()
         return f"{how}: {last_words}" if last_words else how
 
-    def _last_words(self) -> str:
-        self._stderr.seek(0)
-        lines = self._stderr.read().decode(errors="replace").split("\n")
-        return next((" ".join(line.split()) for line in reversed(lines) if line.strip()), "")
+    # --- its end ---
 
     def _fail(self, reason: str) -> Failure:
         self._end()
-        return Failure(reason)
+        return Failure(in_a_line(reason))
 
     def _end(self) -> None:
         self.alive = False
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        death, self._death = self._death, None
+        if death is not None:
+            os.close(death)
+
+
+def _death_of(pid: int) -> int | None:
+    """What can be read once the process is dead; None where the system has no such thing."""
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        return None
 
 
 def _environment(threads: int, shares: bool) -> dict[str, str]:

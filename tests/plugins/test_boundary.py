@@ -204,5 +204,5 @@ class TestWords:
         assert printable(said) == (said if "é" in said else said.encode("ascii", "backslashreplace").decode())
 
     def test_do_not_go_on_for_ever(self):
-        assert len(in_a_line("much " * 10**6)) == 1000
+        assert len(in_a_line("much " * 10**6)) == 500
         assert in_a_line("much " * 10**6).endswith("…")

@@ -263,7 +263,7 @@ def test_an_edit_of_the_same_length_at_the_same_time_is_seen(tmp_path):
     assert hashed(folder) != before
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"format": 0, "files": {}}', '{"format": 1, "files": 3}'])
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"format": 0, "files": {}}', '{"format": 2, "files": 3}'])
 def test_a_damaged_cache_is_made_anew(tmp_path, content):
     folder = write(tmp_path / "plugin", {"my.py": MAIN})
     (tmp_path / "cache").mkdir()

@@ -16,7 +16,7 @@ FAILS = {
     "RaisesSurrogates": r"ValueError: caf\udce9",
     "Quits": "SystemExit: ",
     "ClosesStderr": "ValueError: its last words",
-    "Babbles": "what came through its pipe cannot be read (UnpicklingError)",
+    "Babbles": "what came through its pipe cannot be read: it begins as no message does",
 }
 
 
