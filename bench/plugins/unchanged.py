@@ -114,9 +114,9 @@ def hold(files: Iterable[Held]) -> Unchanged:
             _names.add(os.path.basename(held.path))  # noqa: PTH119
         if held.is_opened or not is_source:
             watched[held.path] = held.content
-    SourceFileLoader.get_data = _get_data  # type: ignore[method-assign]
-    SourceFileLoader.path_stats = _path_stats  # type: ignore[method-assign]
-    SourceFileLoader.set_data = _set_data  # type: ignore[method-assign]
+    SourceFileLoader.get_data = _get_data  # type: ignore[assignment, method-assign]
+    SourceFileLoader.path_stats = _path_stats  # type: ignore[assignment, method-assign]
+    SourceFileLoader.set_data = _set_data  # type: ignore[assignment, method-assign]
     return Unchanged(watched)
 
 

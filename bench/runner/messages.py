@@ -159,7 +159,8 @@ def question_of(told: Mapping[str, Any], arrays: list[Array]) -> Message:
         file = weights and WeightsFile(**{**weights, "path": Path(weights["path"])})
         return Prepare(Setting(**given["setting"]), file)
     image, *mask = arrays
-    return Restore(**{**given, "seen": Observation(**{**given["seen"], "image": image, "mask": (mask or [None])[0]})})
+    seen = Observation(image, mask=mask[0] if mask else None, **given["seen"])
+    return Restore(**{**given, "seen": seen})
 
 
 # --- answers, checked ------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from statistics import median
 from typing import NamedTuple
 
 from bench.data.datasets import fetch_all
+from bench.plugins.unchanged import CHANGED
 from bench.records.record import Record, quality_part
 from bench.records.store import Store
 from bench.runner.cell import Cell
@@ -65,7 +66,8 @@ def look_up(plan: Plan, store: Store, *, force: bool = False, retry_failed: bool
     """Split the cells into those that the store knows and those to be measured.
 
     A cell that is not to be timed is known by any record of its quality; a failure counts as known unless
-    `retry_failed`. A record of a store of layout 3 answers if it is certain which code made it.
+    `retry_failed`, or unless it is for files that changed in mid-run. A record of a store of layout 3 answers if it
+    is certain which code made it.
     """
     if force:
         return Split({}, list(plan.cells), {})
@@ -79,7 +81,7 @@ def look_up(plan: Plan, store: Store, *, force: bool = False, retry_failed: bool
         if not cell.timed:
             candidates += [by_quality.get(cell.quality_key), by_quality.get(cell.quality_key_of_layout_3)]
         record = next((record for record in candidates if record is not None and _may_answer(record, cell)), None)
-        if record is None or (retry_failed and record.status == "failed"):
+        if record is None or (record.status == "failed" and (retry_failed or CHANGED in record.reason)):
             missing.append(cell)
         else:
             known[cell] = record

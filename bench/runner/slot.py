@@ -15,7 +15,7 @@ from bench.measure.devices import card
 from bench.measure.environment import with_device
 from bench.measure.quality import load_libraries
 from bench.measure.revision import revision
-from bench.plugins.boundary import printable
+from bench.plugins.boundary import in_a_line
 from bench.records.record import Record
 from bench.runner.answer import remark_on, unseen_in_words
 from bench.runner.cell import Cell
@@ -151,6 +151,6 @@ def _record(cell: Cell, **figures: Any) -> Record:
             "environment": with_device(card(cell.device)),
             "key": cell.key,
             **figures,
-            "reason": printable(figures.get("reason", "")),
+            "reason": in_a_line(figures.get("reason", "")),
         }
     )

@@ -45,7 +45,7 @@ def frame(fields: Mapping[str, Any], arrays: Sequence[Array], token: bytes) -> l
 
 def memory_of(array: Array) -> memoryview:
     """The bytes of an array in C order: its own memory, if it lies so."""
-    return memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def header_bytes(prefix: bytes, most: int = MOST_ANSWER_BYTES) -> int:

@@ -8,7 +8,6 @@ import select
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import numpy as np
 from bench.errors import RequestError
 from bench.measure.memory import resident_mib
 from bench.plugins.boundary import in_a_line
+from bench.runner.lifeline import Lifeline
 from bench.runner.messages import Answer, Failure, Load, Message, Reply, reply_of, written
 from bench.runner.said import Said
 from bench.runner.wire import (
@@ -33,6 +33,7 @@ from bench.runner.wire import (
 
 __all__ = ["Limits", "Worker"]
 
+HOST = (sys.executable, "-m", "bench.runner.host")
 POLL_SECONDS = 0.05
 START_SECONDS = 120
 """for the interpreter and the plugin's imports; more than any has been seen to need on a cold disk"""
@@ -76,15 +77,8 @@ class Worker:
         self._said = Said()
         self._pipe, theirs = socket.socketpair()
         self._pipe.setblocking(False)
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.runner.host", str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=self._said.other,
-            stderr=self._said.other,
-            env=_environment(threads, shares),
-            start_new_session=True,  # its children die with it, and Ctrl-C is the runner's
-        )
+        self._line = Lifeline(theirs.fileno(), self._said.other, _environment(threads, shares))
+        self._process = self._line.supervisor
         theirs.close()
         os.close(self._said.other)
         self._death = _death_of(self._process.pid)
@@ -219,7 +213,9 @@ class Worker:
 
     def _check_memory(self) -> None:
         limit = self.limits.memory_mib
-        if limit is not None and (resident_mib(self._process.pid) or 0) > limit:
+        if limit is None or self._line.pid is None:
+            return
+        if (resident_mib(self._line.pid) or 0) > limit:
             raise _EndedError(f"its resident memory grew past the limit of {limit:g} MiB")
 
     def _how_it_died(self) -> str:
@@ -246,9 +242,7 @@ class Worker:
 
     def _end(self) -> None:
         self.alive = False
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        self._line.end()
         death, self._death = self._death, None
         if death is not None:
             os.close(death)
