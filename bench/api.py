@@ -5,6 +5,7 @@ Importing it imports neither torch nor any restorer; each function imports what 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +13,14 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import RequestError, StoreError, unknown
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import ArrayLike, NDArray
 
     from bench.report.comparing import Report
     from bench.report.result import RunResult
     from bench.runner.contract import Finding
+    from bench.runner.photos import Done, PhotoWatcher
     from bench.runner.request import Levels, Words
     from bench.runner.run import Watcher
 
@@ -30,6 +34,8 @@ __all__ = [
     "preview",
     "read",
     "reference",
+    "restore",
+    "restore_files",
     "run",
     "table",
     "train",
@@ -147,25 +153,104 @@ def check(name: str) -> Iterator[Finding]:
     return check_restorer(choose(name))
 
 
+# --- one's own pictures ------------------------------------------------------------------------------------
+
+
+def restore(
+    image: ArrayLike,
+    method: str,
+    task: str = "denoise",
+    *,
+    sigma: float | str | None = None,
+    quality: int | None = None,
+    scale: int | None = None,
+    pattern: str | None = None,
+    tile: int | None = None,
+    overlap: int = 32,
+    device: str = "cpu",
+    threads: int | None = None,
+    time_limit: float = 600,
+    memory_limit: float | None = None,
+) -> NDArray[np.float32]:
+    """Restore one picture: what `bench restore` does with a file, with an array. It is not changed.
+
+    image    (H, W) or (H, W, C), C = 1 or 3: floats nominally in [0, 1], or uint8 or uint16, which are divided by
+             their largest value; demosaick: the mosaic, (H, W)
+    method   as after --methods, e.g. "dncnn" or "./my.py:Mine"
+    sigma    noise level on the 0-255 scale, or "auto" to have it estimated; not for denoise-blind
+    quality, scale, pattern  the level of the other tasks; the pattern is RGGB if none is given
+    tile     most rows and columns to restore at a time, for what does not fit the memory; overlap: pixels around
+             each that the restorer sees too
+    time_limit, memory_limit  of the picture or each tile, in seconds and MiB of resident memory
+    Answer   float32, as the restorer gave it, not clipped; (H, W) if the input was and it has one channel
+
+    Raises bench.errors.BenchError for what will not do, and with the restorer's reason if it failed.
+    """
+    from bench.runner.restoring import Restoring, as_picture
+    from bench.runner.worker import Limits
+
+    picture, is_flat = as_picture(image)
+    levels = {"sigma": sigma, "quality": quality, "scale": scale, "pattern": pattern}
+    limits = Limits(time_limit, memory_limit)
+    words: dict[str, Any] = {"tile": tile, "overlap": overlap, "device": device, "threads": threads, "limits": limits}
+    with Restoring(method, task, levels, **words) as restoring:
+        restored = restoring.restore(picture).image
+    return restored[..., 0] if is_flat and restored.shape[2] == 1 else restored
+
+
+def restore_files(
+    files: Sequence[str | Path],
+    output: str | Path,
+    method: str,
+    task: str = "denoise",
+    *,
+    force: bool = False,
+    watcher: PhotoWatcher | None = None,
+    time_limit: float = 600,
+    memory_limit: float | None = None,
+    **words: Any,
+) -> Iterator[Done]:
+    """Restore files, and the pictures of folders; what became of each, as soon as it is known.
+
+    output   the file to write, PNG, TIFF or WebP; for several, a folder
+    force    write over files that are there
+    watcher  is told how it goes; None: nobody is
+    words    sigma, quality, scale, pattern, tile, overlap, device, threads, as for `restore`
+
+    Raises bench.errors.BenchError, before anything is restored, for what will not do.
+    """
+    from bench.runner.photos import errands, restore_all
+    from bench.runner.restoring import Restoring
+    from bench.runner.worker import Limits
+
+    to_do = errands(files, output)
+    levels = {kind: words.pop(kind, None) for kind in ("sigma", "quality", "scale", "pattern")}
+    restoring = Restoring(method, task, levels, **words, limits=Limits(time_limit, memory_limit))
+
+    def done() -> Iterator[Done]:
+        with restoring:
+            yield from restore_all(restoring, to_do, force=force, watcher=watcher)
+
+    return done()
+
+
 # --- records ---------------------------------------------------------------------------------------------
 
 
 def read(store: Stores = STORE, select: str | None = None) -> pd.DataFrame:
     """The records of stores, or of CSV files that `export` wrote; one row each.
 
-    select  only those where this holds, e.g. "dataset == 'set12' and level == 25"
+    select  only those where this holds, e.g. "dataset == 'set12' and level == 25": see bench.records.select
+
+    Raises StoreError for a file that is none of these or is damaged, RequestError for a condition that is none.
     """
     import pandas as pd
 
+    from bench.records.select import select as select_rows
+
     files = [store] if isinstance(store, (str, Path)) else store
     frame = pd.concat([_read_one(Path(file)) for file in files], ignore_index=True)
-    if select is None:
-        return frame
-    try:
-        return frame.query(select)
-    except Exception as error:  # pandas raises nearly anything for an expression that it cannot read
-        expected = "expected a condition on a record's columns, e.g. \"dataset == 'set12' and level == 25\""
-        raise RequestError(f"--select {select}: {error}; {expected}.") from None
+    return frame if select is None else select_rows(frame, select)
 
 
 def _read_one(store: Path) -> pd.DataFrame:
@@ -173,11 +258,11 @@ def _read_one(store: Path) -> pd.DataFrame:
     from bench.records.record import frame_of
     from bench.records.store import Store
 
-    if not store.exists():
+    if not os.path.exists(store):  # noqa: PTH110  Path's raises for a name that is too long
         raise StoreError(f"There is no store {store}. `bench run` makes one; --store FILE names another.")
     if store.suffix == ".csv":
         return read_records(store)
-    with Store(store) as records:
+    with Store(store, reading=True) as records:
         return frame_of(records.records())
 
 
