@@ -162,7 +162,7 @@ def comparisons(draw):
         part = draw(texts)
         return f"{part!r} in {name}", lambda row: row[name] is not None and part in row[name]
     said, sides = [name], [lambda row: row[name]]
-    ops = draw(st.lists(st.sampled_from([*OPS]), min_size=1, max_size=2))
+    ops = draw(st.lists(st.sampled_from([*OPS]), min_size=1, max_size=1 if mixed else 2))
     for op in ops:
         if draw(st.booleans()):
             other = draw(names)
