@@ -33,7 +33,6 @@ from bench.runner.wire import (
 
 __all__ = ["Limits", "Worker"]
 
-HOST = (sys.executable, "-m", "bench.runner.host")
 POLL_SECONDS = 0.05
 START_SECONDS = 120
 """for the interpreter and the plugin's imports; more than any has been seen to need on a cold disk"""
@@ -227,7 +226,7 @@ class Worker:
         if status >= 0:
             how = f"the process exited with status {status}"
         else:
-            how = f"the process was killed by {signal.Signals(-status).name}"
+            how = f"the process was killed by {_name_of(-status)}"
             if -status == signal.SIGKILL:
                 how += " (out of memory?)"
         self._said.listen()
@@ -246,6 +245,13 @@ class Worker:
         death, self._death = self._death, None
         if death is not None:
             os.close(death)
+
+
+def _name_of(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # real-time signals have none
+        return f"signal {number}"
 
 
 def _death_of(pid: int) -> int | None:
