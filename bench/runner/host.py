@@ -1,13 +1,12 @@
 """The process in which a restorer runs: takes messages from the runner, answers with images and figures.
 
-Started by `bench.runner.worker`, one at a time for one restorer. What a plugin prints goes to the standard error
-stream, which the runner keeps for the reason of a failure.
+A fork of `bench.runner.supervisor`, which `bench.runner.worker` starts, one at a time for one restorer. What a plugin
+prints goes to the standard error stream, which the runner keeps for the reason of a failure.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import os
 import random
@@ -212,12 +211,6 @@ def _free_device_memory() -> None:
         torch.mps.empty_cache()
 
 
-def _die_with_parent() -> None:
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
-
-
 def _in_a_line(error: BaseException) -> str:
     """`ValueError: text (my.py, line 12)`: the innermost place in the traceback. What the engine says needs none."""
     if isinstance(error, (BadAnswerError, BenchError)):
@@ -259,7 +252,6 @@ def serve(session: Session, channel: Channel) -> bool:
 
 def main() -> None:
     """Serve the pipe whose file descriptor is the first argument until it closes."""
-    _die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the runner's to handle
     channel = Channel(int(sys.argv[1]))
     os.set_inheritable(channel.fd, False)  # what the plugin starts has no part in it
@@ -268,7 +260,3 @@ def main() -> None:
     session = Session()
     while serve(session, channel):
         pass
-
-
-if __name__ == "__main__":
-    main()

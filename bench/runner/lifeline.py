@@ -1,0 +1,78 @@
+"""A process that ends with the runner, and all that it starts with it, however the runner ends.
+
+Between the two stands a supervisor: see bench.runner.supervisor. The line to it is a socket that the system closes
+when the runner is gone. That works whichever thread started the process, unlike a signal at the parent's death, which
+Linux sends at the death of the thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+
+__all__ = ["Lifeline"]
+
+HOST = (sys.executable, "-m", "bench.runner.supervisor")
+"""The command of the process; its first argument will be the pipe's file descriptor."""
+
+START_SECONDS = 60
+"""for the supervisor to say which process is the restorer's"""
+
+ENDING_SECONDS = 10
+"""for the supervisor to kill what there is: more than it gives itself"""
+
+
+class Lifeline:
+    """A restorer's process, begun.
+
+    pipe         the file descriptor that it is to serve
+    says         where what it prints goes
+    environment  its own
+
+    supervisor   ends as the restorer's process did, when all that it started has ended
+    """
+
+    def __init__(self, pipe: int, says: int, environment: Mapping[str, str]) -> None:
+        self._line, theirs = socket.socketpair()
+        with theirs:
+            numbers = map(str, (pipe, theirs.fileno(), os.getpid()))
+            self.supervisor = subprocess.Popen(
+                [*HOST, *numbers],
+                pass_fds=[pipe, theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=says,
+                stderr=says,
+                env=environment,
+                start_new_session=True,  # Ctrl-C is the runner's to handle
+            )
+        self._pid: int | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The process in which the restorer computes; None if it has ended before it could be said."""
+        if self._pid is None:
+            self._line.settimeout(START_SECONDS)
+            with contextlib.suppress(OSError, ValueError):
+                self._pid = int(self._line.recv(32))
+        return self._pid
+
+    def cut(self) -> None:
+        """Have all killed, without waiting; from any thread."""
+        with contextlib.suppress(OSError):  # it has ended
+            self._line.shutdown(socket.SHUT_RDWR)
+
+    def end(self) -> None:
+        """Kill all, and wait until it has ended."""
+        self.cut()
+        try:
+            self.supervisor.wait(ENDING_SECONDS)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.supervisor.pid, signal.SIGKILL)
+            self.supervisor.wait()
+        self._line.close()
