@@ -1,0 +1,80 @@
+"""What `bench restore` says on the error stream: what became of each file, and how long the rest will take."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bench.runner.photos import PhotoWatcher
+
+if TYPE_CHECKING:
+    from bench.runner.photos import Done, Errand
+
+__all__ = ["RestoreProgress"]
+
+
+class RestoreProgress(PhotoWatcher):
+    """A bar on a terminal, and a line per file. To be used in a `with` statement.
+
+    How far it is goes by pixels, a file's number of them by its header.
+    """
+
+    def __enter__(self) -> RestoreProgress:
+        self.bar: Any = _bar() if sys.stderr.isatty() else None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+    def started(self, errands: Sequence[Errand]) -> None:
+        self.n_files, self.n_told, self.begun = len(errands), 0, time.monotonic()
+        self.total, self.done = sum(map(_weight, errands)), 0.0
+        if self.bar is not None:
+            self.bar.start()
+            self.task = self.bar.add_task("", total=self.total)
+
+    def restored(self, errand: Errand, share: float) -> None:
+        self.done += share * _weight(errand)
+        if self.bar is not None:
+            self.bar.update(self.task, completed=self.done, description=errand.source.name)
+
+    def tell(self, done: Done) -> None:
+        """Print what became of a file: what was written or why not, and what is to be known of it."""
+        self.n_told += 1
+        for line in self._lines(done):
+            if self.bar is not None:
+                self.bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            else:
+                print(line, file=sys.stderr, flush=True)
+
+    def _lines(self, done: Done) -> Iterator[str]:
+        source = str(done.errand.source)
+        if done.failure:
+            yield done.failure if done.failure.startswith(source) else f"{source}: {done.failure}"
+            return
+        yield f"{source} -> {done.errand.target} ({done.seconds:.1f} s{self._left()})"
+        for remark in done.remarks:
+            yield f"  {remark}"
+
+    def _left(self) -> str:
+        """`; 2 of 10, about 80 s left`; empty for the last."""
+        if self.n_told == self.n_files or not self.done:
+            return ""
+        seconds = (time.monotonic() - self.begun) * (self.total / self.done - 1)
+        return f"; {self.n_told} of {self.n_files}, about {seconds:.0f} s left"
+
+
+def _weight(errand: Errand) -> int:
+    return max(1, errand.n_pixels)
+
+
+def _bar() -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import TimeRemainingColumn as Left
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    return Progress(*columns, TextColumn("left:"), Left(), console=Console(stderr=True), transient=True)
