@@ -87,7 +87,7 @@ def check_answer(x_hat: Any, given: Observation, seen: Observation) -> None:
 def _problem_with(x_hat: Any, seen: Observation) -> str:
     """What is wrong with an answer: its type, dtype, shape or values. Empty if nothing is.
 
-    A subclass of ndarray is refused: what it computes and how it is pickled is its own, and a mask would be lost.
+    A subclass of ndarray is refused: what it computes is its own, and a mask would be lost.
     """
     if type(x_hat) is not np.ndarray:
         return f"answered with {type(x_hat).__module__}.{type(x_hat).__name__}, expected a plain NumPy array"

@@ -138,7 +138,7 @@ class Session:
         x_hat, first = self.clock.time(partial(self.restorer.restore, given))
         peak = peak_mib(self.device)
         check_answer(x_hat, given, seen)
-        image[...] = x_hat  # which the next call may use again, or whose dtype may carry what cannot be pickled
+        image[...] = x_hat  # whose memory the next call may use again
         del given
         estimated_level = number("estimated_level", self.restorer.estimated_level)
         # the first call on images of a shape is the warm-up: it is not a reading

@@ -6,13 +6,13 @@ import bench
 from tests.conftest import PLUGINS
 
 CARELESS = PLUGINS / "careless.py"
-RIGHT = ["Buffer", "Buffer+", "Keeps", "Labelled", "Counted", "CountedByTorch", "ReplacesRandom"]
+RIGHT = ["Buffer", "Buffer+", "Keeps", "Labelled", "Counted", "CountedByTorch", "ReplacesRandom", "ForksTwice"]
 FAILS = {
     "Sharing": "changed the observation it was given (image): it is to work on a copy",
     "OwnArray": "Own, expected a plain NumPy array",
     "CountsLazily": "n_params() gave <generator",
     "Undecided": "why_not() gave False, expected text or None",
-    "RaisesUnpicklable": "LocalError: made here",
+    "RaisesItsOwn": "LocalError: made here",
     "RaisesSurrogates": r"ValueError: caf\udce9",
     "Quits": "SystemExit: ",
     "ClosesStderr": "ValueError: its last words",
