@@ -32,7 +32,7 @@ from bench.checkpoints import (
 )
 from bench.errors import WeightsError
 
-__all__ = ["explained", "load_as_published", "load_into", "options_in"]
+__all__ = ["explained", "load_as_published", "load_into", "named_alike", "options_in"]
 
 MOST_LEVELS = 3
 """of entries within entries in which a state dict is looked for"""
@@ -83,6 +83,24 @@ def load_as_published(network: nn.Module, path: Path, reader: str, load: Callabl
     told = f"{type(wrong).__name__}: {wrong}".rstrip(".")
     words = f"is {kind_of(path).words} and cannot be read as the published weights are ('{reader}')"
     raise WeightsError(f"{path} {words}: {told}.") from None
+
+
+def named_alike(own: Mapping[str, Tensor], path: Path) -> Mapping[str, Tensor]:
+    """The file's tensors of the names that a network has; their shapes may be others.
+
+    Of the first state dict that has one: `AVERAGED`, then `USUAL`, then any. Empty if none has.
+
+    Raises WeightsError if the file cannot be read, or such a tensor's numbers are not of the network's kind.
+    """
+    states = [_unwrapped(state, own) for state in _states(_content(path))]
+    for state in (state for kind in _by_kind(states) for state in kind):
+        found = {name: tensor for name, tensor in state.tensors.items() if name in own}
+        for name, tensor in found.items():
+            _check_numbers(name, tensor, own[name], path)
+            found[name] = tensor if tensor.layout == torch.strided else tensor.to_dense()
+        if found:
+            return found
+    return {}
 
 
 def options_in(path: Path) -> dict[str, Any]:
@@ -223,8 +241,7 @@ def _chosen(states: Sequence[_State], own: Mapping[str, Tensor], path: Path) -> 
     """The state dict that is meant: the first kind of which one fits, or else the first of all."""
     if not states:
         raise WeightsError(f"{path} {_no_state(_content(path))}")
-    kinds = [[state for state in states if {*state.where} & {*names}] for names in (AVERAGED, USUAL)]
-    kinds = [kind for kind in [*kinds, [*states]] if kind]
+    kinds = _by_kind(states)
     fitting = [[state for state in kind if not _misfit(_shapes(state.tensors), _shapes(own))] for kind in kinds]
     best = next((kind for kind in fitting if kind), None)
     if best is None:
@@ -235,6 +252,12 @@ def _chosen(states: Sequence[_State], own: Mapping[str, Tensor], path: Path) -> 
             f"{path} holds several state dicts that fit and differ: {several}. Save the one that is meant alone."
         )
     return best[0]
+
+
+def _by_kind(states: Sequence[_State]) -> list[list[_State]]:
+    """Those that are likely meant first; each kind has one at least."""
+    kinds = [[state for state in states if {*state.where} & {*names}] for names in (AVERAGED, USUAL)]
+    return [kind for kind in [*kinds, [*states]] if kind]
 
 
 def _same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:

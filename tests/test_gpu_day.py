@@ -99,7 +99,7 @@ def network(gain, folder, stem, dtype=torch.float32):
     with torch.no_grad():
         net.weight[0, 0, 1, 1] = GAINS[gain]
     folder.mkdir(parents=True, exist_ok=True)
-    export(net, folder, {"options": {"size": 3}, "gain": gain}, stem)
+    export(net.state_dict(), folder, {"options": {"size": 3}, "gain": gain}, stem)
     return folder / f"{stem}.safetensors"
 
 

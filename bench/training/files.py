@@ -1,96 +1,67 @@
-"""What a training writes: checkpoint, log, curves, weights. Each file is complete or is the previous one."""
+"""What a training writes beside its checkpoint: weights, log, curves. Each is complete, or is the previous one."""
 
 from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor
 
+from bench.checkpoints import card_in
 from bench.errors import TrainingError
-from bench.task import Level, nearest_level
 
-__all__ = ["Log", "Validation", "export", "read_checkpoint", "read_weights", "sha256_of", "write_checkpoint"]
-
-
-def write_checkpoint(folder: Path, checkpoint: Mapping[str, Any]) -> None:
-    """Replace folder/checkpoint.pt in one step. Raises TrainingError if it cannot be written; the old one stays."""
-    _replace(folder / "checkpoint.pt", lambda path: torch.save(dict(checkpoint), path))
+__all__ = ["Validation", "export", "is_exported", "replace", "sha256_of", "write_log"]
 
 
-def read_checkpoint(folder: Path) -> dict[str, Any] | None:
-    """folder/checkpoint.pt, or None if there is none. Only tensors and plain values are read, no code is run."""
-    path = folder / "checkpoint.pt"
-    if not path.exists():
-        return None
-    try:
-        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # torch raises many kinds, and its advice here is to run whatever the file holds
-        raise TrainingError(f"{path} is no checkpoint of bench. Move it away, or name another --folder.") from None
-    return checkpoint
-
-
-def export(network: nn.Module, folder: Path, card: Mapping[str, Any], stem: str = "weights") -> None:
+def export(weights: Mapping[str, Tensor], folder: Path, card: Mapping[str, Any], stem: str = "weights") -> None:
     """folder/<stem>.safetensors, with the card in its metadata, and the card as <stem>.json beside it."""
     from safetensors.torch import save
 
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    stored = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     metadata = {"options": json.dumps(card["options"]), "card": json.dumps(card)}
     # not save_file: its files can be read by their owner alone
-    _replace(folder / f"{stem}.safetensors", lambda path: path.write_bytes(save(weights, metadata)))
-    _replace(folder / f"{stem}.json", lambda path: path.write_text(json.dumps(card, indent=2) + "\n"))
+    replace(folder / f"{stem}.safetensors", lambda path: path.write_bytes(save(stored, metadata)))
+    replace(folder / f"{stem}.json", lambda path: path.write_text(_as_json(card)))
 
 
-def read_weights(network: nn.Module, path: Path, level: Level, of_level: Sequence[str] = ()) -> None:
-    """Start from other weights, at `level`: take the tensors whose names the network has.
+def is_exported(weights: Mapping[str, Tensor], folder: Path, card: Mapping[str, Any], stem: str = "weights") -> bool:
+    """Whether both files are there and say just this: a kill may have come between them."""
+    from safetensors.torch import load
 
-    of_level  first words of the names of tensors that another level may give another shape: left out if it does
-
-    A tensor that lacks the network's first axis serves all along it: thresholds trained for one level start those of
-    every level. Of thresholds for several levels, a network for one takes those of the nearest.
-
-    Raises TrainingError if no tensor fits, or one of a name that the network has is of another shape.
-    """
-    from safetensors import safe_open
-
+    path = folder / f"{stem}.safetensors"
     try:
-        with safe_open(path, "pt") as opened:
-            options = json.loads((opened.metadata() or {}).get("options", "{}"))
-            given = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  no mapping
-    except Exception as error:  # missing, or not safetensors
-        raise TrainingError(f"--start {path}: cannot be read as safetensors ({error}).") from None
-    own = network.state_dict()
-    common = {name: tensor for name, tensor in given.items() if name in own}
-    if not common:
-        raise TrainingError(f"--start {path}: has no tensor of this network ({', '.join(list(own)[:3])}, …).")
-    for name, tensor in common.items():
-        if tensor.shape == own[name].shape[1:]:
-            common[name] = tensor.expand_as(own[name])
-        elif tensor.shape[1:] == own[name].shape and len(tensor) == len(options.get("levels", ())):
-            common[name] = tensor[nearest_level(options["levels"], level)]
-        elif tensor.shape != own[name].shape and name.split(".")[0] in of_level:
-            common[name] = own[name]
-        elif tensor.shape != own[name].shape:
-            raise TrainingError(
-                f"--start {path}: {name} has shape {tuple(tensor.shape)}, expected {tuple(own[name].shape)}:"
-                " weights of another architecture."
-            )
-    network.load_state_dict(common, strict=False)
+        beside = path.with_suffix(".json").read_text()
+        there = load(path.read_bytes())
+        inside = card_in(path)
+    except Exception:  # missing, damaged, no such file at all: it will be written anew
+        return False
+    is_same = there.keys() == weights.keys() and all(_equal(there[name], weights[name]) for name in there)
+    return is_same and beside == _as_json(card) and json.dumps(inside) == json.dumps(card)
+
+
+def _as_json(card: Mapping[str, Any]) -> str:
+    return json.dumps(card, indent=2) + "\n"
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    return one.dtype == other.dtype and torch.equal(one, other.detach().cpu())
 
 
 def sha256_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Write beside `path`, see that it is on disk, and move it there in one step."""
+def replace(path: Path, write: Callable[[Path], object]) -> None:
+    """Write beside `path`, see that it is on disk, and move it there in one step. Raises TrainingError."""
     part = path.with_name(f".{path.name}.part")
     try:
         write(part)
@@ -98,13 +69,16 @@ def _replace(path: Path, write: Callable[[Path], object]) -> None:
             os.fsync(written.fileno())
         os.replace(part, path)  # noqa: PTH105  the idiom for "in one step"
     except (OSError, RuntimeError) as error:  # torch.save says RuntimeError for a full disk
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
         raise TrainingError(f"Cannot write {path} ({error}). What was there before is still there.") from None
 
 
-@dataclass(frozen=True)
-class Validation:
-    """Where a training stands: after `step` of `total` steps and `seconds`, both summed over all its sessions."""
+class Validation(NamedTuple):
+    """Where a training stands: after `step` of `total` steps and `seconds`, both summed over all its sessions.
+
+    loss  the mean since the last validation; nan before the first step
+    """
 
     step: int
     total: int
@@ -115,41 +89,24 @@ class Validation:
     best_db: float
 
 
-class Log:
-    """folder/log.csv, one row per validation, and folder/curves.svg drawn from it.
-
-    step  rows after it are dropped: they were written by a session that went on past its last checkpoint
-    """
-
-    def __init__(self, folder: Path, step: int) -> None:
-        self.path, self.curves = folder / "log.csv", folder / "curves.svg"
-        self.rows: list[dict[str, float]] = []
-        if self.path.exists():
-            with self.path.open(newline="") as opened:
-                rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(opened)]
-            self.rows = [row for row in rows if row["step"] < step or row["step"] == step > 0]
-
-    def add(self, validation: Validation) -> None:
-        """Append a row and draw the curves anew."""
-        self.rows.append(asdict(validation))
-        _replace(self.path, self._write)
-        _replace(self.curves, lambda path: path.write_text(draw_curves(self.rows)))
-
-    def _write(self, path: Path) -> None:
-        with path.open("w", newline="") as opened:
-            writer = csv.DictWriter(opened, [f.name for f in fields(Validation)])
-            writer.writeheader()
-            writer.writerows(self.rows)
+def write_log(folder: Path, rows: Sequence[Validation]) -> None:
+    """folder/log.csv, one row per validation, and folder/curves.svg drawn from it."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow(Validation._fields)
+    writer.writerows(rows)
+    replace(folder / "log.csv", lambda path: path.write_bytes(text.getvalue().encode()))
+    replace(folder / "curves.svg", lambda path: path.write_text(draw_curves(rows)))
 
 
 WIDTH, HEIGHT, MARGIN = 640, 240, 48
 
 
-def draw_curves(rows: Sequence[Mapping[str, float]]) -> str:
+def draw_curves(rows: Sequence[Validation]) -> str:
     """Validation PSNR and training loss over steps, as an SVG drawing."""
     panels = [
-        _panel(rows, "psnr_db", "validation PSNR, dB", 0),
-        _panel([row for row in rows if row["loss"] == row["loss"]], "loss", "training loss", HEIGHT),
+        _panel([(row.step, row.psnr_db) for row in rows], "validation PSNR, dB", 0),
+        _panel([(row.step, row.loss) for row in rows if not math.isnan(row.loss)], "training loss", HEIGHT),
     ]
     size = f'width="{WIDTH}" height="{2 * HEIGHT}" viewBox="0 0 {WIDTH} {2 * HEIGHT}"'
     style = 'font-family="sans-serif" font-size="12"'
@@ -157,10 +114,10 @@ def draw_curves(rows: Sequence[Mapping[str, float]]) -> str:
     return f'<svg xmlns="http://www.w3.org/2000/svg" {size} {style}>{background}{"".join(panels)}</svg>\n'
 
 
-def _panel(rows: Sequence[Mapping[str, float]], key: str, title: str, top: int) -> str:
-    if not rows:
+def _panel(points: Sequence[tuple[int, float]], title: str, top: int) -> str:
+    if not points:
         return ""
-    steps, values = [row["step"] for row in rows], [row[key] for row in rows]
+    steps, values = zip(*points, strict=True)
     low, high = min(values), max(values)
     right, bottom = WIDTH - MARGIN, top + HEIGHT - MARGIN
 
@@ -171,9 +128,9 @@ def _panel(rows: Sequence[Mapping[str, float]], key: str, title: str, top: int) 
 
     line = " ".join(place(step, value) for step, value in zip(steps, values, strict=True))
     return (
-        f'<text x="{MARGIN}" y="{top + MARGIN - 12}">{title}: {values[-1]:.4g} after {steps[-1]:.0f} steps</text>'
+        f'<text x="{MARGIN}" y="{top + MARGIN - 12}">{title}: {values[-1]:.4g} after {steps[-1]} steps</text>'
         f'<polyline points="{line}" fill="none" stroke="steelblue" stroke-width="1.5"/>'
         f'<path d="M{MARGIN},{top + MARGIN} V{bottom} H{right}" fill="none" stroke="black"/>'
         f'<text x="4" y="{top + MARGIN + 4}">{high:.4g}</text><text x="4" y="{bottom}">{low:.4g}</text>'
-        f'<text x="{right}" y="{bottom + 16}" text-anchor="end">step {steps[-1]:.0f}</text>'
+        f'<text x="{right}" y="{bottom + 16}" text-anchor="end">step {steps[-1]}</text>'
     )

@@ -13,16 +13,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.errors import TrainingError
+from bench.checkpoints import shown
+from bench.errors import BenchError, TrainingError
 from bench.restorer import TorchRestorer
 from bench.task import Level, Observation, Setting
+from bench.training import checkpoint as checkpoints
 from bench.training.batches import batches
 from bench.training.crops import Crops
-from bench.training.files import Log, Validation, export, read_checkpoint, read_weights, sha256_of, write_checkpoint
+from bench.training.divergence import why_not_on
+from bench.training.files import Validation, export, is_exported, sha256_of, write_log
 from bench.training.graph import Graphs
 from bench.training.recipe import Recipe
 from bench.training.scoring import held_out_psnr_db
 from bench.training.soap import SOAP
+from bench.training.start import read_weights
 from bench.training.teacher import Teacher
 
 __all__ = ["Training"]
@@ -35,11 +39,14 @@ class Training:
     """One training in one folder: checkpoint.pt, log.csv, curves.svg, and weights.safetensors, the best so far.
 
     At its end also last.safetensors: the crops that validate are few, and what they say may be off by 0.01 dB.
+    The checkpoint holds all that the others say. It is written first, and they are written anew from it where a kill
+    came between.
 
     seconds  a budget that the schedule is stretched to; None: the recipe's steps, or `steps`
     start    weights to begin with: see read_weights
     code_sha256  of the restorer's code: see bench.plugins.identity
-    Goes on from the folder's checkpoint if there is one. Raises TrainingError if that is of another training.
+    Goes on from the folder's checkpoint if there is one. Raises TrainingError if that is of another training or
+    damaged, or if there are weights without one that this training would replace.
     """
 
     def __init__(
@@ -62,7 +69,10 @@ class Training:
         self.graphs = Graphs(self.device) if self.device.type == "cuda" else None
         self.budget = seconds
         self.total = steps or recipe.steps
-        self.step, self.elapsed, self.lr_factor, self.best_db = 0, 0.0, 1.0, -math.inf
+        self.step, self.elapsed, self.lr_factor, self.left_out = 0, 0.0, 1.0, 0
+        self.log: list[Validation] = []
+        self.best: dict[str, Any] | None = None
+        self.last_card: dict[str, Any] | None = None
         self.stretched_at = 0, 0.0  # step and elapsed
         self.accepted: dict[str, Any] | None = None
         self.validation = crops.validation()
@@ -70,28 +80,49 @@ class Training:
         self._make_network(start)
         self.start_sha256 = None if start is None else sha256_of(start)
         folder.mkdir(parents=True, exist_ok=True)
-        checkpoint = read_checkpoint(folder)
-        if checkpoint is not None:
-            self._resume(checkpoint)
-        self.log = Log(folder, self.step)
+        if (folder / checkpoints.NAME).exists():
+            self._resume()
+        else:
+            self._check_nothing_is_lost(start)
+
+    @property
+    def best_db(self) -> float:
+        """The best validation PSNR so far, in dB; -inf before the first."""
+        return self.best["psnr_db"] if self.best else -math.inf
 
     # --- setting up ---
 
     def _make_network(self, start: Path | None) -> None:
         torch.manual_seed(self.recipe.seed)
         self.restorer.options = self.recipe.network_options
-        network = self.restorer.network(self.setting)
-        if start is None:
-            clean = torch.from_numpy(self.crops.clean(N_CROPS_TO_INITIALISE)).permute(0, 3, 1, 2)
-            self.restorer.initialise(network, clean)
-        else:
+        with self._options_are_to_blame():
+            network = self.restorer.network(self.setting)
+            if start is None:
+                clean = torch.from_numpy(self.crops.clean(N_CROPS_TO_INITIALISE)).permute(0, 3, 1, 2)
+                self.restorer.initialise(network, clean)
+        if start is not None:
             read_weights(network, start, self.setting.level, self.restorer.of_level)
         self.network = network.to(self.device)
-        self.optimizer = self._optimizer()
+        self.optimizer = self._optimizer(self.network)
         self.mean = copy.deepcopy(self.network) if self.recipe.ema else self.network
 
-    def _optimizer(self) -> torch.optim.Optimizer:
-        parameters, eps, on_gpu = list(self.network.parameters()), self.recipe.eps, self.device.type == "cuda"
+    @contextmanager
+    def _options_are_to_blame(self) -> Iterator[None]:
+        """If a recipe gives a network options, what it raises is told as their fault."""
+        try:
+            yield
+        except Exception as error:
+            if isinstance(error, BenchError) or not self.recipe.options:
+                raise
+            given = ", ".join(f"{name} = {value!r}" for name, value in self.recipe.network_options.items())
+            raise TrainingError(
+                f"recipe '{self.recipe.name}': {self.restorer.name} cannot be made with options {shown(given)}:"
+                f" {type(error).__name__}: {shown(str(error))[1:-1]}."
+            ) from None
+
+    def _optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
+        parameters, eps = list(network.parameters()), self.recipe.eps
+        on_gpu = bool(parameters) and parameters[0].device.type == "cuda"
         # a graph reads what changes from step to step out of the device's memory
         lr = torch.tensor(self.recipe.lr, device=self.device) if on_gpu else self.recipe.lr
         if self.recipe.optimizer == "soap":
@@ -114,33 +145,76 @@ class Training:
         return {
             "network": self.network.state_dict(),
             "mean": self.mean.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": self.optimizer.state_dict()["state"],
         }
+
+    def _state_after_a_step(self) -> dict[str, Any]:
+        """Names and shapes of a state of this training. A step of the optimizer makes its own, here of no numbers."""
+        twin = copy.deepcopy(self.network).to("meta")
+        optimizer = self._optimizer(twin)
+        for p in twin.parameters():
+            p.grad = torch.zeros_like(p)
+        optimizer.step()
+        return {**self._state(), "optimizer": optimizer.state_dict()["state"]}
 
     def _load_state(self, state: Mapping[str, Any]) -> None:
         self.network.load_state_dict(state["network"])
         self.mean.load_state_dict(state["mean"])
         own = [{**group} for group in self.optimizer.param_groups]
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": copy.deepcopy(state["optimizer"])})
         for group, as_it_was in zip(self.optimizer.param_groups, own, strict=True):
             group.update(as_it_was)  # its rate is this session's tensor, on this session's device
         if self.graphs:
             self.graphs.forget()
 
-    def _resume(self, checkpoint: Mapping[str, Any]) -> None:
-        if checkpoint["identity"] != self._identity():
-            different = [key for key, value in self._identity().items() if checkpoint["identity"].get(key) != value]
+    def _resume(self) -> None:
+        """Go on from the folder's checkpoint."""
+        like = self._state_after_a_step()
+        checkpoint = checkpoints.read(self.folder, most_bytes=3 * _bytes_in(like))
+        own, other = self._identity(), checkpoint["identity"]
+        if other != own:
+            different = [key for key in {**own, **other} if key not in own or other.get(key) != own[key]]
             weights = self.folder / "weights.safetensors"
             raise TrainingError(
                 f"{self.folder} holds another training (other {', '.join(different)}). Name another --folder;"
                 f" to go on from the weights that it has, add --start {weights}."
             )
+        self._check_states(checkpoint, like)
         self._load_state(checkpoint["state"])
-        self.step, self.elapsed = checkpoint["step"], checkpoint["elapsed"]
+        self.step, self.elapsed, self.left_out = checkpoint["step"], checkpoint["elapsed"], checkpoint["left_out"]
         self.total = checkpoint["total"] if self.budget else self.total
         self.stretched_at = self.step, self.elapsed
-        self.lr_factor, self.best_db = checkpoint["lr_factor"], checkpoint["best_db"]
-        self.accepted, self.start_sha256 = checkpoint["accepted"], checkpoint.get("start_sha256")
+        self.lr_factor, self.best = checkpoint["lr_factor"], checkpoint["best"]
+        self.last_card, self.accepted = checkpoint["last_card"], checkpoint["accepted"]
+        self.start_sha256 = checkpoint["start_sha256"]
+        self.log = [Validation(*row) for row in checkpoint["log"]]
+        self._write_out()
+
+    def _check_states(self, checkpoint: Mapping[str, Any], like: Mapping[str, Any]) -> None:
+        """Raise TrainingError if what is to be loaded differs from `like` in names or shapes."""
+        wrong = [checkpoints.difference(checkpoint["best"]["weights"], like["network"], "best")]
+        states = {"state": checkpoint["state"]}
+        if checkpoint["accepted"]:
+            states["accepted"] = checkpoint["accepted"]["state"]
+        for name, state in states.items():
+            # a parameter that had no gradient yet has no state of the optimizer
+            there = state.get("optimizer")
+            some = {p: entry for p, entry in like["optimizer"].items() if isinstance(there, dict) and p in there}
+            wrong.append(checkpoints.difference(state, {**like, "optimizer": some}, name))
+        if any(wrong):
+            path = self.folder / checkpoints.NAME
+            raise TrainingError(
+                f"{path} does not fit this training: {next(filter(None, wrong))}. {checkpoints.remedy(self.folder)}"
+            )
+
+    def _check_nothing_is_lost(self, start: Path | None) -> None:
+        """Weights without a checkpoint would be replaced by those of a training that begins anew."""
+        weights = self.folder / "weights.safetensors"
+        if weights.exists() and not (start and start.exists() and start.samefile(weights)):
+            raise TrainingError(
+                f"{self.folder} has weights.safetensors of a training, and no {checkpoints.NAME} to go on from. To go"
+                f" on from the weights, add --start {weights}; to begin anew, name another --folder."
+            )
 
     def _checkpoint(self) -> dict[str, Any]:
         return {
@@ -149,11 +223,23 @@ class Training:
             "step": self.step,
             "elapsed": self.elapsed,
             "total": self.total,
+            "left_out": self.left_out,
             "lr_factor": self.lr_factor,
-            "best_db": self.best_db,
+            "best": self.best,
+            "last_card": self.last_card,
             "accepted": self.accepted,
             "start_sha256": self.start_sha256,
+            "log": [list(row) for row in self.log],
         }
+
+    def _write_out(self) -> None:
+        """Weights, log and curves as the checkpoint has them, where they are not."""
+        if self.best and not is_exported(self.best["weights"], self.folder, self.best["card"]):
+            export(self.best["weights"], self.folder, self.best["card"])
+        last = self.mean.state_dict()
+        if self.last_card and not is_exported(last, self.folder, self.last_card, "last"):
+            export(last, self.folder, self.last_card, "last")
+        write_log(self.folder, self.log)
 
     # --- running ---
 
@@ -164,7 +250,7 @@ class Training:
 
     def _run(self) -> Iterator[Validation]:
         if self.step == 0:
-            yield self._validate(math.nan)
+            yield self._validate(torch.empty(0))
         ready = batches(self.crops, self.device, self.step)
         while self.step < self.total:
             losses = []
@@ -175,9 +261,9 @@ class Training:
                     self._wait()
                 if self.budget and self.elapsed + monotonic() - began > self.budget:
                     break
-            loss = float(torch.stack(losses).mean())  # waits for the device
+            told = torch.stack(losses).cpu()  # waits for the device
             self.elapsed += monotonic() - began
-            yield self._validate(loss)
+            yield self._validate(told)
 
     def timed(self, steps: int) -> tuple[float, float]:
         """Make twice so many steps; how many a second in the first half, which compiles, and in the second."""
@@ -224,7 +310,10 @@ class Training:
         return loss
 
     def _gradient_step(self, y: Tensor, x: Tensor, seen: Observation, level: Level) -> Tensor:
-        """From a batch on the device to new weights; the loss. On a GPU nothing here waits for a number."""
+        """From a batch on the device to new weights; the loss, nan if the step was left out.
+
+        On a GPU nothing here waits for a number.
+        """
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.bf16):
             x_hat = self.restorer.estimate(self.network, y, seen, level)
             target = self.teacher(y, seen, level) if self.teacher else x
@@ -239,7 +328,7 @@ class Training:
             self.optimizer.step()
         elif norm.isfinite():
             self.optimizer.step()
-        return loss.detach()
+        return torch.where(norm.isfinite(), loss.detach(), math.nan)
 
     def _set_lr(self) -> None:
         lr = self._lr()
@@ -282,22 +371,45 @@ class Training:
 
     # --- validating ---
 
-    def _validate(self, loss: float) -> Validation:
+    def _validate(self, losses: Tensor) -> Validation:
+        """losses  of the steps since the last validation, on the host; none before the first step"""
         began = monotonic()
         lr = self._lr()
         psnr_db = self._psnr_db()
+        made = losses[losses.isfinite()]
+        left_out = len(losses) - len(made)
+        self.left_out += left_out
+        self._check_it_goes_on(psnr_db, (left_out, len(losses)))
         self.elapsed += monotonic() - began
         self._stretch()
         if psnr_db > self.best_db:
-            self.best_db = psnr_db
-            export(self.mean, self.folder, self._card(psnr_db))
-        if self.step >= self.total:
-            export(self.mean, self.folder, self._card(psnr_db), "last")
+            self.best = self._as_best(psnr_db)
+        self.last_card = self._card(psnr_db) if self.step >= self.total else None
         self._backtrack(psnr_db)
-        write_checkpoint(self.folder, self._checkpoint())
+        loss = float(made.mean()) if len(made) else math.nan
         now = Validation(self.step, self.total, self.elapsed, lr, loss, psnr_db, self.best_db)
-        self.log.add(now)
+        self.log.append(now)
+        checkpoints.write(self.folder, self._checkpoint())
+        self._write_out()
         return now
+
+    def _check_it_goes_on(self, psnr_db: float, left_out: tuple[int, int]) -> None:
+        why = why_not_on((self.network, self.mean), psnr_db, left_out, (self.left_out, self.step))
+        if not why:
+            return
+        if self.best is None:
+            raise TrainingError(f"Nothing was trained: before the first step {why}. Nothing was written.")
+        weights, step = self.folder / "weights.safetensors", self.best["step"]
+        kept = f"{weights}, of step {step}, {self.best_db:.3f} dB{'' if step else ', untrained'}"
+        clip = f"another clip than {self.recipe.clip:g}" if self.recipe.clip else "a clip, say 1.0"
+        raise TrainingError(
+            f"The training diverged before step {self.step}: {why}. Kept: {kept}. Try a smaller lr than"
+            f" {self.recipe.lr:g} or {clip} in the recipe, in another --folder."
+        )
+
+    def _as_best(self, psnr_db: float) -> dict[str, Any]:
+        weights = {name: tensor.detach().clone().cpu() for name, tensor in self.mean.state_dict().items()}
+        return {"psnr_db": psnr_db, "step": self.step, "card": self._card(psnr_db), "weights": weights}
 
     def _psnr_db(self) -> float:
         return held_out_psnr_db(self.restorer, self.mean, self.validation, self.device)
@@ -321,6 +433,8 @@ class Training:
         if not self.recipe.backtrack_db:
             return
         if self.accepted is not None and psnr_db < self.accepted["psnr_db"] - self.recipe.backtrack_db:
+            if self.step >= self.total:
+                return  # the last weights are those of the last step
             self._load_state(self.accepted["state"])
             self.lr_factor *= self.recipe.backtrack_factor
         else:
@@ -338,5 +452,12 @@ class Training:
             "device": str(self.device),
             "validation_psnr_db": round(psnr_db, 4),
             "restorer_version": self.restorer.version,
-            "torch": torch.__version__,
+            "torch": str(torch.__version__),  # its own kind is not read back from a checkpoint
         }
+
+
+def _bytes_in(state: Any) -> int:
+    """Of the tensors in a tree."""
+    if isinstance(state, Tensor):
+        return state.numel() * state.element_size()
+    return sum(map(_bytes_in, state.values())) if isinstance(state, Mapping) else 0

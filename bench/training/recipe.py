@@ -43,19 +43,30 @@ A table is a recipe. The file says it in full, so that a reader sees all that a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from itertools import pairwise
 from pathlib import Path
+from sys import float_info
 from typing import Any
 
 from bench.data.toml import tomllib
-from bench.errors import TrainingError, unknown
+from bench.errors import BenchError, TrainingError, unknown
 from bench.plugins.registry import RestorerInfo
 from bench.task import Level, format_level, get_task
 
-__all__ = ["Recipe", "find_recipe", "read_recipes", "read_tables"]
+__all__ = ["MOST", "Recipe", "find_recipe", "read_recipes", "read_tables"]
 
-OPTIMIZERS = ("adam", "soap")
+MOST = 10**9
+"""of whatever is counted: steps, crops, pixels a step"""
+MOST_SEED = 2**63 - 1
+MOST_BYTES = 1 << 20
+"""of a file of recipes"""
+MOST_NUMBER = float_info.max
+MOST_TOLD = 60
+"""letters of a value in a message"""
+
+CHOICES = {"optimizer": ("adam", "soap"), "schedule": ("cosine", "steps")}
 
 
 @dataclass(frozen=True)
@@ -99,58 +110,152 @@ class Recipe:
         return {**self.options, "levels": list(self.levels)} if len(self.levels) > 1 else dict(self.options)
 
     def __post_init__(self) -> None:
+        for f in fields(self):
+            wrong = _wrong(f.name, str(f.type), getattr(self, f.name))
+            if wrong:
+                raise TrainingError(f"recipe '{self.name}': {wrong}")
         kind = get_task(self.task).level
         for level in self.levels:
             if kind.parse(format_level(level)) is None:
                 raise TrainingError(f"recipe '{self.name}': {self.task} takes {kind.expected}, not {level!r}.")
-        for name in (
-            *("held_out", "crop", "batch", "steps", "validate_every", "turn_every"),
-            *("lr", "eps", "decay", "decay_every"),
-        ):
-            if not getattr(self, name) > 0:
-                raise TrainingError(f"recipe '{self.name}': {name} is {getattr(self, name)}, expected more than 0.")
-        if not all(0 < at < 1 for at in self.decay_at):
-            raise TrainingError(f"recipe '{self.name}': decay_at is {self.decay_at}, expected fractions of 1.")
-        if not 0 <= self.fix_norms_at <= 1:
+        if len({*self.levels}) < len(self.levels):
+            raise TrainingError(f"recipe '{self.name}': levels is {_told([*self.levels])}, expected each once.")
+        if self.batch * self.crop**2 > MOST:
             raise TrainingError(
-                f"recipe '{self.name}': fix_norms_at is {self.fix_norms_at}, expected a fraction of 1."
+                f"recipe '{self.name}': batch = {self.batch} crops of {self.crop}x{self.crop} pixels are more than"
+                f" {MOST} pixels a step."
             )
-        if self.optimizer not in OPTIMIZERS:
-            raise TrainingError(f"recipe '{self.name}': {unknown('optimizer', self.optimizer, OPTIMIZERS)}")
-        if self.schedule not in ("cosine", "steps"):
-            raise TrainingError(f"recipe '{self.name}': {unknown('schedule', self.schedule, ('cosine', 'steps'))}")
+        for name, known in CHOICES.items():
+            if getattr(self, name) not in known:
+                raise TrainingError(f"recipe '{self.name}': {unknown(name, getattr(self, name), known)}")
 
     def as_dict(self) -> dict[str, Any]:
         """All fields, as they go into a checkpoint and a card."""
         return asdict(self)
 
 
+# --- what a value may be ---------------------------------------------------------------------------------
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MOST_NUMBER
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_list_of(is_one: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, list | tuple) and all(map(is_one, value))
+
+
+def _is_options(value: object) -> bool:
+    return isinstance(value, dict) and all(map(_is_plain, value.values()))
+
+
+def _is_plain(value: object) -> bool:
+    """Whether it is of the kinds that TOML and JSON share; no dates."""
+    if isinstance(value, list | dict):
+        return all(map(_is_plain, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, str | bool) or _is_number(value)
+
+
+KINDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "str": (lambda value: isinstance(value, str), "a text"),
+    "int": (_is_whole, "a whole number"),
+    "float": (_is_number, "a number"),
+    "bool": (lambda value: isinstance(value, bool), "true or false"),
+    "Sequence[float]": (_is_list_of(_is_number), "a list of numbers"),
+    "tuple[Level, ...]": (_is_list_of(lambda level: isinstance(level, str) or _is_number(level)), "a list of levels"),
+    "Mapping[str, Any]": (_is_options, "a table of texts, numbers and lists"),
+}
+"""By the annotation of a field: is a value of that kind, and what the kind is called."""
+
+COUNT = (lambda value: 0 < value <= MOST, f"more than 0, and {MOST} at most")
+POSITIVE = (lambda value: value > 0, "more than 0")
+NOT_NEGATIVE = (lambda value: value >= 0, "0 or more")
+
+RANGES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "channels": (lambda value: value in (1, 3), "1 or 3"),
+    **dict.fromkeys(("held_out", "crop", "batch", "steps", "validate_every", "turn_every"), COUNT),
+    **dict.fromkeys(("lr", "eps", "decay", "decay_every"), POSITIVE),
+    **dict.fromkeys(("clip", "backtrack_db"), NOT_NEGATIVE),
+    "warm_up": (lambda value: 0 <= value <= MOST, f"0 to {MOST}"),
+    "ema": (lambda value: 0 <= value < 1, "0 or more, and less than 1"),
+    "fix_norms_at": (lambda value: 0 <= value <= 1, "a fraction of 1"),
+    "backtrack_factor": (lambda value: 0 < value <= 1, "more than 0, and 1 at most"),
+    "decay_at": (lambda value: all(0 < at < 1 for at in value) and _is_rising(value), "fractions of 1 that rise"),
+    "seed": (lambda value: 0 <= value <= MOST_SEED, f"0 to {MOST_SEED}"),
+}
+
+
+def _is_rising(values: Sequence[float]) -> bool:
+    return all(a < b for a, b in pairwise(values))
+
+
+def _wrong(name: str, annotation: str, value: Any) -> str:
+    """What is wrong with the value of a field; "" if nothing is."""
+    for is_right, expected in (KINDS[annotation], RANGES.get(name, KINDS[annotation])):
+        if not is_right(value):
+            return f"{name} is {_told(value)}, expected {expected}."
+    return ""
+
+
+def _told(value: object) -> str:
+    """A value as it stands in a message: short, and on one line."""
+    try:
+        text = repr(value)
+    except ValueError:  # a number of thousands of digits
+        text = "a number of thousands of digits"
+    return text if len(text) <= MOST_TOLD else f"{text[: MOST_TOLD - 1]}…"
+
+
+# --- reading ---------------------------------------------------------------------------------------------
+
+
 def read_recipes(path: Path) -> dict[str, Recipe]:
-    """The recipes of one file, by name. Raises TrainingError naming file, recipe and key."""
+    """The recipes of one file, by name, one at least. Raises TrainingError naming file, recipe and key."""
     tables = read_tables(path, "There are no recipes")
-    return {name: _recipe(name, _in_full(name, tables, path), path) for name in tables}
+    in_full: dict[str, dict[str, Any]] = {}
+    for name, table in tables.items():
+        if not isinstance(table, dict):
+            raise TrainingError(f"{path}: {name} = {_told(table)} stands in no recipe, expected a table [{name}].")
+        in_full[name] = _in_full(name, table, in_full, path)
+    if not in_full:
+        raise TrainingError(f"{path} has no recipe, expected a table at least: [ours].")
+    return {name: _recipe(name, table, path) for name, table in in_full.items()}
 
 
 def read_tables(path: Path, if_missing: str) -> dict[str, Any]:
     """What a TOML file holds. Raises TrainingError naming the file, in the words `if_missing` if there is none."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise TrainingError(f"{path} has more than {MOST_BYTES} bytes: not read.")
+        return tomllib.loads(content.decode("utf-8"))
     except FileNotFoundError:
         raise TrainingError(f"{if_missing} {path}.") from None
-    except tomllib.TOMLDecodeError as error:
-        raise TrainingError(f"{path}: {error}.") from None
+    except OSError as error:
+        raise TrainingError(f"{path} cannot be read ({error.strerror}).") from None
+    except UnicodeDecodeError as error:
+        raise TrainingError(f"{path} is no UTF-8 text (byte {error.start}).") from None
+    except RecursionError:
+        raise TrainingError(f"{path} has tables or lists nested too deeply.") from None
+    except ValueError as error:  # TOMLDecodeError, and a number of thousands of digits
+        raise TrainingError(f"{path}: {str(error).rstrip('.')}.") from None
 
 
-def _in_full(name: str, tables: Mapping[str, Mapping[str, Any]], path: Path) -> dict[str, Any]:
+def _in_full(name: str, table: Mapping[str, Any], above: Mapping[str, dict[str, Any]], path: Path) -> dict[str, Any]:
     """A table with what it takes over from the one above it that its `like` names."""
-    table = dict(tables[name])
-    model = table.pop("like", None)
+    model = table.get("like")
     if model is None:
-        return table
-    above = list(tables)[: list(tables).index(name)]
-    if model not in above:
-        raise TrainingError(f"{path}, recipe '{name}': like = {model!r}, expected one above it: {', '.join(above)}.")
-    return {**_in_full(model, tables, path), **table}
+        return dict(table)
+    if not (isinstance(model, str) and model in above):
+        raise TrainingError(
+            f"{path}, recipe '{name}': like = {_told(model)}, expected one above it: {', '.join(above) or 'none is'}."
+        )
+    return {**above[model], **{key: value for key, value in table.items() if key != "like"}}
 
 
 def _recipe(name: str, table: Mapping[str, Any], path: Path) -> Recipe:
@@ -162,8 +267,13 @@ def _recipe(name: str, table: Mapping[str, Any], path: Path) -> Recipe:
     for key in required:
         if key not in table:
             raise TrainingError(f"{path}, recipe '{name}' lacks the key '{key}'.")
-    levels = tuple(level if isinstance(level, str) else float(level) for level in table.get("levels", ()))
-    return Recipe(**{**table, "name": name, "levels": levels})
+    levels = table.get("levels", ())
+    if isinstance(levels, list):
+        levels = tuple(float(level) if _is_number(level) else level for level in levels)
+    try:
+        return Recipe(**{**table, "name": name, "levels": levels})
+    except BenchError as error:
+        raise TrainingError(f"{path}, {error}") from None
 
 
 def find_recipe(info: RestorerInfo, name: str | None) -> Recipe:

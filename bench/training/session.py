@@ -5,16 +5,26 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.errors import RequestError, TrainingError
 from bench.plugins.registry import choose, load_class
 from bench.runner.request import check_device
 from bench.task import Level, Setting, colour_word, format_level, get_task, parse_levels
-from bench.training.recipe import Recipe, find_recipe
+from bench.training.lock import alone_in
+from bench.training.recipe import MOST, Recipe, find_recipe
+
+if TYPE_CHECKING:  # they import torch
+    from bench.training.files import Validation
+    from bench.training.loop import Training
 
 __all__ = ["train"]
+
+MOST_MINUTES = 1_000_000
+"""two years"""
 
 
 def train(
@@ -32,9 +42,9 @@ def train(
 
     Raises a BenchError that names the first thing that will not do.
     """
-    for option, value in (("--minutes", minutes), ("--steps", steps)):
-        if value is not None and not value > 0:
-            raise RequestError(f"{option} {value:g}: expected more than 0.")
+    for option, value, most in (("--minutes", minutes, MOST_MINUTES), ("--steps", steps, MOST)):
+        if value is not None and not 0 < value <= most:
+            raise RequestError(f"{option} {value}: expected more than 0, and {most} at most.")
     if minutes is not None and steps is not None:
         raise RequestError("--minutes and --steps both say how long: choose one.")
     spec = choose(name)
@@ -57,31 +67,60 @@ def train(
         raise TrainingError(f"{spec.info.name} is not a network: there is nothing to train.")
     at = "-".join(map(format_level, chosen.levels or [setting.level]))
     folder = folder or Path("training") / f"{spec.name.replace(':', '-')}-{_kind(chosen)}-{at}"
-    _say(f"reading {chosen.data}")
-    training = Training(
-        restorer_class(spec.variant),
-        chosen,
-        setting,
-        Crops(chosen, setting),
-        folder,
-        device=device,
-        steps=steps,
-        seconds=None if minutes is None else 60 * minutes,
-        start=start,
-        code_sha256=spec.code_sha256,
-    )
-    _say(f"{setting}, recipe {chosen.name}, in {folder}" + (f", from step {training.step}" if training.step else ""))
+    with alone_in(folder), _memory_is_told(chosen):
+        _say(f"reading {chosen.data}")
+        training = Training(
+            restorer_class(spec.variant),
+            chosen,
+            setting,
+            Crops(chosen, setting),
+            folder,
+            device=device,
+            steps=steps,
+            seconds=None if minutes is None else 60 * minutes,
+            start=start,
+            code_sha256=spec.code_sha256,
+        )
+        since = f", from step {training.step}" if training.step else ""
+        _say(f"{setting}, recipe {chosen.name}, in {folder}{since}")
+        _follow(training)
+    return folder
+
+
+def _follow(training: Training) -> None:
+    """Train to the end, and say how far it is after each validation."""
     told = False
     for now in training.run():
         if training.graphs and training.graphs.refused and not told:
             _say(f"steps are made one operation after the other: {training.graphs.refused}")
             told = True
-        left = (now.total - now.step) * now.seconds / now.step if now.step else float("nan")
-        _say(
-            f"step {now.step:6d} of {now.total}: loss {now.loss:.4g}, validation {now.psnr_db:.3f} dB"
-            f" (best {now.best_db:.3f}), {now.seconds / 60:.1f} min, {left / 60:.1f} left"
-        )
-    return folder
+        _say(_progress(now))
+    if training.best and not training.best["step"]:
+        _say("No weights were better than those that it began with, which are kept as the best.")
+
+
+def _progress(now: Validation) -> str:
+    told = f"step {now.step:6d} of {now.total}:"
+    minutes = f"{now.seconds / 60:.1f} min"
+    if now.step:
+        told += f" loss {now.loss:.4g},"
+        minutes += f", {(now.total - now.step) * now.seconds / now.step / 60:.1f} left"
+    return f"{told} validation {now.psnr_db:.3f} dB (best {now.best_db:.3f}), {minutes}"
+
+
+@contextmanager
+def _memory_is_told(recipe: Recipe) -> Iterator[None]:
+    """If there is not enough memory, say so and what to change."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        told = str(error)
+        if not isinstance(error, MemoryError) and "out of memory" not in told and "allocate memory" not in told:
+            raise
+        raise TrainingError(
+            f"recipe '{recipe.name}': out of memory. Take a smaller batch than {recipe.batch} or a smaller crop than"
+            f" {recipe.crop}."
+        ) from None
 
 
 def _level(recipe: Recipe, levels: Mapping[str, str | None]) -> Level:

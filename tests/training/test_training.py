@@ -15,6 +15,7 @@ from bench.cli import main
 from bench.errors import BenchError, RequestError, TrainingError
 from bench.plugins.registry import choose
 from bench.task import Setting
+from bench.training import checkpoint as checkpoints
 from bench.training import files
 from bench.training.crops import Crops
 from bench.training.recipe import find_recipe, read_recipes
@@ -38,7 +39,11 @@ def weights(folder):
 
 
 def state(folder):
-    return files.read_checkpoint(folder)["state"]["network"]
+    return checkpoint(folder)["state"]["network"]
+
+
+def checkpoint(folder):
+    return checkpoints.read(folder, 1e9)
 
 
 def same(a, b):
@@ -182,7 +187,7 @@ def test_the_last_weights_are_kept_beside_the_best(tmp_path, monkeypatch):
 
 
 def test_the_running_mean_of_the_weights_keeps_what_batch_normalisation_has_seen(tmp_path):
-    state = files.read_checkpoint(trained_steps(tmp_path, "ema = 0.9", net="Normalised"))["state"]
+    state = checkpoint(trained_steps(tmp_path, "ema = 0.9", net="Normalised"))["state"]
     assert state["network"]["1.num_batches_tracked"] == 20
     for name in ("1.running_mean", "1.running_var"):
         assert torch.equal(state["mean"][name], state["network"][name])
@@ -190,9 +195,9 @@ def test_the_running_mean_of_the_weights_keeps_what_batch_normalisation_has_seen
 
 
 def test_batch_normalisation_keeps_what_it_has_seen_from_the_fraction_that_a_recipe_names(tmp_path):
-    state = files.read_checkpoint(trained_steps(tmp_path, "fix_norms_at = 0.25", net="Normalised"))["state"]
+    state = checkpoint(trained_steps(tmp_path, "fix_norms_at = 0.25", net="Normalised"))["state"]
     assert state["network"]["1.num_batches_tracked"] == 5
-    assert state["optimizer"]["state"][0]["step"] == 20
+    assert state["optimizer"][0]["step"] == 20
 
 
 def test_a_network_that_is_its_own_teacher_has_nothing_to_learn(tmp_path):
@@ -375,7 +380,7 @@ def test_weights_of_one_level_start_all_levels(tmp_path):
     from bench.methods.networks.sparse_coding import SparseCoding
     from safetensors.torch import save_file
 
-    from bench.training.files import read_weights
+    from bench.training.start import read_weights
 
     one = SparseCoding(patch_size=3, n_atoms=4, n_steps=2)
     torch.nn.init.normal_(one.lmbda)
@@ -391,11 +396,12 @@ def test_weights_of_one_level_start_all_levels(tmp_path):
 def test_weights_of_several_levels_start_one_of_them(tmp_path, level, taken):
     from bench.methods.networks.sparse_coding import SparseCoding
 
-    from bench.training.files import export, read_weights
+    from bench.training.files import export
+    from bench.training.start import read_weights
 
     several = SparseCoding(patch_size=3, n_atoms=4, n_steps=2, levels=(10, 20, 30))
     torch.nn.init.normal_(several.lmbda)
-    export(several, tmp_path, {"options": {"levels": [10, 20, 30]}})
+    export(several.state_dict(), tmp_path, {"options": {"levels": [10, 20, 30]}})
     one = SparseCoding(patch_size=3, n_atoms=4, n_steps=2)
     read_weights(one, tmp_path / "weights.safetensors", level)
     assert torch.equal(one.lmbda, several.lmbda[taken])
@@ -404,10 +410,11 @@ def test_weights_of_several_levels_start_one_of_them(tmp_path, level, taken):
 def test_weights_of_another_scale_start_all_but_what_makes_its_pixels(tmp_path):
     from bench.methods.nsr import NSR
 
-    from bench.training.files import export, read_weights
+    from bench.training.files import export
+    from bench.training.start import read_weights
 
     by_2, by_3 = (NSR().network(Setting("superres", scale, 1)) for scale in (2, 3))
-    export(by_2, tmp_path, {"options": {}})
+    export(by_2.state_dict(), tmp_path, {"options": {}})
     own = by_3.tail.v.clone()
     read_weights(by_3, tmp_path / "weights.safetensors", 3, NSR.of_level)
     assert torch.equal(by_3.tail.v, own)
@@ -426,8 +433,8 @@ def test_with_no_space_left_the_previous_checkpoint_survives(tmp_path, monkeypat
     run(tmp_path, steps=5)
     before = (tmp_path / "checkpoint.pt").read_bytes()
 
-    def disk_full(content, path):
-        path.write_bytes(b"half of i")
+    def disk_full(content, file):
+        file.write(b"half of i")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", disk_full)
