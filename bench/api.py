@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from bench.report.comparing import Report
+    from bench.report.page.writing import Written
     from bench.report.result import RunResult
     from bench.runner.contract import Finding
     from bench.runner.photos import Done, PhotoWatcher
@@ -31,6 +32,7 @@ __all__ = [
     "doctor",
     "export",
     "listing",
+    "page",
     "preview",
     "read",
     "reference",
@@ -291,6 +293,38 @@ def export(
     records = read(store, select)
     is_current = records.index.isin(current(records, by_device=True).index)
     write(records.assign(current=is_current), format, None if output is None else Path(output))
+
+
+def page(
+    store: Stores = STORE,
+    output: str | Path = "page.html",
+    *,
+    select: str | None = None,
+    title: str | None = None,
+    pictures: str | Path | None = None,
+    max_mb: float = 25,
+    own_responsibility: bool = False,
+) -> Written:
+    """Write records as one HTML file that needs no network: tables, plots, pictures, what is behind each figure.
+
+    title     what stands above all (default: the stores' names)
+    pictures  a folder of restored pictures, laid out as `bench.report.page.pictures` says
+    max_mb    MB (10^6 bytes) that the page may have: pictures that would exceed it are left out
+    own_responsibility  embed pictures of data sets whose terms do not say that they may be passed on
+
+    Raises RequestError if there is nothing to show, for pictures that will not do, and if the file cannot be written.
+    """
+    from bench.report.page.writing import write
+
+    return write(
+        read(store, select),
+        Path(output),
+        stores=[Path(file) for file in ([store] if isinstance(store, (str, Path)) else store)],
+        title=title,
+        pictures=None if pictures is None else Path(pictures),
+        max_mb=max_mb,
+        own_responsibility=own_responsibility,
+    )
 
 
 # --- records held against others ---------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import sys
 
 # ruff: isort: off
 # each adds its commands, in the order in which `bench --help` lists them
-from bench.cli import run, restore, table, compare, listing, check, train, data, weights  # noqa: F401
+from bench.cli import run, restore, table, page, compare, listing, check, train, data, weights  # noqa: F401
 
 # ruff: isort: on
 from bench.cli.options import app

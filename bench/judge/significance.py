@@ -33,6 +33,7 @@ __all__ = ["ALPHA", "Contest", "Pair", "contests", "holm", "letters"]
 ALPHA = 0.05
 """of the tests, and one less the confidence of the intervals"""
 N_RESAMPLES = 10_000
+NAN = float("nan")
 FEWEST = 6  # images: with five, the signed-rank test cannot go below p = 0.06
 
 
@@ -41,7 +42,7 @@ class Pair:
     """How far restorer `a` lies before `b`, in dB of PSNR over the images that both have.
 
     difference_db  the mean, of the images where it is finite; NaN where there is none
-    low, high      confidence interval of the mean difference; NaN with fewer than two images, or if nobody asked
+    low, high      confidence interval of the mean difference; NaN with fewer than two images
     p              of the signed-rank test, corrected for all pairs of the contest; NaN with fewer than six images
     n_infinite     images on which one of the two answers, and not the other, is identical with the clean picture
     better         which of the two is ahead, by the mean or, where a difference is infinite, by the ranks
@@ -99,7 +100,7 @@ class Contest:
         pairs.
         """
         n_images, n_pairs = max((pair.n_images for pair in self.pairs), default=0), len(self.pairs)
-        least = min(1.0, n_pairs * 2.0 ** (1 - n_images))
+        least = _least_p(n_images, n_pairs)
         if least < ALPHA:
             return ""
         of = "" if n_pairs == 1 else f" after Holm's correction for {n_pairs} pairs: select fewer"
@@ -120,6 +121,10 @@ class Contest:
         return headers, [_row(pair) for pair in self.pairs]
 
 
+def _least_p(n_images: int, n_pairs: int) -> float:
+    return min(1.0, n_pairs * 2.0 ** (1 - n_images))
+
+
 def _row(pair: Pair) -> list[str]:
     interval = f"[{pair.low:+.3f}, {pair.high:+.3f}]"
     figures = [str(pair.n_images), f"{pair.difference_db:+.3f} dB", interval, f"{pair.p:.2g}"]
@@ -129,11 +134,12 @@ def _row(pair: Pair) -> list[str]:
     return [pair.a, pair.b, *("–" if "nan" in text else text for text in figures), words]
 
 
-def contests(frame: pd.DataFrame, *, intervals: bool = True) -> Iterator[Contest]:
+def contests(frame: pd.DataFrame, *, letters_only: bool = False) -> Iterator[Contest]:
     """One contest for each task, protocol, data set and level where at least two restorers were measured.
 
-    frame      records with the columns of `bench.records.record.Record`; repeats count as one image, by their mean
-    intervals  of the differences; letters need none, and they take nearly all of the time
+    frame         records with the columns of `bench.records.record.Record`; repeats count as one image, by their mean
+    letters_only  leave out, as NaN, what letters do not need and most of the time goes into: the intervals, and the
+                  tests of a contest in which no two could be told apart
     """
     measured = current(frame[frame["status"] != "skipped"], by_device=True)
     measured = measured.assign(label=row_labels(measured), dataset=column_labels(measured))
@@ -150,27 +156,31 @@ def contests(frame: pd.DataFrame, *, intervals: bool = True) -> Iterator[Contest
                 one["dataset"],
                 one["level"],
                 dict(best_first.mean()),
-                tuple(_pairs(best_first, intervals)),
+                tuple(_pairs(best_first, letters_only)),
             )
 
 
-def _pairs(psnr: pd.DataFrame, intervals: bool) -> list[Pair]:
-    found = []
+def _pairs(psnr: pd.DataFrame, letters_only: bool) -> list[Pair]:
+    differences = []
     for a, b in combinations(psnr.columns, 2):
         x, y = psnr[[a, b]].dropna().to_numpy().T
         d = np.subtract(x, y, out=np.zeros(len(x)), where=x != y)  # inf less inf is 0: both are identical
         if len(d):
-            found.append((a, b, d, _wilcoxon(d)))
-    corrected = holm([p for *_, p in found])
-    return [_pair(a, b, d, p, intervals) for (a, b, d, _), p in zip(found, corrected, strict=True)]
+            differences.append((a, b, d))
+    n_images = max((len(d) for *_, d in differences), default=0)
+    untold = letters_only and _least_p(n_images, len(differences)) >= ALPHA
+    corrected = holm([NAN if untold else _wilcoxon(d) for *_, d in differences])
+    return [
+        _pair(a, b, d, p, (NAN, NAN) if letters_only else _interval(d[np.isfinite(d)]))
+        for (a, b, d), p in zip(differences, corrected, strict=True)
+    ]
 
 
-def _pair(a: str, b: str, d: NDArray[np.float64], p: float, intervals: bool) -> Pair:
+def _pair(a: str, b: str, d: NDArray[np.float64], p: float, interval: tuple[float, float]) -> Pair:
     finite = d[np.isfinite(d)]
-    mean = float(finite.mean()) if len(finite) else float("nan")
+    mean = float(finite.mean()) if len(finite) else NAN
     lead = mean if len(finite) == len(d) else _sum_of_ranks(d)
-    low, high = _interval(finite) if intervals else (float("nan"), float("nan"))
-    return Pair(a, b, len(d), mean, low, high, p, len(d) - len(finite), a if lead > 0 else b)
+    return Pair(a, b, len(d), mean, *interval, p, len(d) - len(finite), a if lead > 0 else b)
 
 
 def _sum_of_ranks(d: NDArray[np.float64]) -> float:
@@ -185,7 +195,7 @@ def _wilcoxon(d: NDArray[np.float64]) -> float:
     from scipy.stats import wilcoxon
 
     if len(d) < FEWEST:
-        return float("nan")
+        return NAN
     return float(wilcoxon(d).pvalue) if d.any() else 1.0
 
 
@@ -193,7 +203,7 @@ def _interval(d: NDArray[np.float64]) -> tuple[float, float]:
     from scipy.stats import bootstrap
 
     if len(d) < 2:
-        return float("nan"), float("nan")
+        return NAN, NAN
     if np.ptp(d) == 0:
         return float(d[0]), float(d[0])
     generator = np.random.default_rng(0)

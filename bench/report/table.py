@@ -103,7 +103,7 @@ Contests = Mapping[tuple[str, str, str, Level], "Contest"]
 def _contests(frame: pd.DataFrame) -> Contests:
     from bench.judge.significance import contests
 
-    return {(c.task, c.protocol, c.dataset, c.level): c for c in contests(frame, intervals=False)}
+    return {(c.task, c.protocol, c.dataset, c.level): c for c in contests(frame, letters_only=True)}
 
 
 def _table(
