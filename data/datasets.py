@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench.data.download import FileState, RemoteFile
-from bench.data.errors import DataError, near_miss
+from bench.data.errors import DataError, in_a_line, near_miss
+from bench.data.kinds import EXTENSIONS
 from bench.data.labels import shortest_labels
 from bench.data.toml import tomllib
 
@@ -43,9 +44,6 @@ __all__ = [
     "read",
     "verify",
 ]
-
-EXTENSIONS = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-"""What counts as an image in a folder, in capitals too."""
 
 Role = Literal["test", "training", "part", "folder"]
 
@@ -163,10 +161,11 @@ def get(name_or_folder: str | Path) -> Dataset:
     if asked in _declared() and isinstance(name_or_folder, str):
         return _declared()[asked]
     looks_like_a_path = asked.startswith((".", "~")) or os.sep in asked or "/" in asked
-    if looks_like_a_path or isinstance(name_or_folder, Path) or (asked and Path(asked).is_dir()):
+    if looks_like_a_path or isinstance(name_or_folder, Path) or (asked and os.path.isdir(asked)):  # noqa: PTH112
         return _folder(asked)
     raise DataError(
-        f"No data set named '{asked}'.{near_miss(asked, names())} A folder of images is written ./folder."
+        f"No data set named '{in_a_line(asked, 200)}'.{near_miss(asked, names())} "
+        "A folder of images is written ./folder."
     )
 
 
@@ -266,25 +265,27 @@ def _natural(name: str) -> tuple[list[str | int], str]:
 
 
 def _folder(asked: str) -> Dataset:
-    folder = Path(asked).expanduser()
+    named = in_a_line(asked, 200)
     try:
+        folder = Path(asked).expanduser()
         files = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
     except FileNotFoundError:
-        raise DataError(f"There is no folder '{asked}'. Data sets known by name: {', '.join(names())}.") from None
+        raise DataError(f"There is no folder '{named}'. Data sets known by name: {', '.join(names())}.") from None
     except NotADirectoryError:
-        raise DataError(f"'{asked}' is a file. Give the folder that holds the images.") from None
-    except OSError as error:
-        raise DataError(f"The folder '{asked}' cannot be read ({error.strerror}).") from None
+        raise DataError(f"'{named}' is a file. Give the folder that holds the images.") from None
+    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: no such user; ValueError: a zero byte
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"The folder '{named}' cannot be read ({reason}).") from None
     images = [path for path in files if path.suffix.lower() in EXTENSIONS]
     if not images:
         raise DataError(
-            f"The folder '{asked}' holds no images ({len(files)} other files; its folders are not searched). "
+            f"The folder '{named}' holds no images ({len(files)} other files; its folders are not searched). "
             f"Looked for {', '.join(EXTENSIONS)}."
         )
     location = folder.resolve()
     [name] = _composed([location.name or "root"], "folders")
     name = f"./{name}" if name in _declared() else name  # never mistaken for the set that is known by it
-    of_files = _composed([path.name for path in images], f"files of '{asked}'")
+    of_files = _composed([path.name for path in images], f"files of '{named}'")
     entries = _in_order(_from_file(path, name, of_file) for path, of_file in zip(images, of_files, strict=True))
     channels = tuple(sorted({entry.channels for entry in entries if entry.channels}))
     return Dataset(
@@ -323,10 +324,17 @@ def _text(name: str) -> str:
 
 
 def _from_file(path: Path, dataset: str, name: str) -> ImageEntry:
-    from bench.data.decode import header
+    from bench.data.decoder import header
 
     width, height, channels = header(path) or (None, None, None)
-    return ImageEntry(name, dataset, width, height, channels, path.stat().st_size, path=path.absolute())
+    return ImageEntry(name, dataset, width, height, channels, _n_bytes(path), path=path.absolute())
+
+
+def _n_bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # it went meanwhile, and `read` will say so
+        return 0
 
 
 # --- reading ---------------------------------------------------------------------------------------------
@@ -338,9 +346,8 @@ def read(dataset: Dataset, entry: ImageEntry) -> CleanImage:
     Raises DataError, naming the file, if it cannot be had, is damaged, or cannot be converted to 8 bits.
     """
     from bench.data.colour import to_unit
-    from bench.data.decode import decode
 
-    pixels, note = decode(_locate(dataset, entry))
+    pixels, note = _decoded(dataset, entry)
     if dataset.embedded:
         pixels = _crop_and_gray(pixels, dataset)
     sha256 = hashlib.sha256(pixels.tobytes()).hexdigest()
@@ -349,11 +356,16 @@ def read(dataset: Dataset, entry: ImageEntry) -> CleanImage:
     return CleanImage(to_unit(pixels), sha256, note)
 
 
+def _decoded(dataset: Dataset, entry: ImageEntry) -> tuple[NDArray[np.uint8], str]:
+    """Only a file whose checksum is known, and was verified, is decoded in this process."""
+    from bench.data import decode, decoder
+
+    return decoder.decode(entry.path) if entry.path else decode.decode(_locate(dataset, entry))
+
+
 def _locate(dataset: Dataset, entry: ImageEntry) -> Path:
     from bench.data.download import fetch
 
-    if entry.path:
-        return entry.path
     if dataset.embedded:
         return _embedded(dataset, entry)
     file = entry.file

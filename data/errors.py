@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["BenchError", "DataError", "near_miss"]
+__all__ = ["BenchError", "DataError", "in_a_line", "near_miss"]
 
 
 class BenchError(Exception):
@@ -25,3 +25,18 @@ def near_miss(asked: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(asked, names, n=1)
     hint = f" Did you mean '{close[0]}'?" if close else ""
     return f"{hint} Known: {', '.join(names)}."
+
+
+def in_a_line(text: object, most: int | None = None) -> str:
+    r"""A path, or words from outside, as one line: what cannot be printed, or is no UTF-8, is written `\n`, `\xff`.
+
+    most  characters; what is longer is cut and ends in an ellipsis
+    """
+    line = "".join(letter if letter.isprintable() else _escaped(letter) for letter in str(text))
+    return line if most is None or len(line) <= most else f"{line[:most]}…"
+
+
+def _escaped(letter: str) -> str:
+    if "\udc80" <= letter <= "\udcff":  # a byte of a file's name
+        return f"\\x{ord(letter) - 0xDC00:02x}"
+    return letter.encode("unicode_escape").decode("ascii")

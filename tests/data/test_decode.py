@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 
@@ -215,20 +216,130 @@ class TestLossesAreSaidWhateverTheContainer:
         opaque = np.dstack([BIG, np.full(BIG.shape[:2], 255, np.uint8)])
         assert self.note(tmp_path, "WEBP", opaque).startswith("a lossy WebP")
 
-    @pytest.mark.parametrize("no_jp2", [True, False])
-    def test_jpeg_2000_unless_it_is_reversible(self, tmp_path, no_jp2):
-        lossy = self.note(tmp_path, "JPEG2000", irreversible=True, no_jp2=no_jp2)
-        assert lossy == "a lossy JPEG 2000, whose losses count as clean here"
-        assert self.note(tmp_path, "JPEG2000", no_jp2=no_jp2) == ""
-
-    @pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")
-    def test_avif(self, tmp_path):
-        note = self.note(tmp_path, "AVIF")
-        assert note == "of the kind AVIF, whose losses, if it has any, count as clean here"
-
-    @pytest.mark.parametrize("kind", ["PNG", "BMP", "PPM", "TGA", "GIF"])
+    @pytest.mark.parametrize("kind", ["PNG", "BMP", "PPM"])
     def test_and_of_lossless_kinds_nothing(self, tmp_path, kind):
         assert "losses" not in self.note(tmp_path, kind)
+
+
+class TestNoOtherKindIsDecoded:
+    """Whatever the file is called: each is called .png or .jpg here, and none reaches a decoder of its own kind."""
+
+    def refusal(self, path):
+        with pytest.raises(DataError, match=r"cannot be read as an image: .* Replace or remove it") as refused:
+            decode(path)
+        assert header(path) is None
+        return str(refused.value)
+
+    @pytest.mark.parametrize(
+        ("kind", "named"),
+        [
+            ("GIF", "a GIF"),
+            ("JPEG2000", "a JPEG 2000"),
+            ("AVIF", "an AVIF"),
+            ("EPS", "a PostScript"),
+            ("PDF", "a PDF"),
+        ],
+    )
+    def test_that_pillow_knows(self, tmp_path, kind, named):
+        if kind == "AVIF" and not features.check("avif"):
+            pytest.skip("this Pillow has no AVIF")
+        Image.fromarray(BIG).save(tmp_path / "picture.png", kind)
+        assert f"it is {named}" in self.refusal(tmp_path / "picture.png")
+
+    @pytest.mark.parametrize("kind", ["TGA", "PCX", "SGI"])
+    def test_even_if_its_first_bytes_do_not_tell(self, tmp_path, kind):
+        Image.fromarray(BIG).save(tmp_path / "picture.png", kind)
+        assert "unknown or damaged" in self.refusal(tmp_path / "picture.png")
+
+    @pytest.mark.parametrize(
+        ("content", "named"),
+        [
+            (b"#!/bin/sh\nrm -rf /", "a script"),
+            (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"),
+            (b"PK\3\4....", "a zip archive"),
+            (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS"),
+        ],
+    )
+    def test_nor_what_is_no_picture(self, tmp_path, content, named):
+        (tmp_path / "a.jpg").write_bytes(content)
+        assert named in self.refusal(tmp_path / "a.jpg")
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes")
+    def test_nor_is_a_pipe_a_device_or_a_folder_waited_for(self, tmp_path):
+        os.mkfifo(tmp_path / "pipe.png")
+        (tmp_path / "zeros.png").symlink_to("/dev/zero")
+        (tmp_path / "folder.png").mkdir()
+        for name, what in (("pipe", "a pipe"), ("zeros", "a device"), ("folder", "a folder")):
+            assert f"it is {what} and not a file" in self.refusal(tmp_path / f"{name}.png")
+
+    def test_nor_does_a_circle_of_links_lead_anywhere(self, tmp_path):
+        (tmp_path / "a.png").symlink_to("b.png")
+        (tmp_path / "b.png").symlink_to("a.png")
+        self.refusal(tmp_path / "a.png")
+
+    def test_and_the_name_is_told_in_one_line(self, tmp_path):
+        path = tmp_path / os.fsdecode(b"two\nlines \xff\x1b[31m.png")
+        path.write_bytes(b"")
+        assert r"two\nlines \xff\x1b[31m.png cannot be read" in self.refusal(path)
+
+
+def claiming(width, height):
+    """A PNG of a few bytes whose header tells of so many pixels."""
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    chunks = {b"IHDR": head, b"IDAT": zlib.compress(bytes(99)), b"IEND": b""}
+    body = b"".join(
+        struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        for kind, content in chunks.items()
+    )
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+class TestPixelsAreBounded:
+    """Before anything is decoded, by what the header says."""
+
+    def refusal(self, tmp_path, content):
+        (tmp_path / "a.png").write_bytes(content)
+        assert header(tmp_path / "a.png") is None
+        with pytest.raises(DataError, match=r"a\.png cannot be read") as refused:
+            decode(tmp_path / "a.png")
+        return str(refused.value)
+
+    @pytest.mark.parametrize("size", [(10_001, 10_000), (20_000, 20_000), (2**31 - 1, 2**31 - 1)])
+    def test_to_a_hundred_million(self, tmp_path, size):
+        assert "more than 100000000 pixels" in self.refusal(tmp_path, claiming(*size))
+
+    def test_or_to_what_the_variable_says(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("BENCH_MAX_PIXELS", "119")
+        Image.fromarray(LEVELS).save(tmp_path / "b.png")
+        assert "more than 119 pixels, which are all that BENCH_MAX_PIXELS" in self.refusal(
+            tmp_path, (tmp_path / "b.png").read_bytes()
+        )
+        monkeypatch.setenv("BENCH_MAX_PIXELS", "120")
+        assert header(tmp_path / "a.png") == (12, 10, 1)
+
+    def test_which_may_be_more_than_pillow_s_own_limit(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("BENCH_MAX_PIXELS", "1000000000")
+        (tmp_path / "a.png").write_bytes(claiming(20_000, 20_000))
+        assert header(tmp_path / "a.png") == (20_000, 20_000, 1)
+        assert Image.MAX_IMAGE_PIXELS == 89_478_485
+
+    def test_no_pixels_are_no_picture(self, tmp_path):
+        self.refusal(tmp_path, claiming(0, 10))
+        self.refusal(tmp_path, b"P5 0 0 255 ")
+
+    @pytest.mark.parametrize("word", ["0", "-1", "1e8", "many", "1" * 30, "\u0663"])
+    def test_another_word_is_one_clear_line(self, tmp_path, monkeypatch, word):
+        monkeypatch.setenv("BENCH_MAX_PIXELS", word)
+        Image.fromarray(LEVELS).save(tmp_path / "a.png")
+        with pytest.raises(DataError, match=r"BENCH_MAX_PIXELS is '.*'\. Expected a whole number from 1 to"):
+            decode(tmp_path / "a.png")
+
+    def test_pages_are_not_counted(self, tmp_path):
+        page = struct.pack("<HHHI", 1, 256, 3, 1) + bytes(4)  # one tag: its width
+        pages = b"".join(page[:-4] + struct.pack("<I", 8 + 18 * (i + 1)) for i in range(200_000))
+        (tmp_path / "a.tif").write_bytes(b"II*\0" + struct.pack("<I", 8) + pages)
+        with pytest.raises(DataError):
+            decode(tmp_path / "a.tif")
 
 
 def turned(orientation):

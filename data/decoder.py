@@ -1,0 +1,257 @@
+"""Pictures of strangers, decoded in a process of its own: what a file does to its decoder costs that picture alone.
+
+    pixels, note = decode(path)   # as `bench.data.decode.decode`
+
+The process starts with the first picture, serves all threads one after the other, and ends with this process. It has
+a limit of memory, and one of time for each picture. It is replaced when it dies.
+
+A question is a line of JSON. An answer is a line of JSON, its length before it, and the values of the picture if it
+was asked for them. Both are bounded, and nothing that is received is run.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import select
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from bench.data.errors import DataError, in_a_line
+from bench.data.limits import most_pixels
+from bench.data.picture import Values, read_header, read_values
+
+try:
+    import fcntl
+    import resource
+except ImportError:  # no POSIX
+    fcntl = resource = None  # type: ignore[assignment]
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["decode", "header", "serve"]
+
+SECONDS = 60.0
+"""for one picture; the largest that is allowed takes a few"""
+
+_MIB = 1 << 20
+_BASE_BYTES = 512 * _MIB
+_BYTES_A_PIXEL = 16
+"""that decoding takes at most: Pillow's own four, those of a conversion, and the values as bytes, each once more"""
+
+_LENGTH = struct.Struct("<I")
+_MOST_HEADER = 16_384
+_PIPE_BYTES = _MIB
+_START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from bench.data.decoder import serve; serve()"
+
+
+def header(path: Path) -> tuple[int, int, int] | None:
+    """(width, height, channels) as `decode` will give them, or None if the header cannot be read."""
+    try:
+        values = _ask("header", path)
+    except DataError:  # `decode` says what is wrong
+        return None
+    return values.width, values.height, values.channels
+
+
+def decode(path: Path) -> tuple[NDArray[np.uint8], str]:
+    """What `bench.data.decode.decode` answers and raises; DataError too if the file is too much for the process."""
+    from bench.data.decode import pixels_of
+
+    return pixels_of(_ask("values", path))
+
+
+# --- this process -----------------------------------------------------------------------------------------
+
+
+class _EndedError(Exception):
+    """The process gave no answer. Says how it ended."""
+
+
+class _Process:
+    """The other process, and the two pipes to it."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _START, json.dumps(sys.path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            bufsize=0,
+        )
+        assert self._process.stdin
+        assert self._process.stdout
+        self._questions, self._answers = self._process.stdin, self._process.stdout
+        _widen(self._answers.fileno())
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    def ask(self, what: str, path: Path, most: int) -> Values:
+        """Raises DataError if the file is at fault, and _EndedError, once it has been ended, if it is of no use."""
+        question = {"what": what, "path": os.path.abspath(path), "pixels": most}  # noqa: PTH100  links stay
+        self._deadline = time.monotonic() + SECONDS
+        try:
+            self._questions.write(json.dumps(question).encode() + b"\n")
+            (length,) = _LENGTH.unpack(self._read(_LENGTH.size))
+            answer = json.loads(self._read(length)) if length <= _MOST_HEADER else None
+            if "error" in answer:
+                raise DataError(in_a_line(answer["error"]))
+            width, height, channels, notes = _checked(answer, most)
+            content = self._read(width * height * channels) if what == "values" else b""
+        except DataError:
+            raise
+        except (OSError, TypeError, ValueError, KeyError):
+            raise _EndedError(self._end_in_words()) from None
+        except BaseException:  # Ctrl-C too: the rest of the answer would be taken for the next
+            self.end()
+            raise
+        return Values(width, height, channels, content, notes)
+
+    def _read(self, n_bytes: int) -> bytearray:
+        into = bytearray(n_bytes)
+        left = memoryview(into)
+        waiting = select.poll()
+        waiting.register(self._answers, select.POLLIN)
+        while left:
+            seconds = self._deadline - time.monotonic()
+            if seconds <= 0 or not waiting.poll(1000 * seconds):
+                self.end()
+                raise _EndedError(f"was not decoded within {SECONDS:g} s")
+            n_read = self._answers.readinto(left)  # type: ignore[attr-defined]
+            if not n_read:
+                raise EOFError
+            left = left[n_read:]
+        return into
+
+    def _end_in_words(self) -> str:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(1)
+        status = self._process.poll()
+        self.end()
+        if status is None:
+            return "made the process that decodes pictures answer with nonsense"
+        if status < 0:
+            return f"ended the process that decodes pictures ({signal.Signals(-status).name})"
+        return f"ended the process that decodes pictures (status {status})"
+
+    def end(self) -> None:
+        self.let_go()
+        self._process.kill()
+        self._process.wait()
+
+    def let_go(self) -> None:
+        """Close this process's ends of the pipes: the other one ends by itself."""
+        for pipe in (self._questions, self._answers):
+            with contextlib.suppress(OSError):
+                pipe.close()
+
+    def forget(self) -> None:
+        """In a fork of this process, whose child the other one is not."""
+        self.let_go()
+        self._process.returncode = 0
+
+
+def _checked(answer: dict[str, Any], most: int) -> tuple[int, int, int, tuple[str, ...]]:
+    width, height, channels = map(int, answer["shape"])
+    notes = tuple(in_a_line(note, 300) for note in answer["notes"][:10])
+    if width < 1 or height < 1 or width * height > most or channels not in (1, 3):
+        raise ValueError(answer["shape"])
+    return width, height, channels, notes
+
+
+def _widen(pipe: int) -> None:
+    with contextlib.suppress(AttributeError, OSError):  # Linux alone has it, up to a limit of the user's
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+
+
+_one_at_a_time = threading.Lock()
+_process: _Process | None = None
+
+
+def _ask(what: str, path: Path) -> Values:
+    global _process
+    most = most_pixels()
+    with _one_at_a_time:
+        if _process is not None and not _process.is_alive:
+            _process.end()
+            _process = None
+        try:
+            _process = _process or _Process()
+            return _process.ask(what, path, most)
+        except OSError as error:
+            raise DataError(f"{in_a_line(path)}: no process can be started to decode it ({error}).") from None
+        except _EndedError as ended:
+            raise DataError(f"{in_a_line(path)} {ended}. Replace or remove it.") from None
+
+
+@atexit.register
+def _end() -> None:
+    if _process is not None:
+        _process.end()
+
+
+def _begin_anew() -> None:
+    global _process, _one_at_a_time
+    if _process is not None:
+        _process.forget()
+    _process, _one_at_a_time = None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
+
+
+# --- the other process ------------------------------------------------------------------------------------
+
+
+def serve() -> None:
+    """Answer questions from the standard input until it closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who asks
+    questions, answers = sys.stdin.buffer, sys.stdout.buffer
+    while line := questions.readline():
+        question = json.loads(line)
+        _limit(question["pixels"])
+        told, content = _answer(question["what"], Path(question["path"]))
+        header = json.dumps(told).encode()
+        _send(answers, _LENGTH.pack(len(header)), header, content)
+
+
+def _limit(pixels: int) -> None:
+    """Hold this process to the memory that a picture of so many pixels takes, and to the time for one."""
+    os.environ["BENCH_MAX_PIXELS"] = str(pixels)
+    if resource is not None:
+        most = _BASE_BYTES + _BYTES_A_PIXEL * pixels
+        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+        with contextlib.suppress(ValueError, OSError):  # the user's own limit is lower, or the system has none
+            resource.setrlimit(resource.RLIMIT_AS, (most, hard))
+        signal.alarm(int(SECONDS) + 5)  # if who asks is dead, or stopped
+
+
+def _answer(what: str, path: Path) -> tuple[dict[str, Any], bytes]:
+    try:
+        if what == "header":
+            return {"shape": read_header(path), "notes": []}, b""
+        values = read_values(path)
+        return {"shape": values[:3], "notes": values.notes}, values.content
+    except DataError as error:
+        return {"error": str(error)}, b""
+
+
+def _send(answers: BinaryIO, *parts: bytes) -> None:
+    for part in parts:
+        answers.write(part)
+    answers.flush()
+    if resource is not None:
+        signal.alarm(0)
