@@ -354,7 +354,7 @@ def commands() -> str:
     """The help of each command, as `bench COMMAND --help` has it."""
     from typer.main import get_command
 
-    from bench.cli import app
+    from bench.cli.commands import app
 
     return page("# Commands", COMMANDS, *described(get_command(app), "bench", None))
 

@@ -119,7 +119,7 @@ def run_python(code):
 def test_listing_loads_neither_torch_nor_numpy_nor_a_restorer():
     loaded = run_python(
         "import sys; sys.argv = ['bench', 'list']\n"
-        "from bench.cli import app\n"
+        "from bench.cli.commands import app\n"
         "app(standalone_mode=False)\n"
         "print('LOADED', *sorted(sys.modules))"
     )

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from bench.cli import app, main
+from bench.cli import main
+from bench.cli.commands import app
 from bench.records.record import frame_of
 from bench.report.table import FORMATS, render
 

@@ -2,29 +2,56 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
-# ruff: isort: off
-# each adds its commands, in the order in which `bench --help` lists them
-from bench.cli import run, restore, table, page, compare, listing, check, train, data, weights  # noqa: F401
-
-# ruff: isort: on
-from bench.cli.options import app
+from bench.cli.output import flush, say, silence, why_not_written
+from bench.cli.signals import StoppedError, caught
 from bench.errors import BenchError
 
-__all__ = ["app", "main"]
+__all__ = ["main"]
+
+NOBODY_READS = 141
+"""as of a program that SIGPIPE ends"""
 
 
 def main(words: list[str] | None = None) -> None:
-    """Entry point: expected failures become one line and exit status 2.
+    """Entry point. Expected failures become one line and exit status 2, a signal one line and 128 + its number.
 
-    words  the command line without the program's name; None: this process's own
+    words  the command line without the program's name; None: this process's own, which ends then
     """
     try:
-        app(words, prog_name="bench")
+        with caught():
+            from bench.cli.commands import app  # takes its time, and a signal may come meanwhile
+
+            try:
+                app(words, prog_name="bench")
+            finally:
+                flush()
     except BenchError as error:
-        print(f"bench: {error}", file=sys.stderr)
+        say(str(error))
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("bench: interrupted. What was measured is kept; the same command goes on from there.", file=sys.stderr)
-        sys.exit(130)
+    except StoppedError as stopped:
+        say(str(stopped))
+        if words is None:
+            silence()
+            os._exit(stopped.status)  # without waiting for what threads are still at
+        sys.exit(stopped.status)
+    except SystemExit as ending:
+        if isinstance(ending.__context__, BrokenPipeError):  # typer's own, of status 1
+            _nobody_reads()
+        raise
+    except BrokenPipeError:
+        _nobody_reads()
+    except OSError as error:
+        why = why_not_written(error)
+        if not why:
+            raise
+        silence()
+        say(why)
+        sys.exit(2)
+
+
+def _nobody_reads() -> None:
+    silence()
+    sys.exit(NOBODY_READS)

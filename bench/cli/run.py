@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bench import api
 from bench.cli.options import DEFAULT_STORE, DeviceOption, FormatOption, StoreOption, app
+from bench.cli.signals import StoppedError
+
+if TYPE_CHECKING:
+    from bench.report.progress import Progress
 
 __all__ = ["run"]
 
@@ -42,7 +48,8 @@ def run(
 ) -> None:
     """Measure restorers and print the table. What the store holds already is not measured again.
 
-    Exit status: 0, or 1 if a cell failed, or 2 if the request will not do.
+    Exit status: 0, or 1 if a cell failed, or 2 if the request will not do. Ctrl-C ends it: the table of what is
+    measured is printed, and the same command goes on from there.
     """
     from bench.report.progress import watch
     from bench.report.table import check_format
@@ -66,12 +73,32 @@ def run(
     if dry_run:
         print(api.preview(methods, task, datasets, **words))
         return
-    with watch() as watcher:
-        result = api.run(
-            methods, task, datasets, **words, time_limit=time_limit, memory_limit=memory_limit, watcher=watcher
-        )
+    limits = {"time_limit": time_limit, "memory_limit": memory_limit}
+    watcher = watch()
+    try:
+        with watcher:
+            result = api.run(methods, task, datasets, **words, **limits, watcher=watcher)
+    except StoppedError as stopped:
+        _tell_so_far(watcher, format, stopped, store)
+        raise
     print(result.table(format))
     for line in result.remarks():  # the table may be piped into a paper
         print(line, file=sys.stderr)
     if result.failures or result.plan.broken:
         raise typer.Exit(1)
+
+
+def _tell_so_far(watcher: Progress, format: str, stopped: StoppedError, store: Path) -> None:
+    """What is kept; for Ctrl-C, which a person has pressed, its table too."""
+    from bench.records.record import frame_of
+    from bench.report.table import render
+
+    n_measured, n_cells = len(watcher.so_far), watcher.n_cells
+    if not n_measured:
+        stopped.kept = "Nothing was measured yet."
+        return
+    stopped.kept = (
+        f"{n_measured} of {n_cells} cells are kept in {store}; the same command goes on from there."
+    )
+    if stopped.number == signal.SIGINT:
+        print(render(frame_of(watcher.so_far), format))

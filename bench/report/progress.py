@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,17 @@ def watch() -> LineProgress | BarProgress:
     return BarProgress() if sys.stderr.isatty() else LineProgress()
 
 
-class LineProgress(Watcher):
+class Progress(Watcher):
+    """Keeps what a run leaves that is stopped: its records, of `n_cells` cells."""
+
+    so_far: Sequence[Record] = ()
+    n_cells = 0
+
+    def stopped(self, so_far: Sequence[Record], n_cells: int) -> None:
+        self.so_far, self.n_cells = so_far, n_cells
+
+
+class LineProgress(Progress):
     """For log files: one line when the cells of a restorer, setting and data set are done."""
 
     def __enter__(self) -> LineProgress:
@@ -45,7 +56,7 @@ class LineProgress(Watcher):
             print("{} {}, {}, {}".format(done, *_group(cell)), file=sys.stderr, flush=True)
 
 
-class BarProgress(Watcher):
+class BarProgress(Progress):
     """For terminals: what is being measured, how far the run is, and when it will end."""
 
     def __enter__(self) -> BarProgress:

@@ -47,6 +47,7 @@ class RestorerProcess:
         self._prepared: tuple[Setting, WeightsFile | None] | None = None
         self._hopeless: dict[Any, Failure | Unable] = {}
         self._died: set[Any] = set()
+        self._is_stopped = False
         self.unseen: set[str] = set()
 
     def start(self) -> None:
@@ -55,6 +56,8 @@ class RestorerProcess:
             return
         self.close()
         self._worker = Worker(self._load, self.threads, self.limits, shares=self.shares)
+        if self._is_stopped:
+            self._worker.cut()
 
     def loaded(self) -> Failure | None:
         """Wait until it is loaded; why it cannot be, or None."""
@@ -104,6 +107,12 @@ class RestorerProcess:
         if isinstance(answer, Answer):
             self.unseen |= {*answer.unseen}
         return answer
+
+    def stop(self) -> None:
+        """Kill the process, and any that will be started; from any thread, without waiting."""
+        self._is_stopped = True
+        if (worker := self._worker) is not None:
+            worker.cut()
 
     def close(self) -> None:
         """End the process, if there is one."""

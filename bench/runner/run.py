@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from functools import partial
@@ -23,6 +25,9 @@ from bench.runner.worker import Limits
 
 __all__ = ["Measured", "Split", "Watcher", "estimate_seconds", "look_up", "run"]
 
+STOPPING_SECONDS = 0.5
+"""that a run waits for what its threads are still at"""
+
 
 class Watcher:
     """What a run tells whoever watches it; the methods do nothing here."""
@@ -38,6 +43,9 @@ class Watcher:
 
     def measured(self, cell: Cell, record: Record) -> None:
         """A cell is measured and its record stored."""
+
+    def stopped(self, so_far: Sequence[Record], n_cells: int) -> None:
+        """The run ends early, of `n_cells` cells with these records: in the plan's order, known ones included."""
 
 
 @dataclass
@@ -187,10 +195,18 @@ def run(
         fetch_all(dataset, partial(watcher.fetching, dataset.name))
     watcher.started(split.missing)
     records = dict(split.known)
-    for cell, record in _measure_all(split.missing, jobs, limits or Limits(), plan.request.readings, watcher):
-        store.add(record)
-        records[cell] = record
-        watcher.measured(cell, record)
+    measuring = _measure_all(split.missing, jobs, limits or Limits(), plan.request.readings, watcher)
+    try:
+        with closing(measuring):  # before anything else is done
+            for cell, record in measuring:
+                store.add(record)
+                records[cell] = record
+                watcher.measured(cell, record)
+    except BaseException:
+        now = datetime.now(timezone.utc).isoformat(timespec="microseconds")
+        there = (cell for cell in plan.cells if cell in records)
+        watcher.stopped([_asked_for(cell, records[cell], now) for cell in there], len(plan.cells))
+        raise
     asked_for = {records[cell].key: _asked_for(cell, records[cell], at) for cell, at in _times(plan.cells, store)}
     store.renew(asked_for)
     return Measured([*asked_for.values()], len(split.missing), split.set_aside)
@@ -223,7 +239,7 @@ def _asked_for(cell: Cell, record: Record, at: str) -> Record:
 
 def _measure_all(
     cells: Sequence[Cell], jobs: int, limits: Limits, readings: int | None, watcher: Watcher
-) -> Iterator[tuple[Cell, Record]]:
+) -> Generator[tuple[Cell, Record], None, None]:
     """Measure `cells` at `jobs` slots; each takes the next cell when it is free."""
     waiting = deque(cells)
     done: queue.Queue[tuple[Cell, Record] | BaseException] = queue.Queue()
@@ -259,7 +275,10 @@ def _measure_all(
             yield result
     finally:  # also when interrupted: no worker outlives the run
         stop.set()
+        for slot in slots:
+            slot.stop()
+        deadline = time.monotonic() + STOPPING_SECONDS
         for slot, thread in zip(slots, threads, strict=True):
-            slot.close()
-            thread.join()
-            slot.close()  # it may have been starting a worker just then
+            thread.join(max(0.0, deadline - time.monotonic()))
+            if not thread.is_alive():  # it may still be scoring, and will find its process gone
+                slot.close()

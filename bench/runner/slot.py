@@ -42,6 +42,7 @@ class Slot:
         self._known: dict[tuple[str, str, bool, str, int], RestorerProcess] = {}
         self._ahead: tuple[Cell, Future[tuple[Image, Observation]]] | None = None
         self._assistant = ThreadPoolExecutor(1)
+        self._is_stopped = False
 
     def measure(self, cell: Cell, upcoming: Cell | None = None) -> Record:
         """The record of a cell, whatever happens to the restorer.
@@ -67,6 +68,13 @@ class Slot:
         odd = [remark_on(answer.x_hat, seen), unseen_in_words(process.unseen)]
         return self._scored(cell, clean, answer, given, "; ".join(filter(None, odd)))
 
+    def stop(self) -> None:
+        """Have it measure nothing more: its processes are killed. From any thread; `measure` ends soon."""
+        self._is_stopped = True
+        for process in [*self._known.values()]:
+            process.stop()
+        self._assistant.shutdown(wait=False, cancel_futures=True)
+
     def close(self) -> None:
         """End the process, if there is one."""
         if self.process is not None:
@@ -84,6 +92,8 @@ class Slot:
         if process is None:
             process = RestorerProcess(spec, cell.device, cell.threads, self.limits, shares=self.shares)
             self._known[held] = process
+            if self._is_stopped:
+                process.stop()
         if process is not self.process:
             self.close()
             self.process = process

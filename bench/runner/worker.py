@@ -105,6 +105,10 @@ class Worker:
         self._begin(message)
         return self._finish(self.limits.seconds)
 
+    def cut(self) -> None:
+        """Have the process and whatever it started killed, without waiting; from any thread."""
+        self._line.cut()
+
     def close(self) -> None:
         """End the process and whatever it started."""
         if self.alive:

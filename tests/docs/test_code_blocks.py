@@ -12,7 +12,7 @@ import pytest
 from bench.data.toml import tomllib
 from typer.main import get_command
 
-from bench.cli import app
+from bench.cli.commands import app
 from tests.docs.blocks import PAGES, ROOT, blocks, commands
 
 LANGUAGES = {"sh", "python", "toml", "text"}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from bench.cli import app
+from bench.cli.commands import app
 from bench.errors import TrainingError
 from bench.plugins.registry import choose
 from bench.plugins.weights import named

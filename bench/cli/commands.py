@@ -1,0 +1,9 @@
+"""All commands: each module adds its own to the application, in the order in which `bench --help` lists them."""
+
+from __future__ import annotations
+
+# ruff: isort: off
+from bench.cli import run, restore, table, page, compare, listing, check, train, data, weights, store  # noqa: F401
+
+# ruff: isort: on
+from bench.cli.options import app as app

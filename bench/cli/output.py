@@ -1,0 +1,44 @@
+"""What a command prints arrives, or that is one line; or none, if nobody reads it any more."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+
+__all__ = ["flush", "say", "silence", "why_not_written"]
+
+NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+
+def say(line: str) -> None:
+    """Print `bench: line` to the standard error stream, if that can be written."""
+    with contextlib.suppress(OSError, ValueError):
+        print(f"bench: {line}", file=sys.stderr, flush=True)
+
+
+def flush() -> None:
+    """Write what was printed. Raises OSError if that cannot be."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # it was closed before the command began
+            stream.flush()
+
+
+def silence() -> None:
+    """Drop what cannot be written, or the interpreter complains of it at its end."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            with contextlib.suppress(OSError, ValueError):  # a stream without a file
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def why_not_written(error: OSError) -> str:
+    """In a line, that there is no place for what was to be written; "" if the error is another."""
+    if error.errno not in NO_PLACE:
+        return ""
+    where = error.filename or "to the standard output"
+    return f"Cannot write {where}: {error.strerror}."
