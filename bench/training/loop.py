@@ -249,7 +249,7 @@ class Training:
             yield from self._run()
 
     def _run(self) -> Iterator[Validation]:
-        if self.step == 0:
+        if not self.log:
             yield self._validate(torch.empty(0))
         ready = batches(self.crops, self.device, self.step)
         while self.step < self.total:
