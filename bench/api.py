@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import ArrayLike, NDArray
 
+    from bench.records.repair import Checked
     from bench.report.comparing import Report
     from bench.report.page.writing import Written
     from bench.report.result import RunResult
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "audit",
     "check",
+    "check_store",
     "compare",
     "doctor",
     "export",
@@ -325,6 +327,26 @@ def page(
         max_mb=max_mb,
         own_responsibility=own_responsibility,
     )
+
+
+def check_store(store: str | Path = STORE) -> Checked:
+    """Read all of a store: its records, and what is damaged if anything is. It is left as it is.
+
+    Raises StoreError for a file that is no store, or cannot be read now.
+    """
+    from bench.records.repair import check
+
+    return check(Path(store))
+
+
+def repair_store(store: str | Path = STORE) -> Checked:
+    """Keep what is whole of a damaged store, and the damaged file beside it; a store that is whole is left as it is.
+
+    A run measures again what is not whole. Raises StoreError for a file that is no store, or while a run is at work.
+    """
+    from bench.records.repair import repair
+
+    return repair(Path(store))
 
 
 # --- records held against others ---------------------------------------------------------------------------

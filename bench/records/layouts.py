@@ -23,6 +23,7 @@ __all__ = [
     "insert",
     "layout_of",
     "looks_like_ours",
+    "record_of_older",
     "records_of_older",
 ]
 
@@ -35,7 +36,7 @@ ROW = ("checksum", "place", *COLUMNS)
 _DECLARED = {"place": "place INTEGER PRIMARY KEY", "key": "key UNIQUE"}
 TABLES = {
     "records": f"CREATE TABLE records ({', '.join(_DECLARED.get(name, name) for name in ROW)})",
-    "totals": "CREATE TABLE totals (n, checksums, last)",
+    "totals": "CREATE TABLE totals (n, checksums, last, checksum)",
 }
 OURS = {
     *(("table", name, name, sql) for name, sql in TABLES.items()),
@@ -68,14 +69,23 @@ class Totals:
 
     @classmethod
     def read(cls, db: sqlite3.Connection) -> Totals:
-        """Raises UnsoundError if there are none."""
-        rows = db.execute("SELECT n, checksums, last FROM totals LIMIT 2").fetchall()
-        if len(rows) != 1 or not all(type(value) is int and value >= 0 for value in rows[0]):
-            raise UnsoundError("it does not say how many records it has")
-        return cls(*rows[0])
+        """Raises UnsoundError if there are none, or not as they were written."""
+        rows = db.execute("SELECT n, checksums, last, checksum FROM totals LIMIT 2").fetchall()
+        totals = cls.of_row(rows[0]) if len(rows) == 1 else None
+        if totals is None:
+            raise UnsoundError("what it says of how many records it has is not as it was written")
+        return totals
+
+    @classmethod
+    def of_row(cls, row: Values) -> Totals | None:
+        """Those that a row holds; None if it is not as it was written."""
+        if len(row) != 4 or not all(type(value) is int for value in row) or checksum(row[:3]) != row[3]:
+            return None
+        return cls(*row[:3])
 
     def write(self, db: sqlite3.Connection) -> None:
-        db.execute("UPDATE totals SET n = ?, checksums = ?, last = ?", (self.n, self.checksums, self.last))
+        row = (self.n, self.checksums, self.last)
+        db.execute("UPDATE totals SET n = ?, checksums = ?, last = ?, checksum = ?", (*row, checksum(row)))
 
 
 def guard(db: sqlite3.Connection) -> None:
@@ -97,7 +107,8 @@ def looks_like_ours(start: bytes) -> bool:
 def create(db: sqlite3.Connection) -> None:
     for sql in TABLES.values():
         db.execute(sql)
-    db.execute("INSERT INTO totals VALUES (0, 0, 0)")
+    db.execute("INSERT INTO totals VALUES (0, 0, 0, 0)")
+    Totals().write(db)
     db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     db.execute(f"PRAGMA user_version = {LAYOUT}")
 
@@ -158,18 +169,18 @@ def records_of_older(db: sqlite3.Connection) -> list[Values]:
     names = [row[1] for row in db.execute("PRAGMA table_info(records)")]
     if strange := {*names} - {*COLUMNS}:
         raise UnsoundError(f"it has a column {min(strange)}")
-    if missing := {*NEEDED} - {*names}:
-        raise UnsoundError(f"it has no column {min(missing)}")
     rows = db.execute(f"SELECT {', '.join(names)} FROM records ORDER BY rowid")
-    return [_of_older(dict(zip(names, row, strict=True))) for row in rows]
+    return [values_of(record_of_older(dict(zip(names, row, strict=True)))) for row in rows]
 
 
 NEEDED = ("key", *(field.name for field in fields(Record) if field.default is MISSING))
 
 
-def _of_older(row: dict[str, Any]) -> Values:
+def record_of_older(row: dict[str, Any]) -> Record:
+    """The record of a row of an earlier layout, by column. Raises UnsoundError if a value is not a record's."""
     for name in TEXTS:
         if row.get(name, "") is None:
             row[name] = ""
-    sound = record_of(values_of(Record(**row)))
-    return values_of(named(sound))
+    if missing := {*NEEDED} - {*row}:
+        raise UnsoundError(f"it has no column {min(missing)}")
+    return named(record_of(values_of(Record(**row))))

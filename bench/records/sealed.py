@@ -99,5 +99,5 @@ def _hold_to_finite(values: Values) -> None:
     for i, value in enumerate(values):
         if type(value) is float and not math.isfinite(value) and not (i == MAY_BE_INFINITE and value > 0):
             raise UnsoundError(f"{COLUMNS[i]} is {value}")
-        if type(value) is int and not -LARGEST <= value <= LARGEST:
+        if type(value) is int and not -LARGEST - 1 <= value <= LARGEST:
             raise UnsoundError(f"{COLUMNS[i]} is too large: {reprlib.repr(value)}")

@@ -94,7 +94,7 @@ class Store:
             start = file.read(4096)
         if start.startswith(b"SQLite format 3\0") and len(start) >= 512:
             return
-        if looks_like_ours(start) or self._beside("-wal"):
+        if looks_like_ours(start) or self._beside("-wal") or (len(start) == 4096 and not any(start)):
             raise UnsoundError("its first bytes are not those of a store")
         said = "file is not a database" if start else "it is empty"
         raise StoreError(f"{self.path} is not a bench store ({said}). {ELSEWHERE}")
@@ -147,10 +147,13 @@ class Store:
         return self._looked_through(self._connect(folder / "copy"))
 
     def _connect_to_read(self) -> sqlite3.Connection:
-        """Nothing is made beside a store that cannot be written, unless a run is at work on it."""
-        mode = "mode=rw"
-        if not (os.access(self.path, os.W_OK) and os.access(self.path.parent, os.W_OK)):
-            mode = "mode=ro" if Path(f"{self.path}-wal").exists() else "mode=ro&immutable=1"
+        """Nothing is left beside a store that was not there, and what a killed run left is only read."""
+        if Path(f"{self.path}-wal").exists():
+            mode = "mode=ro"
+        elif os.access(self.path, os.W_OK) and os.access(self.path.parent, os.W_OK):
+            mode = "mode=rw"  # SQLite makes files beside it, and takes them away
+        else:
+            mode = "mode=ro&immutable=1"
         return self._connect(f"{self.path.absolute().as_uri()}?{mode}", uri=True)
 
     def _looked_through(self, db: sqlite3.Connection) -> sqlite3.Connection:
@@ -192,19 +195,21 @@ class Store:
             raise self._damaged(error) from None
 
     def _damaged(self, error: Exception) -> StoreError:
+        said = "".join(c if c.isprintable() else "?" for c in str(error)[:120])  # SQLite quotes what it cannot read
         return StoreError(
-            f"The store {self.path} is damaged: {error or 'it cannot be read'}."
+            f"The store {self.path} is damaged: {said or 'it cannot be read'}."
             f" `bench store check {self.path}` says what is lost, `bench store repair {self.path}` keeps the rest."
         )
 
     # --- writing -----------------------------------------------------------------------------------------
 
-    def add(self, record: Record) -> None:
-        """Write one record at once; a record of the same key is replaced."""
-        values = self._values(record)
+    def add(self, *records: Record) -> None:
+        """Write records at once, all or none; one of the same key is replaced."""
+        values = [self._values(record) for record in records]
         with self._writing() as totals:
-            self._remove(record.key, totals)
-            insert(self._db, [values], totals)
+            for record, its_values in zip(records, values, strict=True):
+                self._remove(record.key, totals)
+                insert(self._db, [its_values], totals)
 
     def renew(self, records: Mapping[str, Record]) -> None:
         """Replace records by what is known of them now, by the keys that they have here; all or none."""
@@ -278,6 +283,14 @@ class Store:
             if len({record.key for _, _, record in placed}) < len(placed):
                 raise UnsoundError("it has two records of one key")
         return _in_order(placed)
+
+    def look_through(self) -> None:
+        """Read all that there is. Raises StoreError if anything is not as it was written, the index too."""
+        self.records()
+        with self._told("read"), self._lock:
+            said = self._db.execute("PRAGMA integrity_check(1)").fetchone()[0]
+            if said != "ok":
+                raise UnsoundError(" ".join(str(said).split()))
 
     def of_restorers(self, names: Iterable[str]) -> list[Record]:
         """The records of the restorers of these names, those first that runs asked for first."""
