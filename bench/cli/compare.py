@@ -10,6 +10,7 @@ import typer
 
 from bench import api
 from bench.cli.options import DEFAULT_STORE, REFERENCE_STORE, SelectOption, StoresOption, app, print_rows
+from bench.cli.signals import keeping
 from bench.errors import RequestError
 
 __all__ = ["compare", "papers", "reference"]
@@ -81,7 +82,7 @@ def reference(
         raise RequestError(f"--store: {len(store)} files; what is measured goes into one.")
     failed = False
     chosen = only.split(",") if only else ()
-    with watch() as watcher:
+    with keeping("What was measured is kept; the same command goes on from there."), watch() as watcher:
         for result in api.reference(
             store=store[0], quick=quick, only=chosen, plan=plan, force=force, jobs=jobs, watcher=watcher
         ):

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from bench.cli.options import SETTINGS, app, print_rows
+from bench.cli.signals import keeping
 
 __all__ = ["data_app"]
 
@@ -30,7 +31,7 @@ def data_fetch(names: Annotated[list[str], typer.Argument(help="Data sets.")]) -
     from bench.report.progress import watch
 
     datasets = [get(name) for name in names]
-    with watch() as watcher:
+    with keeping("Whole files are kept; the same command goes on from there."), watch() as watcher:
         for dataset in datasets:
             fetch_all(dataset, partial(watcher.fetching, dataset.name))
 

@@ -9,6 +9,7 @@ import typer
 
 from bench import api
 from bench.cli.options import DeviceOption, app
+from bench.cli.signals import keeping
 from bench.errors import RequestError
 
 __all__ = ["restore"]
@@ -45,7 +46,7 @@ def restore(
     if "," in methods:
         raise RequestError(f"--methods {methods}: a picture is restored by one restorer.")
     n_failed = 0
-    with RestoreProgress() as progress:
+    with keeping("Pictures that are written are whole."), RestoreProgress() as progress:
         for done in api.restore_files(
             files,
             output,

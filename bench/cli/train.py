@@ -9,6 +9,7 @@ import typer
 
 from bench import api
 from bench.cli.options import DeviceOption, app
+from bench.cli.signals import keeping
 
 __all__ = ["train"]
 
@@ -32,16 +33,17 @@ def train(
     The folder holds checkpoint.pt, log.csv, curves.svg, and the best weights so far: weights.safetensors, with
     their card in weights.json.
     """
-    api.train(
-        name,
-        sigma=sigma,
-        quality=quality,
-        scale=scale,
-        pattern=pattern,
-        recipe=recipe,
-        minutes=minutes,
-        steps=steps,
-        start=start,
-        folder=folder,
-        device=device,
-    )
+    with keeping("Its last checkpoint is kept; the same command goes on from there."):
+        api.train(
+            name,
+            sigma=sigma,
+            quality=quality,
+            scale=scale,
+            pattern=pattern,
+            recipe=recipe,
+            minutes=minutes,
+            steps=steps,
+            start=start,
+            folder=folder,
+            device=device,
+        )

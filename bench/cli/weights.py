@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from bench.cli.options import SETTINGS, app, print_rows
+from bench.cli.signals import keeping
 
 __all__ = ["weights_app"]
 
@@ -29,8 +30,9 @@ def weights_fetch(
     """Download weights (or copy them from BENCH_MIRROR), verified."""
     from bench.plugins.weights import fetch, named
 
-    for declaration in named(names):
-        print(f"{declaration.restorer}.{declaration.tag}: {fetch(declaration).path}")
+    with keeping("Whole files are kept; the same command goes on from there."):
+        for declaration in named(names):
+            print(f"{declaration.restorer}.{declaration.tag}: {fetch(declaration).path}")
 
 
 @weights_app.command("verify")
