@@ -10,17 +10,20 @@ import ast
 import importlib
 import importlib.util
 import re
+import reprlib
 import sys
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
-from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, entry_points
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.errors import RestorerError, unknown
 from bench.plugins.identity import BUILT_IN, Code, code_of
+from bench.plugins.installed import Point, Sources, brought
 
 if TYPE_CHECKING:
     from bench.restorer import Restorer
@@ -134,7 +137,8 @@ def infos() -> Mapping[str, RestorerInfo]:
 
     That is its name; where two packages brought restorers of one name, each is asked for by its module and class.
     """
-    by_target = {point.value: _info_of_entry_point(point) for point in entry_points(group=GROUP)}
+    sources = Sources()
+    by_target = {point.value: _info_of_entry_point(point, sources) for point in brought(GROUP)}
     names = Counter(info.name for info in by_target.values())
     built_in = {info.name for info in by_target.values() if info.is_built_in}
     found: dict[str, RestorerInfo] = {}
@@ -216,17 +220,15 @@ def _installed(package: str) -> bool:
 # --- reading declarations without importing -----------------------------------------------------------
 
 
-def _info_of_entry_point(point: EntryPoint) -> RestorerInfo:
-    module = point.module
+def _info_of_entry_point(point: Point, sources: Sources) -> RestorerInfo:
     try:
-        spec = importlib.util.find_spec(module)
-        if spec is None or spec.origin is None:
-            raise RestorerError(f"there is no module {module}")
-        info = replace(
-            _info(Path(spec.origin), point.attr, point.value), distribution=point.dist.name if point.dist else ""
-        )
-    except (ImportError, RestorerError) as error:
-        return RestorerInfo(point.name, "", Path(module), point.value, frozenset(), "", fault=str(error))
+        if point.fault:
+            raise RestorerError(point.fault)
+        info = _info(sources.of(point.module), point.class_name, point.value)
+    except RestorerError as error:
+        source = Path(point.module)
+        return RestorerInfo(point.name, "", source, point.value, frozenset(), "", fault=str(error).removesuffix("."))
+    info = replace(info, distribution=point.distribution)
     if info.name != point.name:
         fault = f"its entry point says '{point.name}', {info.source} says '{info.name}'"
         return replace(info, name=point.name, fault=fault)
@@ -234,7 +236,11 @@ def _info_of_entry_point(point: EntryPoint) -> RestorerInfo:
 
 
 def _info_of_file(path: Path, class_name: str) -> RestorerInfo:
-    if not path.is_file():
+    try:
+        is_there = path.is_file()
+    except OSError as error:
+        raise RestorerError(f"{path}: {error.strerror}.") from None
+    if not is_there:
         raise RestorerError(f"No file {path}, asked for as {path}:{class_name}.")
     info = _info(path, class_name, f"{path.resolve()}:{class_name}")
     other = infos().get(info.name)
@@ -243,15 +249,39 @@ def _info_of_file(path: Path, class_name: str) -> RestorerInfo:
     return info
 
 
-def _info(path: Path, class_name: str, target: str) -> RestorerInfo:
+MOST_BYTES = 1 << 20
+"""of a source that is read: it takes some hundred times the memory to do so"""
+
+
+def _parsed(path: Path) -> ast.Module:
+    """The syntax tree of a source. Raises RestorerError for what is none."""
     try:
-        module = ast.parse(path.read_text(encoding="utf-8"))
+        n_bytes = path.stat().st_size
+        if n_bytes > MOST_BYTES:
+            raise RestorerError(f"{path} has {n_bytes} bytes; of a restorer's source at most {MOST_BYTES} are read.")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd escapes and the like: whoever imports it is told
+            return ast.parse(path.read_bytes())
+    except OSError as error:
+        raise RestorerError(f"{path} cannot be read: {error.strerror}.") from None
     except SyntaxError as error:
-        raise RestorerError(f"{path}, line {error.lineno}: not valid Python ({error.msg}).") from None
+        line = f", line {error.lineno}" if error.lineno else ""
+        raise RestorerError(f"{path}{line}: not valid Python ({error.msg}).") from None
+    except ValueError as error:  # a zero byte
+        raise RestorerError(f"{path}: not valid Python ({error}).") from None
+    except (RecursionError, MemoryError):
+        raise RestorerError(f"{path}: nested too deeply to be read.") from None
+
+
+def _info(path: Path, class_name: str, target: str) -> RestorerInfo:
+    module = _parsed(path)
     classes = {node.name: node for node in module.body if isinstance(node, ast.ClassDef)}
     if class_name not in classes:
         raise RestorerError(f"{path}: {unknown('class', class_name, classes)}")
-    known = _declared(classes[class_name], classes)
+    try:
+        known = _declared(class_name, classes, {})
+    except RecursionError:
+        raise RestorerError(f"{path}: class {class_name} has too many bases, one of another, to be read.") from None
     for wanted in ("name", "tasks"):
         if wanted not in known:
             raise RestorerError(
@@ -266,6 +296,11 @@ def _info(path: Path, class_name: str, target: str) -> RestorerInfo:
     for name in (known["name"], *known.get("variants", ())):
         if name.endswith("+"):
             raise RestorerError(f"{path}: class {class_name}: '{name}' ends in +, which asks for a self-ensemble.")
+        if not _can_be_asked_for(name):
+            raise RestorerError(
+                f"{path}: class {class_name}: {reprlib.repr(name)} cannot be asked for: expected at most"
+                f" {MOST_LETTERS} letters, and none of {' '.join(OF_THE_COMMAND_LINE)} or what cannot be printed."
+            )
     return RestorerInfo(
         name=known["name"],
         summary=(ast.get_docstring(classes[class_name]) or "").partition("\n")[0],
@@ -278,6 +313,15 @@ def _info(path: Path, class_name: str, target: str) -> RestorerInfo:
         needs_weights=known.get("needs_weights", False),
         reads=tuple(known.get("reads", ())),
     )
+
+
+MOST_LETTERS = 100
+OF_THE_COMMAND_LINE = ",@:/\\"
+
+
+def _can_be_asked_for(name: str) -> bool:
+    is_plain = name.isprintable() and name == name.strip() and len(name) <= MOST_LETTERS
+    return is_plain and not any(sign in name for sign in OF_THE_COMMAND_LINE)
 
 
 COMPUTED = object()
@@ -301,7 +345,12 @@ LITERALS = {
     "tasks": Literal('tasks = {"denoise"}', lambda value: _is_words(value) and bool(value)),
     "version": Literal('version = "2"', lambda value: isinstance(value, str)),
     "requires": Literal(
-        'requires = {"scikit-image": ""}', lambda value: isinstance(value, dict) and _is_words([*value])
+        'requires = {"scikit-image": ""}',
+        lambda value: (
+            isinstance(value, dict)
+            and _is_words([*value])
+            and all(isinstance(terms, str) for terms in value.values())
+        ),
     ),
     "variants": Literal('variants = ("fast",)', _is_words),
     "needs_weights": Literal("needs_weights = True", lambda value: isinstance(value, bool)),
@@ -312,21 +361,30 @@ LITERALS = {
 
 
 def _shown(value: Any) -> str:
-    return "what only running it would tell" if value is COMPUTED else repr(value)
+    return "what only running it would tell" if value is COMPUTED else reprlib.repr(value)
 
 
-def _declared(node: ast.ClassDef, classes: Mapping[str, ast.ClassDef]) -> dict[str, Any]:
-    """Class attributes that are literals, those of base classes in the same file included."""
-    known: dict[str, Any] = {}
+def _declared(
+    class_name: str, classes: Mapping[str, ast.ClassDef], of_others: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
+    """Class attributes that are literals, those of base classes in the same file included.
+
+    of_others  what was read already, by class; of one that is being read nothing, which ends a circle of bases
+    """
+    if class_name in of_others:
+        return of_others[class_name]
+    of_others[class_name] = {}
+    node, known = classes[class_name], dict[str, Any]()
     for base in reversed(node.bases):
         name = base.id if isinstance(base, ast.Name) else base.attr if isinstance(base, ast.Attribute) else ""
         if name in classes:
-            known |= _declared(classes[name], classes)
+            known |= _declared(name, classes, of_others)
         elif name == "TorchRestorer":
             known["needs_weights"] = True
     for statement in node.body:
         for name, value in _assignments(statement):
             known[name] = COMPUTED if value is None else _literal(value)
+    of_others[class_name] = known
     return known
 
 
@@ -367,7 +425,7 @@ def _literal(value: ast.expr) -> Any:
         value = value.args[0]
     try:
         return ast.literal_eval(value)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError, MemoryError):
         return COMPUTED
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bench import escape
 from bench.data import datasets
 from bench.errors import RequestError, unknown
 from bench.records.current import current, devices, left_out, on_one_device
@@ -26,11 +27,11 @@ __all__ = ["FORMATS", "Table", "check_format", "draw", "render"]
 FORMATS: dict[str, str] = {
     "text": "simple",
     "markdown": "github",
-    "latex": "latex_booktabs",
+    "latex": "",
     "html": "html",
     "csv": "",
 }
-"""our name of a format, and tabulate's"""
+"""our name of a format, and tabulate's; "" for one that it does not know as we draw it"""
 
 EQUAL = (
     "restorers that share a letter are not told apart"
@@ -272,22 +273,59 @@ def _skips(skipped: pd.DataFrame) -> list[str]:
 
 
 def draw(table: Table, format: str = "text") -> str:
-    """A table in one of FORMATS."""
-    from tabulate import tabulate
-
+    """A table in one of FORMATS. Its texts may be anyone's: they go through `bench.escape`."""
     if format == "csv":
         return _as_csv(table)
+    escaped = ESCAPES[format]
+    title = [_title(escaped(table.title), format)] if table.title else []
+    notes = _notes([escaped(note) for note in table.footnotes], format)
+    return "\n".join([*title, _drawn(table, format), *notes])
+
+
+ESCAPES: Mapping[str, Callable[[object], str]] = {
+    "text": escape.terminal,
+    "markdown": escape.markdown,
+    "latex": escape.latex,
+    "html": escape.html,
+}
+
+
+def _drawn(table: Table, format: str) -> str:
+    from tabulate import tabulate
+
+    # tabulate pads what is to be seen and escapes it then, in HTML by itself
+    escape_first = escape.markdown if format == "markdown" else escape.terminal
+    headers, *rows = ([escape_first(cell) for cell in row] for row in (table.headers, *table.rows))
     aligned = ["left" if column in table.words else "right" for column in range(len(table.headers))]
-    drawn = tabulate(table.rows, table.headers, tablefmt=FORMATS[format], disable_numparse=True, colalign=aligned)
-    title = [_title(table.title, format)] if table.title else []
-    text = "\n".join([*title, drawn, *_notes(table.footnotes, format)])
-    return _in_latex(text) if format == "latex" else text
+    drawn = tabulate(rows, headers, tablefmt=_layout(format), disable_numparse=True, colalign=aligned)
+    return str(drawn)
 
 
-def _in_latex(text: str) -> str:
-    for sign, command in (("σ", r"$\sigma$"), ("×", r"$\times$"), ("–", "--")):
-        text = text.replace(sign, command)
-    return text
+def _layout(format: str) -> Any:
+    """What tabulate knows a format by."""
+    if format != "latex":
+        return FORMATS[format]
+    from tabulate import Line, TableFormat
+
+    return TableFormat(
+        lineabove=_begin_tabular,
+        linebelowheader=Line(r"\midrule", "", "", ""),
+        linebetweenrows=None,
+        linebelow=Line("\\bottomrule\n\\end{tabular}", "", "", ""),
+        headerrow=_row_in_latex,
+        datarow=_row_in_latex,
+        padding=1,
+        with_header_hide=None,
+    )
+
+
+def _begin_tabular(_: Sequence[int], aligned: Sequence[str]) -> str:
+    columns = "".join("r" if side == "right" else "l" for side in aligned)
+    return f"\\begin{{tabular}}{{{columns}}}\n\\toprule"
+
+
+def _row_in_latex(padded: Sequence[str], _: Sequence[int], __: Sequence[str]) -> str:
+    return f"{'&'.join(map(escape.latex, padded))}\\\\"
 
 
 def _title(title: str, format: str) -> str:
@@ -296,9 +334,7 @@ def _title(title: str, format: str) -> str:
 
 def _notes(lines: Sequence[str], format: str) -> list[str]:
     if format == "html":
-        from html import escape
-
-        return [f"<p>{escape(line)}</p>" for line in lines]
+        return [f"<p>{line}</p>" for line in lines]
     mark = {"latex": "% ", "markdown": "- "}.get(format, "  ")
     return ["", *(mark + line for line in lines)] if lines else []
 
@@ -308,5 +344,6 @@ def _as_csv(table: Table) -> str:
     import io
 
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([table.headers, *table.rows])
-    return text.getvalue().rstrip()
+    shown = ([escape.csv(escape.terminal(cell)) for cell in row] for row in (table.headers, *table.rows))
+    csv.writer(text, lineterminator="\n").writerows(shown)
+    return text.getvalue().removesuffix("\n")

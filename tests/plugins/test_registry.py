@@ -2,12 +2,12 @@
 
 import sys
 from dataclasses import replace
-from importlib.metadata import EntryPoint
 
 import pytest
 
 from bench.errors import RestorerError
 from bench.plugins import registry
+from bench.plugins.installed import Point
 from bench.plugins.registry import choose, infos, load_class
 from tests.conftest import BAD
 
@@ -179,15 +179,15 @@ def test_a_built_in_may_also_be_named_by_its_file():
 @pytest.fixture
 def packages(tmp_path, monkeypatch):
     """Two packages that each bring a restorer `mine`, and one that brings a `noisy`."""
-    points = [EntryPoint("noisy", "bench.methods.identity:Noisy", registry.GROUP)]
+    points = [Point("noisy", "bench.methods.identity:Noisy")]
     for package, name in (("pkg_a", "mine"), ("pkg_b", "mine"), ("pkg_c", "noisy")):
         (tmp_path / package).mkdir()
         (tmp_path / package / "__init__.py").write_text("")
         text = f"class Mine(Restorer):\n    name, tasks, variants = '{name}', {{'denoise'}}, ['fast']\n"
         (tmp_path / package / "mod.py").write_text(text)
-        points.append(EntryPoint(name, f"{package}.mod:Mine", registry.GROUP))
+        points.append(Point(name, f"{package}.mod:Mine"))
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(registry, "entry_points", lambda group: points)
+    monkeypatch.setattr(registry, "brought", lambda group: points)
     infos.cache_clear()
     yield tmp_path
     infos.cache_clear()
