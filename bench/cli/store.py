@@ -17,7 +17,7 @@ app.add_typer(store_app, name="store")
 
 
 @store_app.command()
-def check(stores: Annotated[list[Path], typer.Argument(help="Stores.", metavar="FILE...")]) -> None:
+def check(stores: Annotated[list[Path], typer.Argument(help="Stores.", metavar="FILE")]) -> None:
     """Read all of a store, and say whether each record is as it was written.
 
     Exit status: 1 if something is damaged.

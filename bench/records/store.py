@@ -34,6 +34,7 @@ from bench.records.layouts import (
 )
 from bench.records.record import Record, quality_part, standing
 from bench.records.sealed import UnsoundError, Values, checksum, record_of, values_of
+from bench.records.wal import hold_to_flushed
 
 __all__ = ["Store"]
 
@@ -117,7 +118,7 @@ class Store:
             "BEGIN IMMEDIATE"
         )  # several processes may be creating it: one looks and makes, the rest wait
         try:
-            layout = self._layout(self._db)
+            layout = self._layout(self._db, self.path)
             if layout == 0:
                 create(self._db)
             elif layout < LAYOUT:
@@ -135,7 +136,7 @@ class Store:
 
     def _open_to_read(self) -> sqlite3.Connection:
         try:
-            return self._looked_through(self._connect_to_read())
+            return self._looked_through(self._connect_to_read(), self.path)
         except sqlite3.OperationalError as error:
             if "locked" in str(error):
                 raise
@@ -144,7 +145,7 @@ class Store:
         for suffix in ("", "-wal", "-journal"):
             if not suffix or self._beside(suffix):
                 shutil.copyfile(f"{self.path}{suffix}", folder / f"copy{suffix}")
-        return self._looked_through(self._connect(folder / "copy"))
+        return self._looked_through(self._connect(folder / "copy"), folder / "copy")
 
     def _connect_to_read(self) -> sqlite3.Connection:
         """Nothing is left beside a store that was not there, and what a killed run left is only read."""
@@ -156,9 +157,9 @@ class Store:
             mode = "mode=ro&immutable=1"
         return self._connect(f"{self.path.absolute().as_uri()}?{mode}", uri=True)
 
-    def _looked_through(self, db: sqlite3.Connection) -> sqlite3.Connection:
+    def _looked_through(self, db: sqlite3.Connection, file: Path) -> sqlite3.Connection:
         """The connection, or one to the same records in memory if they are of an earlier layout."""
-        layout = self._layout(db)
+        layout = self._layout(db, file)
         if layout == 0:
             raise StoreError(f"{self.path} is not a bench store (it is empty). {ELSEWHERE}")
         if layout == LAYOUT:
@@ -168,9 +169,10 @@ class Store:
         _fill(brought, records_of_older(db))
         return brought
 
-    def _layout(self, db: sqlite3.Connection) -> int:
+    def _layout(self, db: sqlite3.Connection, file: Path) -> int:
         """Raises StoreError for another program's file, or a later layout; UnsoundError for a damaged one."""
         layout = layout_of(db)
+        hold_to_flushed(db, file)
         if layout > LAYOUT:
             raise StoreError(
                 f"{self.path} has layout {layout}, this bench reads up to {LAYOUT}."
