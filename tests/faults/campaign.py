@@ -24,7 +24,18 @@ from pathlib import Path
 from random import Random
 from typing import Protocol
 
-__all__ = ["MEMORY_MIB", "Campaign", "Ended", "Outcome", "Running", "Try", "bench", "complaint", "start"]
+__all__ = [
+    "MEMORY_MIB",
+    "Campaign",
+    "Ended",
+    "Outcome",
+    "Running",
+    "Try",
+    "begin_bench",
+    "bench",
+    "complaint",
+    "start",
+]
 
 MEMORY_MIB = 600
 """that the runner may hold, whatever it is given"""
@@ -120,6 +131,10 @@ class Running:
             self._status = os.waitstatus_to_exitcode(status) if pid else None
         return self._status is not None
 
+    def processes(self) -> dict[int, str]:
+        """What it has started and is there: the command lines by process id."""
+        return {pid: line for pid, line in _marked(self.mark).items() if pid != self.pid}
+
     def wait(self, limit: float = 60) -> Ended:
         """Wait for its end, or kill it and all that it started at its limit (in seconds since it began)."""
         pause = 0.002
@@ -158,13 +173,20 @@ def bench(
     words: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None, limit: float = 60
 ) -> Ended:
     """`bench WORDS` in a folder, to its end: in a fork of this process, which has imported bench."""
-    import bench.cli
+    return begin_bench(words, folder, environment).wait(limit)
+
+
+def begin_bench(words: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None) -> Running:
+    """`bench WORDS` in a folder, begun: in a fork of this process, which has imported bench."""
+    import bench.cli.commands
 
     out, err, mark = _stream(folder, "out"), _stream(folder, "err"), uuid.uuid4().hex
     pid = os.fork()
     if pid == 0:
         status = 1
         try:
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_DFL)
             os.setsid()
             for path, stream in ((out, 1), (err, 2)):
                 os.dup2(os.open(path, os.O_WRONLY), stream)
@@ -172,7 +194,8 @@ def bench(
             sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", errors="backslashreplace")
             os.chdir(folder)
             os.environ.update({**(environment or {}), MARK: mark})
-            bench.cli.main([*words])
+            sys.argv = ["bench", *words]
+            bench.cli.main()
             status = 0
         except SystemExit as ending:
             status = ending.code if isinstance(ending.code, int) else int(ending.code is not None)
@@ -182,7 +205,7 @@ def bench(
             for flushed in (sys.stdout, sys.stderr):
                 flushed.flush()
             os._exit(status)
-    return Running(pid, words, mark, out, err).wait(limit)
+    return Running(pid, words, mark, out, err)
 
 
 def _stream(folder: Path, name: str) -> Path:
