@@ -112,7 +112,7 @@ class _Process:
             content = self._read(width * height * channels) if what == "values" else b""
         except DataError:
             raise
-        except (OSError, TypeError, ValueError, KeyError):
+        except (EOFError, OSError, TypeError, ValueError, KeyError):
             raise _EndedError(self._end_in_words()) from None
         except BaseException:  # Ctrl-C too: the rest of the answer would be taken for the next
             self.end()

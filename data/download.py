@@ -5,28 +5,32 @@
 | `BENCH_CACHE`   | the cache folder (default: the user's cache folder for `bench`)                    |
 | `BENCH_MIRROR`  | a folder or URL laid out as `<kind>/<group>/<name>`, asked before the original     |
 | `BENCH_OFFLINE` | 1 forbids the network; the cache and a mirror that is a folder still serve         |
+| `BENCH_TIMEOUT` | 30: seconds that a server has for its answer, and again for each 256 KiB of a file |
 
-A file is written beside its place in the cache, checked, and moved there in one step: any number of processes
-may fetch the same file, and nobody ever sees half of one.
+A server is held to the size that is declared, or to 2 GiB, and to http and https, as are the addresses that it leads
+on to: never from https to http, and never with a name or a password.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import logging
 import os
 import re
-import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 from urllib.parse import quote
 
-from bench.data.errors import DataError
+from bench.data.cache import CacheError, cache_dir, folder_of, place
+from bench.data.errors import DataError, in_a_line
+from bench.data.limits import timeout_seconds
+from bench.data.regular import open_regular
 
 __all__ = [
     "FileState",
@@ -46,12 +50,12 @@ Progress = Callable[[int, int], None]
 """Called with (bytes so far, bytes in all; 0 where the server does not say)."""
 
 RETRY_SECONDS = (0.5, 2.0)
-"""Pauses before the second and third try of a download that failed on the way."""
+"""Pauses before the second and third try of a download that failed on the way, while BENCH_TIMEOUT is not over."""
 
-TIMEOUT_SECONDS = 30.0
-"""How long a server may stay silent."""
+MOST_BYTES = 1 << 31
+"""of a file whose size is not declared"""
 
-_CHUNK_BYTES = 1 << 16
+_CHUNK_BYTES = 1 << 20
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][\w .+=@,-]*", re.ASCII)
 _MEND_MIRROR = "Repair or unset BENCH_MIRROR."
 _log = logging.getLogger("bench")
@@ -93,7 +97,7 @@ class RemoteFile:
 
     def problem(self, path: Path) -> str | None:
         """What is wrong with the bytes in `path`, as "sha256 is 9f2c… instead of 41ab…", or None."""
-        with path.open("rb") as opened:
+        with open_regular(path) as opened:
             found_size = os.fstat(opened.fileno()).st_size
             if self.size is not None and found_size != self.size:
                 return f"it has {found_size} bytes instead of {self.size}"
@@ -102,21 +106,12 @@ class RemoteFile:
             else:
                 name, expected, digest = "git blob id", str(self.git_blob), hashlib.sha1(usedforsecurity=False)
                 digest.update(b"blob %d\0" % found_size)
-            while chunk := opened.read(1 << 20):
+            left = found_size
+            while chunk := opened.read(min(_CHUNK_BYTES, left)):  # and no more, if it grows
                 digest.update(chunk)
+                left -= len(chunk)
         found = digest.hexdigest()
         return None if found == expected else f"its {name} is {found} instead of {expected}"
-
-
-def cache_dir() -> Path:
-    """The folder that downloads are kept in: BENCH_CACHE, or the user's cache folder."""
-    if chosen := os.environ.get("BENCH_CACHE"):
-        return Path(chosen).expanduser().absolute()
-    try:
-        import pooch
-    except ImportError:  # a bare machine: the folder that pooch names on Linux
-        return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser().absolute() / "bench"
-    return Path(pooch.os_cache("bench"))
 
 
 def is_offline() -> bool:
@@ -139,7 +134,7 @@ def fetch(
     Raises DataError: no cache, mirror or address has it; bytes that fail the check (they are not kept); a cache
     that cannot be written; a network that is forbidden or fails.
     """
-    return _fetch(RemoteFile(kind, group, name, url, sha256, git_blob, size), progress)
+    return _fetch(RemoteFile(kind, group, name, url, sha256, git_blob, size), progress, threading.Event())
 
 
 def fetch_all(
@@ -151,14 +146,15 @@ def fetch_all(
     The first failure is raised; files that were had by then stay in the cache.
     """
     paths: dict[RemoteFile, Path] = {}
-    pool = ThreadPoolExecutor(threads)
+    pool, stop = ThreadPoolExecutor(threads), threading.Event()
     try:
-        tasks = {pool.submit(_fetch, file, None): file for file in files}
+        tasks = {pool.submit(_fetch, file, None, stop): file for file in files}
         for task in as_completed(tasks):
             paths[tasks[task]] = task.result()
             if progress:
                 progress(len(paths), len(tasks))
     finally:
+        stop.set()
         pool.shutdown(cancel_futures=True)
     return tuple(paths[file] for file in files)
 
@@ -173,7 +169,12 @@ def can_be_had(file: RemoteFile) -> bool:
     if not is_offline() or _state(file) == "ok":
         return True
     mirror = os.environ.get("BENCH_MIRROR", "")
-    return bool(mirror) and (Path(mirror).expanduser() / file.kind / file.group / file.name).is_file()
+    folder = None if _is_address(mirror) else folder_of("BENCH_MIRROR")
+    return folder is not None and (folder / file.kind / file.group / file.name).is_file()
+
+
+def _is_address(mirror: str) -> bool:
+    return bool(re.match(r"https?://", mirror))
 
 
 def _state(file: RemoteFile) -> FileState:
@@ -181,163 +182,130 @@ def _state(file: RemoteFile) -> FileState:
         return "damaged" if file.problem(file.cached) else "ok"
     except (FileNotFoundError, NotADirectoryError):
         return "missing"
-    except OSError as error:
-        raise DataError(f"{file}: the cached file cannot be read ({error}). Remove it or set BENCH_CACHE.") from None
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        at = in_a_line(file.cached)
+        raise DataError(f"{file}: {at} cannot be read ({reason}). Remove it or set BENCH_CACHE.") from None
 
 
 # --- cache, mirror, original -----------------------------------------------------------------------
 
 
-def _fetch(file: RemoteFile, progress: Progress | None) -> Path:
+def _fetch(file: RemoteFile, progress: Progress | None, stop: threading.Event) -> Path:
     state = _state(file)
     if state == "ok":
         return file.cached
     if state == "damaged":
         _log.warning("%s: the cached file is damaged (%s). Fetching it again.", file, file.problem(file.cached))
-    path = _from_mirror(file, progress)
+    path = _from_mirror(file, progress, stop)
     if path is None and is_offline():
         found = "damaged" if state == "damaged" else "not"
         raise DataError(
-            f"{file} is {found} in the cache ({cache_dir()}), no local mirror has it, and BENCH_OFFLINE forbids the "
-            "network. Set BENCH_MIRROR to a folder that has it, or unset BENCH_OFFLINE."
+            f"{file} is {found} in the cache ({in_a_line(cache_dir())}), no local mirror has it, and BENCH_OFFLINE "
+            "forbids the network. Set BENCH_MIRROR to a folder that has it, or unset BENCH_OFFLINE."
         )
-    return path or _download(file, file.url, progress)
+    return path or _download(file, file.url, progress, stop)
 
 
-def _from_mirror(file: RemoteFile, progress: Progress | None) -> Path | None:
+def _from_mirror(file: RemoteFile, progress: Progress | None, stop: threading.Event) -> Path | None:
     """The file from BENCH_MIRROR, or None: no mirror is set, it lacks the file, or it may not be reached."""
     mirror = os.environ.get("BENCH_MIRROR", "")
-    if re.match(r"https?://", mirror):
+    if _is_address(mirror):
         address = "/".join([mirror.rstrip("/"), *(quote(part) for part in (file.kind, file.group, file.name))])
         try:
-            return None if is_offline() else _download(file, address, progress)
+            return None if is_offline() else _download(file, address, progress, stop)
         except _NotFoundError:
             return None
-    if not mirror:
+    folder = folder_of("BENCH_MIRROR")
+    if folder is None:
         return None
-    folder = Path(mirror).expanduser()
     if not folder.is_dir():
-        raise DataError(f"BENCH_MIRROR is '{mirror}', which is neither a folder nor an http(s) address.")
+        named = in_a_line(mirror, 200)
+        raise DataError(f"BENCH_MIRROR is '{named}', which is neither a folder nor an http(s) address.")
     source = folder / file.kind / file.group / file.name
-    return _from_folder(file, source) if source.is_file() else None
-
-
-def _from_folder(file: RemoteFile, source: Path) -> Path:
-    """Copy a mirrored file into the cache; where that cannot be written, the checked original serves."""
-    if problem := file.problem(source):
-        raise DataError(f"{file} from {source} is refused: {problem}. {_MEND_MIRROR}")
     try:
-        with _place_in_cache(file) as temporary:
-            temporary.write_bytes(source.read_bytes())
-    except _CacheError as error:
+        return _from_folder(file, source, stop)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise DataError(f"{file}: {in_a_line(source)} cannot be read ({error.strerror}). {_MEND_MIRROR}") from None
+
+
+def _from_folder(file: RemoteFile, source: Path, stop: threading.Event) -> Path:
+    """Copy a mirrored file into the cache; where that cannot be written, the checked original serves."""
+    try:
+        with open_regular(source) as opened, _place_in_cache(file, stop) as part:
+            if part is not None:
+                _copy(opened, part, file, stop)
+                _check(file, part, f"from {in_a_line(source)}", _MEND_MIRROR)
+    except CacheError as error:
         _log.info("%s is read from the mirror: %s", file, error)
+        if problem := file.problem(source):
+            raise DataError(f"{file} from {in_a_line(source)} is refused: {problem}. {_MEND_MIRROR}") from None
         return source
     return file.cached
 
 
-def _download(file: RemoteFile, url: str, progress: Progress | None) -> Path:
+def _copy(opened: IO[bytes], part: IO[bytes], file: RemoteFile, stop: threading.Event) -> None:
+    """As many bytes as the file has now, and one more than it should have at most."""
+    left = os.fstat(opened.fileno()).st_size
+    if file.size is not None:
+        left = min(left, file.size + 1)
+    while chunk := opened.read(min(_CHUNK_BYTES, left)):
+        if stop.is_set():
+            raise DataError(f"{file} was left.")
+        part.write(chunk)
+        left -= len(chunk)
+
+
+def _download(file: RemoteFile, url: str, progress: Progress | None, stop: threading.Event) -> Path:
     """Download `url` into the cache. Raises _NotFoundError if there is no such file."""
-    _need_pooch(file, url)
-    with _place_in_cache(file) as temporary:
-        _download_with_patience(file, url, temporary, progress)
-        if problem := file.problem(temporary):
+    from bench.data.transfer import shown
+
+    with _place_in_cache(file, stop) as part:
+        if part is not None:
+            _download_with_patience(file, url, part, progress, stop)
             at_fault = "The file was republished or damaged on the way." if url == file.url else _MEND_MIRROR
-            raise DataError(f"{file} from {url} is refused: {problem}. {at_fault}")
+            _check(file, part, f"from {shown(url)}", at_fault)
     return file.cached
 
 
-def _need_pooch(file: RemoteFile, url: str) -> None:
-    """Only a download needs pooch, and the machine may lack it. Raises DataError."""
-    try:
-        import pooch  # noqa: F401
-    except ImportError as error:
-        raise DataError(
-            f"{file} would be downloaded from {url}, and the package pooch, which does that, cannot be imported "
-            f"({error}). Run pip install pooch, or set BENCH_MIRROR to a folder that has the file."
-        ) from None
+def _place_in_cache(file: RemoteFile, stop: threading.Event) -> AbstractContextManager[IO[bytes] | None]:
+    return place(file.cached, lambda: _state(file) == "ok", timeout_seconds(), stop)
 
 
-def _download_with_patience(file: RemoteFile, url: str, target: Path, progress: Progress | None) -> None:
-    """Download, and try again where the fault may pass: no connection, silence, server errors."""
-    from requests.exceptions import RequestException
+def _check(file: RemoteFile, part: IO[bytes], origin: str, at_fault: str) -> None:
+    part.flush()
+    if problem := file.problem(Path(part.name)):
+        raise DataError(f"{file} {origin} is refused: {problem}. {at_fault}")
 
+
+def _download_with_patience(
+    file: RemoteFile, url: str, part: IO[bytes], progress: Progress | None, stop: threading.Event
+) -> None:
+    """Download, and try again where the fault may pass: no connection, a line that breaks, server errors."""
+    from bench.data.transfer import LeftError, MissingError, TransferError, shown, transfer
+
+    seconds = timeout_seconds()
+    until = time.monotonic() + seconds
     for pause in (*RETRY_SECONDS, None):
         try:
-            return _download_once(url, target, progress)
-        except RequestException as error:
-            status = error.response.status_code if error.response is not None else None
-            if status == 404:
-                raise _NotFoundError(f"{file}: {url} does not exist. Set BENCH_MIRROR to one that has it.") from None
-            for_good = status is not None and status < 500 and status not in (408, 429)
-            if pause is None or for_good:
+            return transfer(url, part, size=file.size, most=MOST_BYTES, seconds=seconds, stop=stop, progress=progress)
+        except LeftError:
+            raise DataError(f"{file} was left.") from None
+        except MissingError:
+            raise _NotFoundError(
+                f"{file}: {shown(url)} does not exist. Set BENCH_MIRROR to one that has it."
+            ) from None
+        except TransferError as error:
+            if not error.passes or pause is None or time.monotonic() + pause > until:
                 advice = "Try again later, or change BENCH_MIRROR."
-                raise DataError(f"{file}: {url} cannot be fetched ({_reason(error)}). {advice}") from error
-            _log.info("%s: %s. Trying again in %s s.", url, _reason(error), pause)
-            time.sleep(pause)
-
-
-def _download_once(url: str, target: Path, progress: Progress | None) -> None:
-    import pooch
-
-    bar = _Bar(progress) if progress else False
-    download = pooch.HTTPDownloader(progressbar=bar, chunk_size=_CHUNK_BYTES, timeout=TIMEOUT_SECONDS)
-    download(url, str(target), None)
-
-
-class _Bar:
-    """What pooch takes for a progress bar."""
-
-    def __init__(self, progress: Progress) -> None:
-        self.progress, self.total, self.done = progress, 0, 0
-
-    def update(self, n_bytes: int) -> None:
-        self.done = min(self.done + n_bytes, self.total or self.done + n_bytes)
-        self.progress(self.done, self.total)
-
-    def reset(self) -> None:
-        self.done = 0
-
-    def close(self) -> None:
-        pass
+                raise DataError(f"{file}: {shown(url)} cannot be fetched ({error}). {advice}") from None
+            _log.info("%s: %s. Trying again in %s s.", shown(url), error, pause)
+            stop.wait(pause)
+            part.seek(0)
+            part.truncate()
 
 
 class _NotFoundError(DataError):
     """The server answers, but has no such file."""
-
-
-class _CacheError(DataError):
-    """The cache folder cannot be written."""
-
-
-@contextlib.contextmanager
-def _place_in_cache(file: RemoteFile) -> Iterator[Path]:
-    """A temporary file beside the file's place; moved there at the end, unless the body raised."""
-    target = file.cached
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
-        os.close(handle)
-    except OSError as error:
-        raise _unwritable(error) from None
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o644)
-        temporary.replace(target)
-    except OSError as error:
-        raise _unwritable(error) from None
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _unwritable(error: OSError) -> _CacheError:
-    return _CacheError(
-        f"The cache folder {cache_dir()} cannot be written ({error.strerror or error}). "
-        "Set BENCH_CACHE to a folder that can."
-    )
-
-
-def _reason(error: Exception) -> str:
-    """The innermost words of a chain of network errors; every level repeats the address."""
-    text = str(error).rsplit("): ", 1)[-1].split(" for url: ")[0]
-    return text.strip("'\")( ").split(" ([Errno")[0] or type(error).__name__

@@ -1,4 +1,4 @@
-"""On a bare machine, without pooch, PyWavelets and bm3d: all runs that does not ask for them."""
+"""On a bare machine, without certifi, PyWavelets and bm3d: all runs that does not ask for them."""
 
 import hashlib
 import os
@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-BLOCK = "import sys; sys.modules.update(dict.fromkeys(('pooch', 'pywt', 'bm3d')))"
+BLOCK = "import sys; sys.modules.update(dict.fromkeys(('certifi', 'pywt', 'bm3d')))"
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def python(tmp_path):
 BENCH = "from bench.cli import main; main()"
 
 
-@pytest.mark.parametrize("package", ["pooch", "pywt", "bm3d"])
+@pytest.mark.parametrize("package", ["certifi", "pywt", "bm3d"])
 def test_the_process_of_these_tests_is_bare(python, package):
     assert f"import of {package} halted" in python(f"import {package}").stderr
 
@@ -62,10 +62,3 @@ def test_a_file_comes_from_a_mirror_folder_into_the_users_cache(python, tmp_path
     file.write_bytes(b"a picture")
     done = python(FETCH, hashlib.sha256(b"a picture").hexdigest(), BENCH_MIRROR=str(tmp_path / "mirror"))
     assert done.stdout.strip() == str(tmp_path / "home/bench/datasets/set0/01.png"), done.stderr
-
-
-def test_a_download_says_that_it_needs_pooch(python):
-    done = python(BENCH, "data", "fetch", "set12", BENCH_OFFLINE="0")
-    assert done.returncode == 2
-    assert "Run pip install pooch, or set BENCH_MIRROR to a folder" in done.stderr
-    assert "Traceback" not in done.stderr

@@ -169,14 +169,12 @@ class TestWhatIsSaidWhenItFails:
         assert server.requests["/original"] == 1
 
     def test_a_server_that_nobody_runs(self, server):
-        with pytest.raises(
-            DataError, match=r"http://127.0.0.1:1/x cannot be fetched \(Failed to establish .*refused\)"
-        ):
+        with pytest.raises(DataError, match=r"http://127.0.0.1:1/x cannot be fetched \(Connection refused\)"):
             fetch_it("http://127.0.0.1:1/x")
 
     def test_a_server_that_forbids(self, server):
         server.files["/original"] = [403]
-        with pytest.raises(DataError, match=r"cannot be fetched \(403 Client Error: Forbidden\)"):
+        with pytest.raises(DataError, match=r"cannot be fetched \(403 Forbidden\)"):
             fetch_it(server.url("/original"))
 
     @pytest.fixture
@@ -274,7 +272,7 @@ class TestManyFiles:
     def test_are_not_begun_any_more_after_a_failure(self, files, monkeypatch):
         begun = []
 
-        def first_fails_others_take_a_while(file, progress):
+        def first_fails_others_take_a_while(file, progress, stop):
             begun.append(file)
             time.sleep(0 if file is files[0] else 0.05)
             if file is files[0]:
