@@ -38,6 +38,10 @@ MANIFEST = "manifest.json"
 FORMAT = 1
 KINDS = ("clean", "degraded", "restored")
 MAX_MANIFEST_BYTES = 64_000_000
+BESIDE_A_FILE = 200
+"""bytes of the page that each picture takes beside its file: the element that holds it, and what is told of it"""
+BESIDE_ALL = 1000
+"""bytes that are kept for what was left out"""
 YOURS = "yours"
 PUBLIC = ("Public domain", YOURS)
 """how the terms of a data set begin that may be passed on; others forbid it, or do not say"""
@@ -121,7 +125,7 @@ def choose(pictures: Sequence[Picture], shown: pd.DataFrame, budget: float, *, o
     """The scenes that the page gets: those on which the restorers differ most first, as long as the budget lasts.
 
     shown   the page's records, in its order
-    budget  bytes that the files may take as base64
+    budget  bytes that the pictures may take
     own_responsibility  also pictures of data sets whose terms do not say that they may be passed on
     Raises RequestError for a file that is missing or no PNG.
     """
@@ -130,7 +134,7 @@ def choose(pictures: Sequence[Picture], shown: pd.DataFrame, budget: float, *, o
     found = _scenes(pictures, places)
     allowed = [scene for scene in found if own_responsibility or _terms(scene[0]).startswith(PUBLIC)]
     allowed.sort(key=lambda scene: -_spread(scene, places, psnr_db))
-    shelf = _Shelf(budget)
+    shelf = _Shelf(budget - BESIDE_ALL)
     album = Album([_scene(scene, places, shelf) for scene in allowed if shelf.take(scene)], shelf.files, [])
     stray = sum(picture.kind == "restored" and picture.key not in places for picture in pictures)
     album.left_out.extend(_told_left_out(stray, [scene for scene in found if scene not in allowed], shelf.refused))
@@ -154,7 +158,7 @@ class _Shelf:
     def take(self, scene: list[Picture]) -> bool:
         """Put all files of a scene on the shelf, or none and False."""
         paths = {picture.file: picture.path for picture in scene if picture.file not in self.places}
-        if sum(map(_base64_size, paths.values())) > self.budget:
+        if sum(_cost(_size(path)) for path in paths.values()) > self.budget:
             self.refused.append(scene)
             return False
         for file, path in paths.items():
@@ -163,10 +167,10 @@ class _Shelf:
 
     def _add(self, content: bytes) -> int:
         digest = hashlib.sha256(content).hexdigest()
+        self.budget -= _cost(0 if digest in self._by_content else len(content))
         if digest not in self._by_content:
             self._by_content[digest] = len(self.files)
             self.files.append(content)
-            self.budget -= 4 * math.ceil(len(content) / 3)
         return self._by_content[digest]
 
 
@@ -211,9 +215,14 @@ def _spread(pictures: Sequence[Picture], places: Mapping[str, int], psnr_db: Any
     return 0.0 if math.isnan(spread) else spread
 
 
-def _base64_size(path: Path) -> int:
+def _cost(n_bytes: int) -> int:
+    """Bytes of the page that a picture takes, its file being so large; in base64 four bytes stand for three."""
+    return 4 * math.ceil(n_bytes / 3) + BESIDE_A_FILE
+
+
+def _size(path: Path) -> int:
     try:
-        return 4 * math.ceil(path.stat().st_size / 3)
+        return path.stat().st_size
     except OSError as error:
         raise RequestError(f"--pictures: {path}: {error.strerror}.") from None
 

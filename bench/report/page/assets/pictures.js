@@ -34,7 +34,7 @@ function makePictureChoices() {
     select("right", "Right", (label) => show({ right: label })),
     select("errors", "Show", (scale) => show({ errors: Number(scale) })),
     element("label", { for: "picture-split" }, "Divider ", split),
-    element("span", { class: "zoom" }, button("−", "Zoom out", () => zoom(-1)), element("output", { id: "picture-zoom" }), button("+", "Zoom in", () => zoom(1)), button("Fit", "Show the whole picture", () => zoomTo(0)), button("Swap", "Swap left and right", swap)),
+    element("span", { class: "zoom" }, button("−", "Zoom out", () => zoom(-1)), element("output", { id: "picture-zoom" }), button("+", "Zoom in", () => zoom(1)), button("Fit", "Fit the whole picture", () => zoomTo(0)), button("Swap", "Swap left and right", swap)),
   );
 }
 
@@ -177,7 +177,7 @@ function copy(image) {
 
 function pixels(image) {
   const canvas = element("canvas", { width: image.naturalWidth, height: image.naturalHeight });
-  const context = canvas.getContext("2d");
+  const context = canvas.getContext("2d", { willReadFrequently: true });
   context.drawImage(image, 0, 0);
   return [canvas, context, context.getImageData(0, 0, canvas.width, canvas.height)];
 }
@@ -226,7 +226,7 @@ function place() {
   layers[1].half.style.width = `${100 * share}%`;
   divider.style.left = `${100 * share}%`;
   divider.hidden = view.swapped;
-  caption.textContent = view.swapped ? view.right : `${view.left} | ${view.right}`;
+  caption.textContent = share === 0 ? view.right : share === 1 ? view.left : `${view.left} | ${view.right}`;
   find("picture-zoom").textContent = view.zoom ? `${view.zoom}×` : "fit";
   find("picture-split").value = view.split;
 }

@@ -86,8 +86,8 @@ function tableCell(table, row, cell, column) {
   const cells = column.kind === "quality" ? [cell] : measuredCells(row);
   const open = () => showDetails(`${nameOf(table, row)}: ${column.name}`, table, cells);
   const words = column.kind === "quality" ? qualityWords(cell.text) : [cell.text];
-  const said = `${row.restorer}, ${column.name}: ${cell.text}`;
-  return element("td", { class: "figure" }, element("button", { type: "button", onclick: open, "aria-label": said }, ...words));
+  const said = element("span", { class: "aside" }, `${nameOf(table, row)}, ${column.name}: `);
+  return element("td", { class: "figure" }, element("button", { type: "button", onclick: open }, said, ...words));
 }
 
 function wordAttributes(column) {
