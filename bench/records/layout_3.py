@@ -34,7 +34,7 @@ def named(record: Record) -> Record:
 
 def name_code(frame: pd.DataFrame) -> pd.DataFrame:
     """The records with place and code of the built-in restorers filled in, where they tell neither."""
-    names = frame["restorer"].str.removesuffix("+").str.partition(":")[0]
+    names = frame["restorer"].str.removesuffix("+").str.replace(r":.*", "", regex=True)
     unnamed = (frame["plugin"] == "") & (frame["code_sha256"] == "")
     for name, known in built_in().items():
         own = unnamed & (names == name)
