@@ -45,7 +45,7 @@ class Watcher:
         """A cell is measured and its record stored."""
 
     def stopped(self, so_far: Sequence[Record], n_cells: int) -> None:
-        """The run ends early, of `n_cells` cells with these records: in the plan's order, known ones included."""
+        """The run is interrupted, of `n_cells` cells with these records: in the plan's order, known ones included."""
 
 
 @dataclass
@@ -199,17 +199,24 @@ def run(
     try:
         with closing(measuring):  # before anything else is done
             for cell, record in measuring:
-                store.add(record)
                 records[cell] = record
+                store.add(record)
                 watcher.measured(cell, record)
-    except BaseException:
-        now = datetime.now(timezone.utc).isoformat(timespec="microseconds")
-        there = (cell for cell in plan.cells if cell in records)
-        watcher.stopped([_asked_for(cell, records[cell], now) for cell in there], len(plan.cells))
+    except BaseException as error:
+        if not isinstance(error, Exception):  # Ctrl-C, a signal
+            watcher.stopped(_so_far(plan.cells, records, store), len(plan.cells))
         raise
     asked_for = {records[cell].key: _asked_for(cell, records[cell], at) for cell, at in _times(plan.cells, store)}
     store.renew(asked_for)
     return Measured([*asked_for.values()], len(split.missing), split.set_aside)
+
+
+def _so_far(cells: Sequence[Cell], records: Mapping[Cell, Record], store: Store) -> list[Record]:
+    """Those of the records that are stored: a signal may have come between the two."""
+    now = datetime.now(timezone.utc).isoformat(timespec="microseconds")
+    stored = store.find(record.key for record in records.values())
+    there = (cell for cell in cells if cell in records and records[cell] == stored.get(records[cell].key))
+    return [_asked_for(cell, records[cell], now) for cell in there]
 
 
 def _times(cells: Sequence[Cell], store: Store) -> Iterator[tuple[Cell, str]]:
