@@ -18,7 +18,7 @@ MOST_CHARACTERS = 2_000
 
 
 def terminal(text: object, most: int = MOST_CHARACTERS) -> str:
-    r"""One line that a terminal shows and does not obey: what cannot be printed becomes its code, as `\x1b`, `\u202e`.
+    r"""One line that a terminal shows and does not obey: what cannot be printed becomes its code, as `\x1b`.
 
     That is control characters, line breaks, marks that turn the direction of writing, what is invisible, and
     surrogates.

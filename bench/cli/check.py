@@ -8,6 +8,7 @@ import typer
 
 from bench import api
 from bench.cli.options import app
+from bench.escape import terminal
 
 __all__ = ["check"]
 
@@ -21,7 +22,7 @@ def check(
     """Try a restorer against the contract: shapes, dtype, odd sizes, determinism, input left untouched."""
     n_broken = 0
     for finding in api.check(name):
-        print(finding)
+        print(terminal(finding))
         n_broken += not finding.ok
     if n_broken:
         raise typer.Exit(1)

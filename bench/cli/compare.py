@@ -12,6 +12,7 @@ from bench import api
 from bench.cli.options import DEFAULT_STORE, REFERENCE_STORE, SelectOption, StoresOption, app, print_rows
 from bench.cli.signals import keeping
 from bench.errors import RequestError
+from bench.escape import terminal
 
 __all__ = ["compare", "papers", "reference"]
 
@@ -88,11 +89,11 @@ def reference(
         ):
             names, sets = (dict.fromkeys(getattr(r, of) for r in result.records) for of in ("restorer", "dataset"))
             what = f"{','.join(names)} on {','.join(sets)}"
-            print(f"{what}: {len(result.records)} cells, {result.n_measured} measured")
-            for skip in result.plan.skips:
-                print(f"skipped: {skip.spec.name} on {skip.dataset}: {skip.reason}", file=sys.stderr)
-            for record in result.failures:
-                print(f"failed: {record.restorer}, {record.dataset}/{record.image}: {record.reason}", file=sys.stderr)
+            print(f"{terminal(what)}: {len(result.records)} cells, {result.n_measured} measured")
+            lines = [f"skipped: {skip.spec.name} on {skip.dataset}: {skip.reason}" for skip in result.plan.skips]
+            lines += [f"failed: {r.restorer}, {r.dataset}/{r.image}: {r.reason}" for r in result.failures]
+            for line in lines:
+                print(terminal(line), file=sys.stderr)
             failed = failed or bool(result.failures or result.plan.broken)
     raise typer.Exit(int(failed))
 

@@ -49,6 +49,6 @@ DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:N o
 
 
 def print_rows(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    from tabulate import tabulate
+    from bench.report.table import draw, in_words
 
-    print(tabulate(rows, headers, disable_numparse=True))
+    print(draw(in_words(headers, [*rows])))

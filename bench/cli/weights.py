@@ -8,6 +8,7 @@ import typer
 
 from bench.cli.options import SETTINGS, app, print_rows
 from bench.cli.signals import keeping
+from bench.escape import terminal
 
 __all__ = ["weights_app"]
 
@@ -32,7 +33,7 @@ def weights_fetch(
 
     with keeping("Whole files are kept; the same command goes on from there."):
         for declaration in named(names):
-            print(f"{declaration.restorer}.{declaration.tag}: {fetch(declaration).path}")
+            print(terminal(f"{declaration.restorer}.{declaration.tag}: {fetch(declaration).path}"))
 
 
 @weights_app.command("verify")

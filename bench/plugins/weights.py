@@ -22,14 +22,16 @@ A setting may name variants of its own instead.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import re
+import reprlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.data.toml import tomllib
-from bench.errors import DataError, OutOfReachError, WeightsError, unknown
+from bench.errors import BenchError, DataError, OutOfReachError, WeightsError, unknown
 from bench.plugins import given
 from bench.plugins.registry import RestorerInfo, RestorerSpec, infos
 from bench.task import Setting, colour_word, format_level, get_task
@@ -46,6 +48,7 @@ __all__ = [
     "candidates",
     "check_origin",
     "declarations",
+    "fault_of",
     "fetch",
     "file_named",
     "named",
@@ -113,58 +116,124 @@ class Declaration:
         return RemoteFile("weights", self.restorer, self.file, self.url or "", self.sha256, self.git_blob, self.size)
 
 
+MOST_BYTES = 1 << 20
+"""of a weights.toml"""
+
+
 @cache
 def declarations(manifest: Path) -> tuple[Declaration, ...]:
     """All that one weights.toml declares, in its order. Raises WeightsError naming file and entry."""
-    if not manifest.is_file():
-        return ()
     try:
+        if not manifest.exists():
+            return ()
+        if not manifest.is_file():
+            raise WeightsError(f"{manifest} is no file.")
+        if manifest.stat().st_size > MOST_BYTES:
+            raise WeightsError(f"{manifest} has more than {MOST_BYTES} bytes.")
         entries = tomllib.loads(manifest.read_text(encoding="utf-8"))
-        return tuple(_declaration(name, entry, manifest) for name, entry in entries.items())
-    except tomllib.TOMLDecodeError as error:
+    except OSError as error:
+        raise WeightsError(f"{manifest} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise WeightsError(f"{manifest} is not UTF-8.") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise WeightsError(f"{manifest}: {error}.") from None
+    return tuple(_declaration(name, entry, manifest) for name, entry in entries.items())
 
 
-def _declaration(name: str, entry: dict[str, Any], manifest: Path) -> Declaration:
+def _declaration(name: str, entry: Any, manifest: Path) -> Declaration:
     restorer, _, tag = name.partition(".")
     try:
-        if not (entry.get("sha256") or entry.get("git_blob")):
-            raise KeyError("sha256 (or git_blob)")
-        if entry["trained_by"] not in ORIGIN:
-            raise ValueError(f"trained_by is '{entry['trained_by']}', expected one of {', '.join(ORIGIN)}")
-        if "url" not in entry and "path" not in entry:
-            raise KeyError("url (or path)")
-        path = manifest.parent / entry["path"] if "path" in entry else None
-        return Declaration(
-            restorer=restorer,
-            tag=tag,
-            settings=tuple(_use(setting, entry.get("variants")) for setting in entry["settings"]),
-            file=entry["file"] if path is None else path.name,
-            url=entry.get("url"),
-            path=path,
-            sha256=entry.get("sha256"),
-            git_blob=entry.get("git_blob"),
-            size=entry.get("bytes"),
-            licence=entry["licence"],
-            trained_by=entry["trained_by"],
-            trained_on=tuple(entry["trained_on"]),
-            reproduces=entry.get("reproduces", ""),
-            loader=entry.get("loader", ""),
-        )
+        if not isinstance(entry, dict):
+            raise ValueError(f"it is {reprlib.repr(entry)}, expected a table")
+        return _checked(restorer, tag, entry, manifest.parent)
     except KeyError as error:
         raise WeightsError(f"{manifest}: weights '{name}' lack {error.args[0]}.") from None
     except ValueError as error:
         raise WeightsError(f"{manifest}: weights '{name}': {error}.") from None
+    except BenchError as error:  # a task, or a file's name
+        raise WeightsError(f"{manifest}: weights '{name}': {error}") from None
 
 
-def _use(entry: dict[str, Any], variants_of_file: list[str] | None) -> Use:
-    levels, variants = entry["levels"], entry.get("variants", variants_of_file)
-    is_range = isinstance(levels, dict)
+def _checked(restorer: str, tag: str, entry: Mapping[str, Any], folder: Path) -> Declaration:
+    """A declaration from its table. Raises KeyError, ValueError or BenchError for what will not do."""
+    sha256, git_blob = _text(entry, "sha256", DIGEST[64]), _text(entry, "git_blob", DIGEST[40])
+    if not (sha256 or git_blob):
+        raise KeyError("sha256 (or git_blob)")
+    if _required(entry, "trained_by") not in ORIGIN:
+        raise ValueError(f"trained_by is '{entry['trained_by']}', expected one of {', '.join(ORIGIN)}")
+    url, path = _text(entry, "url"), _text(entry, "path")
+    if not url and not path:
+        raise KeyError("url (or path)")
+    n_bytes = entry.get("bytes")
+    if not (n_bytes is None or (type(n_bytes) is int and n_bytes >= 0)):
+        raise ValueError(f"bytes is {reprlib.repr(n_bytes)}, expected a whole number")
+    made = Declaration(
+        restorer=restorer,
+        tag=tag,
+        settings=tuple(_use(setting, entry.get("variants")) for setting in _list(entry, "settings", dict)),
+        file=Path(path).name if path else _required(entry, "file"),
+        url=url,
+        path=folder / path if path else None,
+        sha256=sha256,
+        git_blob=git_blob,
+        size=n_bytes,
+        licence=_required(entry, "licence"),
+        trained_by=entry["trained_by"],
+        trained_on=tuple(_list(entry, "trained_on", str)),
+        reproduces=_text(entry, "reproduces") or "",
+        loader=_text(entry, "loader") or "",
+    )
+    if made.path is None:
+        _ = made.remote  # whose name must be a plain one
+    return made
+
+
+DIGEST = {n: re.compile(rf"[0-9a-fA-F]{{{n}}}") for n in (40, 64)}
+
+
+def _required(entry: Mapping[str, Any], key: str) -> str:
+    text = _text(entry, key)
+    if text is None:
+        raise KeyError(key)
+    return text
+
+
+def _text(entry: Mapping[str, Any], key: str, digits: re.Pattern[str] | None = None) -> str | None:
+    """A text that can be printed; None if there is none by that key."""
+    value = entry.get(key)
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value.isprintable():
+        raise ValueError(f"{key} is {reprlib.repr(value)}, expected text")
+    if digits and value and not digits.fullmatch(value):
+        raise ValueError(f"{key} is {reprlib.repr(value)}, expected hexadecimal digits, all of them")
+    return value
+
+
+def _list(entry: Mapping[str, Any], key: str, of: type) -> list[Any]:
+    value = entry[key]
+    if not isinstance(value, list) or not all(isinstance(part, of) for part in value):
+        what = "tables" if of is dict else "texts"
+        raise ValueError(f"{key} is {reprlib.repr(value)}, expected a list of {what}")
+    return value
+
+
+def _use(entry: Mapping[str, Any], variants_of_file: Any) -> Use:
+    task, channels, levels = _required(entry, "task"), entry["channels"], entry["levels"]
+    variants = entry.get("variants", variants_of_file)
+    if type(channels) is not int or channels not in (1, 3):
+        raise ValueError(f"channels is {reprlib.repr(channels)}, expected 1 or 3")
+    kind, is_range = get_task(task).level, isinstance(levels, dict)
     if is_range:
-        levels = levels["from"], levels["to"]
+        levels = [levels["from"], levels["to"]]
+    known = [kind.parse(str(level)) for level in levels] if isinstance(levels, list) else [None]
+    if not known or None in known:
+        raise ValueError(f"levels is {reprlib.repr(levels)}, expected some of {kind.expected}")
+    if variants is not None:
+        _list({"variants": variants}, "variants", str)
     return Use(
-        entry["task"],
-        entry["channels"],
+        task,
+        channels,
         tuple(level if isinstance(level, str) else float(level) for level in levels),
         is_range,
         None if variants is None else tuple(variants),
@@ -172,6 +241,8 @@ def _use(entry: dict[str, Any], variants_of_file: list[str] | None) -> Use:
 
 
 def _declared_for(info: RestorerInfo) -> list[Declaration]:
+    if info.fault:  # of which no source may be known
+        return []
     return [d for d in declarations(info.companion("weights.toml")) if d.restorer == info.name]
 
 
@@ -309,8 +380,17 @@ def _as_declared(declaration: Declaration) -> WeightsFile:
 
 
 def all_declarations() -> list[Declaration]:
-    """What is declared for every installed restorer."""
-    return [declaration for info in infos().values() for declaration in _declared_for(info)]
+    """What is declared for every installed restorer; see `fault_of` for the others."""
+    return [declaration for info in infos().values() if not fault_of(info) for declaration in _declared_for(info)]
+
+
+def fault_of(info: RestorerInfo) -> str:
+    """Why what is declared for a restorer cannot be read; "" if it can."""
+    try:
+        _declared_for(info)
+    except WeightsError as error:
+        return str(error)
+    return ""
 
 
 def named(names: Iterable[str]) -> list[Declaration]:
@@ -319,6 +399,8 @@ def named(names: Iterable[str]) -> list[Declaration]:
     chosen: list[Declaration] = []
     for name in names:
         these = [d for full, d in known.items() if name in (full, d.restorer)]
+        if name in infos() and (fault := fault_of(infos()[name])):
+            raise WeightsError(fault)
         if not these:
             raise WeightsError(unknown("weights", name, {*known, *(d.restorer for d in known.values())}))
         chosen += these

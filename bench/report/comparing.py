@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench.errors import RequestError
+from bench.escape import terminal
 from bench.judge.holding import compare_with_reference
 from bench.judge.papers import load, names
 from bench.judge.reference import (
@@ -20,7 +21,7 @@ from bench.judge.reference import (
 from bench.judge.significance import contests
 from bench.judge.verdict import Comparison, compare
 from bench.records.current import current
-from bench.report.table import Table, draw
+from bench.report.table import draw, in_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,15 +63,15 @@ def against_papers(
     blocks = []
     for comparison in comparisons:
         headers, rows = comparison.rows(everything=everything)
-        drawn = f"{draw(_in_words(headers, rows))}\n\n" if rows else ""
-        why = "".join(f"\n  {n} not measured: {reason}" for reason, n in comparison.reasons().items())
-        blocks.append(f"{drawn}{comparison.summary()}{why if paper == 'all' else ''}")
+        drawn = f"{draw(in_words(headers, rows))}\n\n" if rows else ""
+        why = "".join(f"\n  {n} not measured: {terminal(reason)}" for reason, n in comparison.reasons().items())
+        blocks.append(f"{drawn}{terminal(comparison.summary())}{why if paper == 'all' else ''}")
     if paper == "all":
         blocks.append(summary_table(comparisons))
     n_compared = sum(comparison.compared for comparison in comparisons)
     if n_compared < at_least:
         failures.append(f"{n_compared} figures compared, expected at least {at_least}")
-    return Report("\n\n".join([*blocks, *(f"FAILED: {line}" for line in failures)]), not failures)
+    return Report("\n\n".join([*blocks, *map(_failed, failures)]), not failures)
 
 
 def against_reference(records: pd.DataFrame, *, time_band: float | None = None, at_least: int = 1) -> Report:
@@ -79,8 +80,12 @@ def against_reference(records: pd.DataFrame, *, time_band: float | None = None, 
     failures = list(held.complaints)
     if held.n_compared < at_least:
         failures.append(f"{held.n_compared} cells compared, expected at least {at_least}")
-    drawn = draw(_in_words(held.HEADERS, held.rows))
-    return Report("\n".join([drawn, "", held.summary, *(f"FAILED: {line}" for line in failures)]), not failures)
+    drawn = draw(in_words(held.HEADERS, held.rows))
+    return Report("\n".join([drawn, "", terminal(held.summary), *map(_failed, failures)]), not failures)
+
+
+def _failed(why: str) -> str:
+    return f"FAILED: {terminal(why)}"
 
 
 def against_each_other(records: pd.DataFrame) -> Report:
@@ -93,7 +98,7 @@ def against_each_other(records: pd.DataFrame) -> Report:
             f"{label} {psnr_db:.2f} {given[label]}".rstrip() for label, psnr_db in contest.psnr_db.items()
         )
         groups = f"warning: {contest.doubt}" if contest.doubt else f"PSNR in dB, and groups of equals: {equal}"
-        blocks.append(f"{contest.name}\n\n{draw(_in_words(headers, rows))}\n\n{groups}")
+        blocks.append(f"{terminal(contest.name)}\n\n{draw(in_words(headers, rows))}\n\n{terminal(groups)}")
     if not blocks:
         raise RequestError(
             "No two restorers were measured on one data set at one level: there is nothing to compare."
@@ -108,8 +113,8 @@ def write_reference(records: pd.DataFrame, at: Path | None = None) -> str:
     reference = renewed(before, records)
     comparisons = [compare(load(name), reference) for name in names()]
     write(reference, comparisons, at)
-    held = f"{at}: {len(reference)} cells, {len(before)} before"
-    return "\n".join([held, *(c.summary() for c in comparisons)])
+    held = f"{terminal(at)}: {len(reference)} cells, {len(before)} before"
+    return "\n".join([held, *(terminal(c.summary()) for c in comparisons)])
 
 
 def summary_table(comparisons: Sequence[Comparison]) -> str:
@@ -122,9 +127,4 @@ def summary_table(comparisons: Sequence[Comparison]) -> str:
             [comparison.paper, str(counts["reproduced"]), off, str(counts["ours"]), str(counts["not measured"])]
         )
     headers = ["paper", "reproduced", "off", "measured with our weights", "not measured"]
-    return draw(_in_words(headers, rows), "markdown")
-
-
-def _in_words(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """A table without a title, all of whose columns begin at the left."""
-    return Table("", headers, rows, words=range(len(headers)))
+    return draw(in_words(headers, rows), "markdown")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench import escape
 from bench.errors import RequestError, unknown
+from bench.records.record import TEXTS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,19 +31,38 @@ def write(frame: pd.DataFrame, format: str, output: Path | None) -> None:
     if format == "parquet":
         _write_parquet(frame, output)
     elif output is None:
-        print(_text(frame, format), end="")
+        print(_for_a_terminal(_text(frame, format)) if _is_seen() else _text(frame, format), end="")
     else:
         try:
-            output.write_text(_text(frame, format), encoding="utf-8")
-        except OSError as error:
-            raise RequestError(f"--output {output}: {error.strerror}.") from None
+            output.write_text(_text(frame, format), encoding="utf-8", errors="backslashreplace", newline="")
+        except (OSError, ValueError) as error:
+            raise _why_not_written(output, error) from None
+
+
+def _why_not_written(output: Path, error: Exception) -> RequestError:
+    """That of an OSError, or of a path that is none, as with a zero byte in it."""
+    return RequestError(f"--output {output}: {getattr(error, 'strerror', None) or error}.")
+
+
+def _is_seen() -> bool:
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
+def _for_a_terminal(text: str) -> str:
+    return "\n".join(escape.terminal(line, len(line)) for line in text.split("\n"))
 
 
 def _text(frame: pd.DataFrame, format: str) -> str:
     if format == "csv":
-        return str(frame.to_csv(index=False))
+        texts = [column for column in ("level", *TEXTS) if column in frame.columns]
+        return str(frame.assign(**{column: frame[column].map(_in_csv) for column in texts}).to_csv(index=False))
     rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
     return "".join(f"{_as_json(row)}\n" for row in rows)
+
+
+def _in_csv(value: object) -> object:
+    """Text that no spreadsheet takes for a formula, without zero bytes, which CSV files cannot hold."""
+    return escape.csv(value.replace("\0", "\\x00")) if isinstance(value, str) else value
 
 
 def _as_json(row: Mapping[Hashable, Any]) -> str:
@@ -64,5 +86,5 @@ def _write_parquet(frame: pd.DataFrame, output: Path | None) -> None:
         frame.astype({"level": str}).to_parquet(output, index=False)
     except ImportError:
         raise RequestError("--format parquet needs pyarrow (remedy: pip install pyarrow).") from None
-    except OSError as error:
-        raise RequestError(f"--output {output}: {error.strerror}.") from None
+    except (OSError, ValueError) as error:
+        raise _why_not_written(output, error) from None

@@ -7,11 +7,12 @@ import shutil
 import textwrap
 from collections.abc import Callable, Iterable
 
+from bench import escape
 from bench.data.datasets import get, names
 from bench.measure.devices import present
 from bench.measure.environment import describe, n_cores
 from bench.plugins.registry import RestorerInfo, infos
-from bench.plugins.weights import all_declarations
+from bench.plugins.weights import all_declarations, fault_of
 from bench.protocol import PROTOCOLS
 from bench.task import TASKS, format_level
 
@@ -27,7 +28,8 @@ def _restorers() -> str:
     lines = ["restorers"]
     for name, info in infos().items():
         variants = "".join(f" :{variant}" for variant in info.variants)
-        lines += _entry(name + variants, f"{info.summary} [{', '.join(sorted(info.tasks))}]", _remarks(info))
+        what = f"{info.summary} [{', '.join(sorted(info.tasks))}]" if info.tasks else info.summary
+        lines += _entry(name + variants, what, _remarks(info))
     lines += _entry("NAME+", "any of them, averaged over the 8 flips and rotations of an image")
     return "\n".join(lines)
 
@@ -35,7 +37,9 @@ def _restorers() -> str:
 def _remarks(info: RestorerInfo) -> list[str]:
     """Terms that bind a user, and why a restorer cannot run here."""
     terms = [f"terms of {package}: {terms}" for package, terms in info.requires.items() if terms]
-    return terms + ([f"unavailable: {info.unavailable}"] if info.unavailable else [])
+    doubts = [f"unavailable: {info.unavailable}"] if info.unavailable else []
+    fault = fault_of(info)
+    return terms + doubts + ([f"without weights: {fault}"] if fault else [])
 
 
 def _tasks() -> str:
@@ -79,12 +83,18 @@ LISTINGS: dict[str, Callable[[], str]] = {
 }
 
 
+MOST_CHARACTERS = 500
+"""of what is said of one thing"""
+
+
 def _entry(name: str, text: str, remarks: Iterable[str] = ()) -> list[str]:
     """A name in a column of its own, the text wrapped beside it, remarks on lines below."""
+    name, text = escape.terminal(name, MOST_CHARACTERS), escape.terminal(text, MOST_CHARACTERS)
     width = max(60, min(shutil.get_terminal_size().columns, 120)) - 21
     lines = textwrap.wrap(text, width) or [""]
     for remark in remarks:
-        lines += textwrap.wrap(remark, width, initial_indent="! ", subsequent_indent="  ")
+        told = escape.terminal(remark, MOST_CHARACTERS)
+        lines += textwrap.wrap(told, width, initial_indent="! ", subsequent_indent="  ")
     return [f"  {name if i == 0 else '':<18} {line}" for i, line in enumerate(lines)]
 
 
@@ -99,7 +109,7 @@ def doctor() -> str:
     for variable in ("BENCH_CACHE", "BENCH_MIRROR", "BENCH_OFFLINE"):
         lines.append(f"{variable:<20} {os.environ.get(variable, 'not set')}")
     lines += [f"{info.name:<20} {info.unavailable}" for info in infos().values() if info.unavailable]
-    return "\n".join(lines)
+    return "\n".join(map(escape.terminal, lines))
 
 
 def _device(word: str, card: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bench.records.store import Store
 from bench.report.remarks import of_plan, set_aside
+from bench.report.table import draw, in_words
 from bench.runner.plan import Plan
 from bench.runner.run import Split, estimate_seconds
 
@@ -12,8 +13,6 @@ __all__ = ["preview"]
 
 def preview(plan: Plan, split: Split, store: Store) -> str:
     """The cells of a plan in groups, what is skipped and broken, and how long the missing ones should take."""
-    from tabulate import tabulate
-
     missing = set(split.missing)
     groups: dict[tuple[str, str, str], list[int]] = {}
     for cell in plan.cells:
@@ -22,7 +21,7 @@ def preview(plan: Plan, split: Split, store: Store) -> str:
         counts[1] += cell not in missing
     rows = [[*group, *counts] for group, counts in groups.items()]
     headers = ["restorer", "setting", "data set", "cells", "in the store"]
-    lines = [tabulate(rows, headers, disable_numparse=True)]
+    lines = [draw(in_words(headers, rows))]
     lines += of_plan(plan)
     lines += set_aside(split.set_aside)
     seconds, n_unknown = estimate_seconds(split.missing, store)

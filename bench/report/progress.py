@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from bench.escape import terminal
 from bench.runner.run import Watcher
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class LineProgress(Progress):
 
     def fetching(self, dataset: str, done: int, total: int) -> None:
         if done == total:
-            print(f"{dataset}: {total} files", file=sys.stderr, flush=True)
+            print(f"{terminal(dataset)}: {total} files", file=sys.stderr, flush=True)
 
     def started(self, cells: list[Cell]) -> None:
         self.left = Counter(map(_group, cells))
@@ -65,7 +66,7 @@ class BarProgress(Progress):
         from rich.progress import Progress as RichProgress
 
         self.bar = RichProgress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -86,7 +87,7 @@ class BarProgress(Progress):
     def fetching(self, dataset: str, done: int, total: int) -> None:
         task = self.tasks.get(dataset)
         if task is None:
-            task = self.tasks[dataset] = self.bar.add_task(f"fetching {dataset}", total=total)
+            task = self.tasks[dataset] = self.bar.add_task(f"fetching {terminal(dataset)}", total=total)
         self.bar.update(task, completed=done, visible=done < total)
 
     def started(self, cells: list[Cell]) -> None:
@@ -100,4 +101,4 @@ class BarProgress(Progress):
 
 
 def _group(cell: Cell) -> tuple[str, str, str]:
-    return cell.label, str(cell.setting), cell.dataset.label
+    return terminal(cell.label), str(cell.setting), terminal(cell.dataset.label)

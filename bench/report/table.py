@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from bench.judge.significance import Contest
 
-__all__ = ["FORMATS", "Table", "check_format", "draw", "render"]
+__all__ = ["FORMATS", "Table", "check_format", "draw", "in_words", "render"]
 
 FORMATS: dict[str, str] = {
     "text": "simple",
@@ -55,6 +55,11 @@ class Table:
     footnotes: Sequence[str] = ()
     words: Container[int] = (0,)
     behind: Sequence[Sequence[pd.Index[int]]] = ()
+
+
+def in_words(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
+    """A table without a title, all of whose columns begin at the left."""
+    return Table("", headers, [[str(cell) for cell in row] for row in rows], words=range(len(headers)))
 
 
 def render(frame: pd.DataFrame, format: str = "text", *, significance: bool = False) -> str:

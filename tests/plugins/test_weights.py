@@ -26,17 +26,17 @@ def net(tmp_path):
         ["affine.{tag}"]
         settings = [{{ task = "denoise", channels = 1, levels = [{sigma}] }}]
         path = "{tag}.safetensors"
-        sha256 = "00"
+        sha256 = "{zeros}"
         licence = "MIT"
         trained_by = "us"
         trained_on = ["sample"]
         """
     (tmp_path / "weights.toml").write_text(
-        entry.format(tag="plain", sigma=25)
+        entry.format(tag="plain", sigma=25, zeros="0" * 64)
         + 'variants = [""]'
-        + entry.format(tag="biased", sigma=25)
+        + entry.format(tag="biased", sigma=25, zeros="0" * 64)
         + 'variants = ["biased"]'
-        + entry.format(tag="both", sigma=50)
+        + entry.format(tag="both", sigma=50, zeros="0" * 64)
     )
     return f"{tmp_path}/net.py:Normalised"
 
