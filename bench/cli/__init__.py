@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from bench.cli.output import flush, say, silence, why_not_written
+from bench.cli.output import flush, open_up, say, silence, why_not_written
 from bench.cli.signals import StoppedError, caught
 from bench.errors import BenchError
 
@@ -20,6 +20,7 @@ def main(words: list[str] | None = None) -> None:
 
     words  the command line without the program's name; None: this process's own, which ends then
     """
+    open_up()
     try:
         with caught():
             from bench.cli.commands import app  # takes its time, and a signal may come meanwhile

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import sys
 
-__all__ = ["flush", "say", "silence", "why_not_written"]
+from bench.escape import terminal
+
+__all__ = ["flush", "open_up", "say", "silence", "why_not_written"]
 
 NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
@@ -15,7 +18,14 @@ NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 def say(line: str) -> None:
     """Print `bench: line` to the standard error stream, if that can be written."""
     with contextlib.suppress(OSError, ValueError):
-        print(f"bench: {line}", file=sys.stderr, flush=True)
+        print(f"bench: {terminal(line)}", file=sys.stderr, flush=True)
+
+
+def open_up() -> None:
+    """Let the streams take any text: what their encoding lacks is written as its code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def flush() -> None:
