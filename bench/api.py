@@ -35,6 +35,8 @@ __all__ = [
     "export",
     "listing",
     "page",
+    "plot",
+    "plot_crops",
     "preview",
     "read",
     "reference",
@@ -347,6 +349,73 @@ def repair_store(store: str | Path = STORE) -> Checked:
     from bench.records.repair import repair
 
     return repair(Path(store))
+
+
+def plot(
+    kind: str,
+    output: str | Path,
+    store: Stores = STORE,
+    *,
+    select: str | None = None,
+    methods: Sequence[str] = (),
+    width: float = 3.3,
+    **options: Any,
+) -> list[str]:
+    """Draw a figure of records to a PDF, SVG or PNG file; what a reader should know beside it, a line each.
+
+    kind     pareto, levels or images
+    methods  restorers, as tables call them; none: all; images: two
+    width    in inches: 3.3 is a column of most two-column papers
+    options  pareto: against, one of seconds, device-seconds, params, macs, memory; levels: over, a restorer
+
+    Raises bench.errors.BenchError where there is nothing to draw, or more than one thing.
+    """
+    from bench.report import plots, plots_of_records
+
+    kinds = {"pareto": plots_of_records.pareto, "levels": plots_of_records.levels, "images": plots_of_records.images}
+    if kind not in kinds:
+        raise RequestError(unknown("figure", kind, kinds))
+    plots.check_output(Path(output))
+    records = read(store, select)
+    with plots.our_look():
+        figure, told = kinds[kind](records, methods=methods, width=width, **options)
+        plots.save_figure(figure, Path(output))
+    return told
+
+
+def plot_crops(
+    output: str | Path,
+    methods: Words,
+    task: str = "denoise",
+    dataset: str = "sample",
+    *,
+    image: str | None = None,
+    crop: str | None = None,
+    width: float | None = None,
+    sigma: Levels = None,
+    quality: Levels = None,
+    scale: Levels = None,
+    pattern: Levels = None,
+    **words: Any,
+) -> list[str]:
+    """Restore one picture of a data set, and draw a crop of each answer with its errors; remarks as of `plot`.
+
+    image  its name; None: the first
+    crop   "x,y,width,height" in pixels; None: where the restorers differ most
+    width  in inches; None: a column, or with more than three restorers a page
+    words  protocol, device, threads, as for `run`
+    """
+    from bench.report import plots, plots_of_pictures
+    from bench.runner.looking import look_at
+
+    plots.check_output(Path(output))
+    place = plots_of_pictures.check_crop(crop)
+    levels = {"sigma": sigma, "quality": quality, "scale": scale, "pattern": pattern}
+    look = look_at(methods, task, dataset, image, levels, **words)
+    with plots.our_look():
+        figure, told = plots_of_pictures.crops(look, place, width=width)
+        plots.save_figure(figure, Path(output))
+    return told
 
 
 # --- records held against others ---------------------------------------------------------------------------

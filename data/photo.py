@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bench.data.decode import decode, jpeg_quality
-from bench.data.errors import DataError
+from bench.data.decode import decode
+from bench.data.errors import DataError, in_a_line
+from bench.data.picture import jpeg_quality, open_picture
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
-from PIL.ImageFile import ImageFile
+from PIL import Image
 
 __all__ = ["Photo", "read_photo"]
 
@@ -62,27 +62,15 @@ def read_photo(path: Path) -> Photo:
 
     Transparency is no fault here: the alpha channel is kept beside the picture.
     """
-    try:
-        with _open(path) as image:
-            return _photo(image, path)
-    except DataError:
-        raise
-    except Exception as error:  # Pillow's plugins raise many kinds
-        reason = "its format is unknown or damaged" if isinstance(error, UnidentifiedImageError) else error
-        raise DataError(f"{path} cannot be read as an image: {reason}. Replace or remove it.") from error
+    with open_picture(path) as image:
+        return _photo(image, path)
 
 
-def _open(path: Path) -> ImageFile:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of size and odd metadata; what cannot be decoded raises
-        return Image.open(path)
-
-
-def _photo(image: ImageFile, path: Path) -> Photo:
+def _photo(image: Image.Image, path: Path) -> Photo:
     icc, quality = image.info.get("icc_profile") or b"", jpeg_quality(image)
     orientation = _taken_orientation(image)
-    several = getattr(image, "n_frames", 1) > 1
-    stored: Stored | None = None if several else _16_bit(image)
+    several = bool(getattr(image, "is_animated", False))
+    stored: Stored | None = None if several else _16_bit(image, path)
     note = ""
     if stored is None and not several and _has_alpha(image):
         is_gray = image.mode in _GRAY_MODES
@@ -103,11 +91,11 @@ def _photo(image: ImageFile, path: Path) -> Photo:
     )
 
 
-def _has_alpha(image: ImageFile) -> bool:
+def _has_alpha(image: Image.Image) -> bool:
     return image.mode in _ALPHA_MODES or "transparency" in image.info
 
 
-def _taken_orientation(image: ImageFile) -> int:
+def _taken_orientation(image: Image.Image) -> int:
     """The tag of rotation, which Pillow then knows no more: it would turn a TIFF on loading, and no other kind."""
     with warnings.catch_warnings(), contextlib.suppress(Exception):  # damaged metadata is no damaged picture
         warnings.simplefilter("ignore")
@@ -118,7 +106,7 @@ def _taken_orientation(image: ImageFile) -> int:
     return 1
 
 
-def _16_bit(image: ImageFile) -> NDArray[np.uint16] | None:
+def _16_bit(image: Image.Image, path: Path) -> NDArray[np.uint16] | None:
     """Pixels uint16 (H, W, 1 to 4) of a PNG or TIFF of 16 bits a channel, alpha last; None for any other file.
 
     Pillow has no such colours: it reads the upper byte of each value, by a word for the order of the two. Read once
@@ -130,16 +118,17 @@ def _16_bit(image: ImageFile) -> NDArray[np.uint16] | None:
     tags = getattr(image, "tag_v2", {})
     if tags.get(_PLANAR) == 2 and 16 in tags[_BITS]:
         why = "keeps its channels of 16 bits apart, which Pillow reads wrongly. Save it with the channels interleaved"
-        raise DataError(f"{image.filename!s} {why}.")
-    word = _layout(image.tile[0]) if image.tile else ""
+        raise DataError(f"{in_a_line(path)} {why}.")
+    coding = getattr(image, "tile", None)
+    word = _layout(coding[0]) if coding else ""
     if word not in _LAYOUTS:
         return None
     if word == "LA;16B":  # the four bytes of each pixel, as those of another layout
-        bytes_of = _loaded(image, "RGBA")
+        bytes_of = _loaded(path, "RGBA")
         high, low = bytes_of[..., [0, 2]], bytes_of[..., [1, 3]]
     else:
         channels = _LAYOUTS[word]
-        low, high = (_loaded(image, order)[..., :channels] for order in (_swapped(word), word))
+        low, high = (_loaded(path, order)[..., :channels] for order in (_swapped(word), word))
     both: NDArray[np.uint16] = 256 * high.astype(np.uint16) + low
     return both
 
@@ -155,12 +144,13 @@ def _swapped(word: str) -> str:
     return f"{kind};16{'B' if is_little else 'L'}"
 
 
-def _loaded(image: ImageFile, word: str) -> NDArray[np.uint8]:
-    """The bytes of the picture under another word; the picture itself stays unread."""
-    with Image.open(str(image.filename)) as again:
-        _taken_orientation(again)
-        again.tile = [_renamed(tile, word) for tile in again.tile]
-        return np.array(again)
+def _loaded(path: Path, word: str) -> NDArray[np.uint8]:
+    """The bytes of the picture under another word."""
+    with open_picture(path) as image:
+        _taken_orientation(image)
+        opened: Any = image
+        opened.tile = [_renamed(tile, word) for tile in opened.tile]
+        return np.array(image)
 
 
 def _renamed(tile: Any, word: str) -> Any:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from bench.data.errors import DataError
+from bench.data.errors import DataError, in_a_line
 from numpy.typing import NDArray
 
 __all__ = ["FORMATS", "Kept", "check_suffix", "save", "written_whole"]
@@ -49,7 +49,7 @@ def check_suffix(path: Path) -> None:
     """Raise DataError if a picture cannot be written to a file of that name without loss."""
     if path.suffix.lower() not in FORMATS:
         found = f"'{path.suffix}' is" if path.suffix else "no suffix is"
-        raise DataError(f"{path}: {found} none of the lossless formats {', '.join(FORMATS)}.")
+        raise DataError(f"{in_a_line(path)}: {found} none of the lossless formats {', '.join(FORMATS)}.")
 
 
 def save(image: NDArray[np.floating], path: Path, kept: Kept | None = None) -> None:
@@ -63,7 +63,9 @@ def save(image: NDArray[np.floating], path: Path, kept: Kept | None = None) -> N
     pixels = _rounded(planes, kept.bits)
     kind = path.suffix.lower()
     if kind == ".webp" and kept.bits > 8:
-        raise DataError(f"{path}: WebP holds 8 bits a channel, and the picture has {kept.bits}: name a .png or .tif.")
+        raise DataError(
+            f"{in_a_line(path)}: WebP holds 8 bits a channel, and the picture has {kept.bits}: name a .png or .tif."
+        )
     with written_whole(path) as file:
         write = {".png": _write_png, ".webp": _write_webp}.get(kind, _write_tiff)
         write(file, pixels, kept)
@@ -94,7 +96,7 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
         part.replace(path)
         part = None
     except OSError as error:
-        raise DataError(f"{path} cannot be written: {error.strerror or error}.") from None
+        raise DataError(f"{in_a_line(path)} cannot be written: {error.strerror or error}.") from None
     finally:
         if part is not None:
             part.unlink(missing_ok=True)

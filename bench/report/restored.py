@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from bench.data.errors import in_a_line
 from bench.runner.photos import PhotoWatcher
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class RestoreProgress(PhotoWatcher):
     def restored(self, errand: Errand, share: float) -> None:
         self.done += share * _weight(errand)
         if self.bar is not None:
-            self.bar.update(self.task, completed=self.done, description=errand.source.name)
+            self.bar.update(self.task, completed=self.done, description=in_a_line(errand.source.name))
 
     def tell(self, done: Done) -> None:
         """Print what became of a file: what was written or why not, and what is to be known of it."""
@@ -51,11 +52,11 @@ class RestoreProgress(PhotoWatcher):
                 print(line, file=sys.stderr, flush=True)
 
     def _lines(self, done: Done) -> Iterator[str]:
-        source = str(done.errand.source)
+        source, target = in_a_line(done.errand.source), in_a_line(done.errand.target)
         if done.failure:
             yield done.failure if done.failure.startswith(source) else f"{source}: {done.failure}"
             return
-        yield f"{source} -> {done.errand.target} ({done.seconds:.1f} s{self._left()})"
+        yield f"{source} -> {target} ({done.seconds:.1f} s{self._left()})"
         for remark in done.remarks:
             yield f"  {remark}"
 

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from bench.data.datasets import get
+from bench.data.errors import in_a_line
 from bench.errors import BenchError, DataError, RequestError
 from bench.runner.restoring import Restored, Restoring, Watch
 from bench.task import Image
@@ -65,7 +66,7 @@ def errands(files: Sequence[str | Path], output: str | Path) -> tuple[Errand, ..
         check_suffix(output)
         targets = [output]
     elif output.exists() and not output.is_dir():
-        raise RequestError(f"-o {output}: it is a file, and {len(sources)} pictures need a folder.")
+        raise RequestError(f"-o {in_a_line(output)}: it is a file, and {len(sources)} pictures need a folder.")
     else:
         names = [one.name if one.suffix.lower() in FORMATS else f"{one.stem}.png" for one in sources]
         targets = [output / name for name in names]
@@ -78,7 +79,7 @@ def _sources(named: Path) -> list[Path]:
     if named.is_dir():
         return [entry.path for entry in get(named).entries if entry.path is not None]
     if not named.exists():
-        raise DataError(f"There is no file {named}.")
+        raise DataError(f"There is no file {in_a_line(named)}.")
     return [named]
 
 
@@ -88,11 +89,12 @@ def _check(sources: Sequence[Path], targets: Sequence[Path]) -> None:
     for source, target in zip(sources, targets, strict=True):
         if target.resolve() in own:
             raise RequestError(
-                f"{target} is a picture to be restored, and is not written over. Name another."
+                f"{in_a_line(target)} is a picture to be restored, and is not written over. Name another."
             )
         other = of_target.setdefault(target, source)
         if other != source:
-            raise RequestError(f"{other} and {source} would both become {target}. Restore them into two folders.")
+            both = f"{in_a_line(other)} and {in_a_line(source)}"
+            raise RequestError(f"{both} would become {in_a_line(target)}. Restore them into two folders.")
 
 
 def restore_all(
@@ -118,7 +120,7 @@ def _restore(restoring: Restoring, errand: Errand, force: bool, watch: Watch) ->
     from bench.data.saving import Kept, save
 
     if errand.target.exists() and not force:
-        raise RequestError(f"{errand.target} is there already (--force writes over it).")
+        raise RequestError(f"{in_a_line(errand.target)} is there already (--force writes over it).")
     photo: Photo = read_photo(errand.source)
     quality = re.search("[0-9]+", photo.quality)
     restored: Restored = restoring.restore(photo.image, quality=int(quality[0]) if quality else None, watch=watch)
