@@ -73,7 +73,7 @@ def run(
     if dry_run:
         print(api.preview(methods, task, datasets, **words))
         return
-    limits = {"time_limit": time_limit, "memory_limit": memory_limit}
+    limits: dict[str, Any] = {"time_limit": time_limit, "memory_limit": memory_limit}
     watcher = watch()
     try:
         with watcher:

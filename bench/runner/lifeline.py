@@ -72,7 +72,9 @@ class Lifeline:
         try:
             self.supervisor.wait(ENDING_SECONDS)
         except subprocess.TimeoutExpired:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.supervisor.pid, signal.SIGKILL)
+            self.supervisor.kill()
             self.supervisor.wait()
+        if self.supervisor.returncode == -signal.SIGKILL and self.pid is not None:
+            with contextlib.suppress(OSError):  # nothing is left, unless it was the supervisor that was killed
+                os.killpg(self.pid, signal.SIGKILL)
         self._line.close()

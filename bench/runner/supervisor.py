@@ -20,7 +20,7 @@ import sys
 import time
 from pathlib import Path
 
-__all__ = ["main"]
+__all__ = ["children", "main", "serve"]
 
 LOOK_SECONDS = 1.0
 """between looks at whether the runner lives: another process of its may hold the line open"""
@@ -38,7 +38,10 @@ def main() -> None:
     restorer = os.fork()
     if restorer == 0:
         os.close(line)
-        _serve(supervisor)
+        os.setsid()  # a signal to its own group is not the supervisor's
+        _control(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() == supervisor:
+            serve()
         return
     os.close(pipe)
     nothing = os.open(os.devnull, os.O_RDWR)
@@ -51,12 +54,8 @@ def main() -> None:
     _end_as(status)
 
 
-def _serve(supervisor: int) -> None:
+def serve() -> None:
     """Be the restorer's process."""
-    os.setsid()  # a signal to its own group is not the supervisor's
-    _control(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != supervisor:
-        return
     from bench.runner import host
 
     host.main()
@@ -103,7 +102,7 @@ def _kill_all(restorer: int) -> None:
     pause = 0.0005
     while time.monotonic() < deadline:
         _kill(-restorer)
-        for pid in _children():
+        for pid in children():
             _kill(pid)
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
@@ -119,8 +118,8 @@ def _kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def _children() -> list[int]:
-    """One's own, adopted ones too; none where there is no /proc."""
+def children() -> list[int]:
+    """Those of this process, adopted ones too; none where there is no /proc."""
     own = os.getpid()
     try:
         return [int(pid) for pid in Path(f"/proc/{own}/task/{own}/children").read_bytes().split()]
