@@ -17,7 +17,7 @@ def card_in(environment: object) -> str:
     """The accelerator that a record's `environment` names; empty if it names none."""
     try:
         return str(json.loads(str(environment))["gpu"])
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return ""
 
 

@@ -78,15 +78,16 @@ def _read(path: Path) -> pd.DataFrame:
 
 def _text_of(path: Path) -> str:
     try:
+        if not path.is_file():  # a pipe would be waited for
+            raise StoreError(f"{path} is no CSV file of records: it is not a file.")
         text = path.read_bytes().decode("utf-8-sig")  # line ends within a field stay as they are
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}.") from None
     except UnicodeDecodeError as error:
         raise StoreError(f"{path} is no CSV file of records: it is not UTF-8 at byte {error.start}.") from None
     if "\0" in text:
-        raise StoreError(
-            f"{path} is no CSV file of records: it has a NUL in line {text[: text.index(chr(0))].count(chr(10)) + 1}."
-        )
+        line = text[: text.index("\0")].count("\n") + 1
+        raise StoreError(f"{path} is no CSV file of records: it has a NUL in line {line}.")
     return text
 
 

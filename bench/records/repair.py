@@ -58,7 +58,8 @@ class Checked:
         if self.n_lost is None:
             lines.append("How many cannot be read is not known.")
         elif self.n_lost:
-            lines.append(f"{_counted(self.n_lost, 'record')} cannot be read; `bench run` measures them again.")
+            them = "it" if self.n_lost == 1 else "them"
+            lines.append(f"{_counted(self.n_lost, 'record')} cannot be read; `bench run` measures {them} again.")
         lines += [f"  {name}" for name in self.lost[:SHOWN]]
         lines += [f"  and {len(self.lost) - SHOWN} more"] * (len(self.lost) > SHOWN)
         return "\n".join(lines)

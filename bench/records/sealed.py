@@ -8,8 +8,8 @@ import reprlib
 from collections.abc import Mapping
 from dataclasses import fields
 from hashlib import blake2b
-from operator import attrgetter, index
-from typing import Any, SupportsFloat, SupportsIndex
+from operator import attrgetter, index, ne
+from typing import Any
 
 from bench.records.record import COLUMNS, Record
 
@@ -61,9 +61,13 @@ def values_of(record: Record) -> Values:
 
     Raises UnsoundError if one is of the wrong type, or not finite.
     """
-    values = tuple(map(_plain, _values(record), ALLOWED))
-    _hold_to_types(values)
-    _hold_to_finite(values)
+    values: Values = _values(record)
+    if tuple(map(type, values)) not in _sound or any(map(ne, values, values)):  # only a nan is unequal to itself
+        values = tuple(map(_plain, values, ALLOWED))
+        _hold_to_types(values)
+        _hold_to_finite(values)
+    elif not INFINITE.isdisjoint(values):
+        _hold_to_finite(values)
     return values
 
 
@@ -77,13 +81,13 @@ def _made_of(values: Values) -> Record:
 def _plain(value: Any, allowed: tuple[type, ...]) -> Any:
     if isinstance(value, str):
         return str(value)
-    if float in allowed and isinstance(value, (SupportsFloat, SupportsIndex)):
+    if float in allowed and hasattr(value, "__float__"):
         try:
             number = float(value)
         except (TypeError, ValueError, OverflowError):
             return value
         return None if math.isnan(number) and type(None) in allowed else number
-    return index(value) if int in allowed and isinstance(value, SupportsIndex) else value
+    return index(value) if int in allowed and hasattr(value, "__index__") else value
 
 
 def _hold_to_types(values: Values) -> None:

@@ -66,6 +66,7 @@ class Store:
                     path.parent.mkdir(parents=True, exist_ok=True)
                     if path.exists():
                         self._look_at_file(may_be_empty=True)
+                        self._look_before_writing()
                     self._db = self._connect(path)
                     self._open_to_write()
         except BaseException:
@@ -100,6 +101,18 @@ class Store:
         said = "file is not a database" if start else "it is empty"
         raise StoreError(f"{self.path} is not a bench store ({said}). {ELSEWHERE}")
 
+    def _look_before_writing(self) -> None:
+        """What a killed run left beside a store is gone once SQLite has written to it: it is looked at before."""
+        if not self._may_write():
+            raise StoreError(f"Cannot open the store {self.path}: it or its folder cannot be written. {ELSEWHERE}")
+        if self._beside("-wal"):
+            with contextlib.closing(self._connect_to_read()) as db:
+                self._layout(db)
+                hold_to_flushed(db, self.path)
+
+    def _may_write(self) -> bool:
+        return os.access(self.path, os.W_OK) and os.access(self.path.parent, os.W_OK)
+
     def _beside(self, suffix: str) -> bool:
         """Whether there is something in the file that SQLite keeps beside the store."""
         try:
@@ -118,7 +131,7 @@ class Store:
             "BEGIN IMMEDIATE"
         )  # several processes may be creating it: one looks and makes, the rest wait
         try:
-            layout = self._layout(self._db, self.path)
+            layout = self._layout(self._db)
             if layout == 0:
                 create(self._db)
             elif layout < LAYOUT:
@@ -151,7 +164,7 @@ class Store:
         """Nothing is left beside a store that was not there, and what a killed run left is only read."""
         if Path(f"{self.path}-wal").exists():
             mode = "mode=ro"
-        elif os.access(self.path, os.W_OK) and os.access(self.path.parent, os.W_OK):
+        elif self._may_write():
             mode = "mode=rw"  # SQLite makes files beside it, and takes them away
         else:
             mode = "mode=ro&immutable=1"
@@ -159,7 +172,8 @@ class Store:
 
     def _looked_through(self, db: sqlite3.Connection, file: Path) -> sqlite3.Connection:
         """The connection, or one to the same records in memory if they are of an earlier layout."""
-        layout = self._layout(db, file)
+        layout = self._layout(db)
+        hold_to_flushed(db, file)
         if layout == 0:
             raise StoreError(f"{self.path} is not a bench store (it is empty). {ELSEWHERE}")
         if layout == LAYOUT:
@@ -169,10 +183,9 @@ class Store:
         _fill(brought, records_of_older(db))
         return brought
 
-    def _layout(self, db: sqlite3.Connection, file: Path) -> int:
+    def _layout(self, db: sqlite3.Connection) -> int:
         """Raises StoreError for another program's file, or a later layout; UnsoundError for a damaged one."""
         layout = layout_of(db)
-        hold_to_flushed(db, file)
         if layout > LAYOUT:
             raise StoreError(
                 f"{self.path} has layout {layout}, this bench reads up to {LAYOUT}."
@@ -189,9 +202,9 @@ class Store:
             yield
         except UnsoundError as error:
             raise self._damaged(error) from None
-        except (OSError, ValueError) as error:  # a ValueError: of names and texts that cannot be encoded
+        except (OSError, ValueError, OverflowError) as error:  # of names, texts and numbers that SQLite has not
             raise StoreError(f"Cannot {doing} the store {self.path}: {error}. {ELSEWHERE}") from None
-        except (sqlite3.Error, MemoryError, OverflowError) as error:
+        except (sqlite3.Error, MemoryError) as error:
             if any(word in str(error) for word in HINDRANCES):
                 raise StoreError(f"Cannot {doing} the store {self.path}: {error}. {ELSEWHERE}") from None
             raise self._damaged(error) from None

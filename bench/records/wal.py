@@ -23,7 +23,8 @@ def hold_to_flushed(db: sqlite3.Connection, path: Path) -> None:
     Each transaction is flushed before the next begins, so a power cut costs the last one alone. What has been read of
     the store must have been read from `db` before, or the `-wal` was not looked at.
     """
-    if not (frames := _frames(db, Path(f"{path}-wal"))):
+    header, frames = _frames(db, Path(f"{path}-wal"))
+    if not frames:
         return
     try:
         with Path(f"{path}-shm").open("rb") as file:
@@ -31,27 +32,27 @@ def hold_to_flushed(db: sqlite3.Connection, path: Path) -> None:
     except OSError:
         return
     n_taken = int.from_bytes(index[16:20], "little" if index[:4] == b"\x18\xe2\x2d\x00" else "big")
-    salts = index[32:40] if n_taken else frames[0][SALTS]
+    salts = header[16:24] if _is_whole(header) else frames[0][SALTS]
+    if n_taken and index[32:40] != salts:
+        return  # it has begun anew meanwhile
     left = [frame for frame in frames[n_taken:] if frame[SALTS] == salts and any(frame[COMMIT])]
     if len(left) > 1:
         raise UnsoundError(f"SQLite can read {n_taken} of {len(frames)} pages of its -wal")
 
 
-def _frames(db: sqlite3.Connection, wal: Path) -> list[bytes]:
-    """The header of each frame; none where the `-wal` has begun anew and they are of before."""
+def _frames(db: sqlite3.Connection, wal: Path) -> tuple[bytes, list[bytes]]:
+    """The header of the file, and that of each frame; those of before it began anew have other salts."""
     step = FRAME + int(db.execute("PRAGMA page_size").fetchone()[0])
     try:
         with wal.open("rb") as file:
             header = file.read(HEADER)
-            n = (file.seek(0, 2) - HEADER) // step
             frames = []
-            for i in range(n):
-                file.seek(HEADER + i * step)
+            for at in range(HEADER, file.seek(0, 2) - step + 1, step):
+                file.seek(at)
                 frames.append(file.read(FRAME))
     except OSError:
-        return []
-    begun_anew = n > 0 and _is_whole(header) and frames[0][SALTS] != header[16:24]
-    return [] if begun_anew else frames
+        return b"", []
+    return header, frames
 
 
 def _is_whole(header: bytes) -> bool:
