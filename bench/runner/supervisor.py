@@ -2,9 +2,9 @@
 
     python -m bench.runner.supervisor PIPE LINE RUNNER
 
-PIPE and LINE are file descriptors, RUNNER is the runner's process id. It forks the restorer's process, which serves
-the pipe, writes its process id into the line, and waits. The system closes the line when the runner ends, however
-that is. Then, or when the restorer's process ends, it kills what there is and ends as that process did.
+PIPE and LINE are file descriptors, RUNNER is the runner's process id. It forks the restorer's process, which writes
+its process id into the line and serves the pipe. The system closes the line when the runner ends, however that is.
+Then, or when the restorer's process ends, the supervisor kills what there is and ends as that process did.
 
 On Linux it adopts what the restorer's children leave behind, in whatever session: none escapes. Elsewhere only the
 restorer's process group is killed. Imports little: the restorer's process is a fork of it.
@@ -37,9 +37,10 @@ def main() -> None:
     supervisor = os.getpid()
     restorer = os.fork()
     if restorer == 0:
-        os.close(line)
         os.setsid()  # a signal to its own group is not the supervisor's
         _control(PR_SET_PDEATHSIG, signal.SIGKILL)
+        with open(line, "wb") as told:  # noqa: PTH123  a file descriptor
+            told.write(str(os.getpid()).encode())
         if os.getppid() == supervisor:
             serve()
         return
@@ -67,10 +68,6 @@ def _wait(restorer: int, line: int, runner: int) -> int:
     os.set_blocking(waker, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(waker)
-    try:
-        os.write(line, str(restorer).encode())
-    except OSError:
-        return signal.SIGKILL
     while True:
         status = _buried(restorer)
         if status is not None:

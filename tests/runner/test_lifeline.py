@@ -108,6 +108,7 @@ def test_the_supervisor_ends_as_the_restorer_and_after_all_that_it_started(begin
 def test_all_ends_with_a_runner_that_is_killed_even_if_another_process_holds_its_line(begin, tmp_path):
     _, pids = begin()  # of this process, which lives
     log = tmp_path / "others"
+    log.touch()
     code = (
         "import os, sys, time\nfrom bench.runner import lifeline\n"
         f"lifeline.HOST = (sys.executable, '-c', {FAKE.format(log=str(log), then='time.sleep(300)')!r})\n"
