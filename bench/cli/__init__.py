@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from bench.cli.output import flush, open_up, say, silence, why_not_written
+from bench.cli.output import flush, open_up, say, silence, what_failed
 from bench.cli.signals import StoppedError, caught
 from bench.errors import BenchError
 
@@ -45,7 +45,7 @@ def main(words: list[str] | None = None) -> None:
     except BrokenPipeError:
         _nobody_reads()
     except OSError as error:
-        why = why_not_written(error)
+        why = what_failed(error)
         if not why:
             raise
         silence()

@@ -7,10 +7,11 @@ import errno
 import io
 import os
 import sys
+from pathlib import Path
 
 from bench.escape import terminal
 
-__all__ = ["flush", "open_up", "say", "silence", "why_not_written"]
+__all__ = ["flush", "open_up", "say", "silence", "what_failed"]
 
 NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
@@ -46,9 +47,21 @@ def silence() -> None:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def why_not_written(error: OSError) -> str:
-    """In a line, that there is no place for what was to be written; "" if the error is another."""
-    if error.errno not in NO_PLACE:
-        return ""
-    where = error.filename or "to the standard output"
-    return f"Cannot write {where}: {error.strerror}."
+def what_failed(error: OSError) -> str:
+    """In a line, which file the system could not serve, or that there is no place; "" if the error is another."""
+    if error.errno in NO_PLACE:
+        where = error.filename or "to the standard output"
+        return f"Cannot write {where}: {error.strerror}."
+    if isinstance(error.filename, (str, bytes)):
+        return f"{os.fsdecode(error.filename)}: {error.strerror}."
+    if error.errno == errno.ENOENT and _is_nowhere():
+        return "The current folder is gone. Go to one that is there."
+    return ""
+
+
+def _is_nowhere() -> bool:
+    try:
+        Path.cwd()
+    except OSError:
+        return True
+    return False

@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import json
+import reprlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -75,27 +76,64 @@ def read_plan(path: Path, *, quick: bool = False, only: Collection[str] = ()) ->
     only   only these restorers, by name and variant; none: all
     Raises RequestError naming the file, the run and the key, or a restorer that it does not have.
     """
-    try:
-        runs = tomllib.loads(path.read_text(encoding="utf-8")).get("run", [])
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise RequestError(f"{path}: {error}.") from None
-    known = ("methods", "task", "datasets", "protocol", "quick", *dict.fromkeys(t.level.name for t in TASKS.values()))
+    runs = _runs(path)
     for number, run in enumerate(runs, start=1):
-        for key in run:
-            if key not in known:
-                raise RequestError(f"{path}, run {number}: {unknown('key', key, known)}")
+        _check_run(f"{path}, run {number}", run)
     chosen = [run for run in runs if run.get("quick") or not quick]
     if not chosen:
         raise RequestError(f"{path} has no {'quick ' if quick else ''}run: nothing would be measured.")
-    words = ("methods", "task", "datasets", "protocol")
     return [
         {
-            **{key: value for key, value in run.items() if key in words},
-            "levels": {key: value for key, value in run.items() if key not in (*words, "quick")},
+            **{key: value for key, value in run.items() if key in WORDS},
+            "levels": {key: value for key, value in run.items() if key not in (*WORDS, "quick")},
             "timed": not (quick and run.get("quick") == "quality"),
         }
         for run in (_only(only, chosen, path) if only else chosen)
     ]
+
+
+WORDS = ("methods", "task", "datasets", "protocol")
+MOST_BYTES = 1 << 20
+"""of a plan"""
+
+
+def _runs(path: Path) -> list[Any]:
+    try:
+        if not path.is_file():
+            raise RequestError(f"{path} is no file." if path.exists() else f"There is no plan {path}.")
+        if path.stat().st_size > MOST_BYTES:
+            raise RequestError(f"{path} has more than {MOST_BYTES} bytes.")
+        runs = tomllib.loads(path.read_text(encoding="utf-8")).get("run", [])
+    except OSError as error:
+        raise RequestError(f"{path}: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise RequestError(f"{path} is not UTF-8.") from None
+    except (ValueError, RecursionError) as error:
+        raise RequestError(f"{path}: {error}.") from None
+    if not isinstance(runs, list):
+        raise RequestError(f"{path}: run is {reprlib.repr(runs)}, expected tables headed [[run]].")
+    return runs
+
+
+def _check_run(where: str, run: Any) -> None:
+    """Raise RequestError, which begins with `where`, for a key or value that a run may not have."""
+    levels = dict.fromkeys(task.level.name for task in TASKS.values())
+    if not isinstance(run, dict):
+        raise RequestError(f"{where}: it is {reprlib.repr(run)}, expected a table headed [[run]].")
+    for key, value in run.items():
+        if key in WORDS:
+            is_good, expected = isinstance(value, str), "text as of bench run"
+        elif key in levels:
+            parts = value if isinstance(value, list) else [value]
+            is_good, expected = all(type(part) in (int, float, str) for part in parts), "a level or a list of some"
+        elif key == "quick":
+            is_good, expected = value in (True, False, "quality"), 'true, false or "quality"'
+        else:
+            raise RequestError(f"{where}: {unknown('key', key, (*WORDS, 'quick', *levels))}")
+        if not is_good:
+            raise RequestError(f"{where}: {key} is {reprlib.repr(value)}, expected {expected}.")
+    if "methods" not in run:
+        raise RequestError(f"{where}: it has no methods.")
 
 
 def _only(names: Collection[str], runs: Sequence[Mapping[str, Any]], path: Path) -> Iterator[dict[str, Any]]:

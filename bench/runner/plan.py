@@ -85,8 +85,9 @@ def make_plan(request: Request, *, fetch_weights: bool = True) -> Plan:
     """Expand the request.
 
     fetch_weights  False (a dry run): take the weights preferred as declared, without having them
-    Raises RequestError if nothing is left to measure.
+    Raises RequestError if nothing is left to measure, or for more than MOST_CELLS, before any is made.
     """
+    _check_size(request)
     plan = Plan(request)
     for spec in request.specs:
         check_origin(spec)
@@ -107,6 +108,21 @@ def make_plan(request: Request, *, fetch_weights: bool = True) -> Plan:
         reasons = [reason.removesuffix(".") for reason in dict.fromkeys(reasons)] or ["no images"]
         raise RequestError(f"Nothing to measure: {'; '.join(reasons)}.")
     return plan
+
+
+MOST_CELLS = 200_000
+"""of a plan, which has 2 kB of each; at a second a cell it is measured for days"""
+
+
+def _check_size(request: Request) -> None:
+    n_levels = sum(len(levels) for _, levels in request.tasks.values())
+    n_images = sum(len(dataset) for dataset in request.datasets)
+    n = len(request.specs) * n_levels * n_images * request.repeats
+    if n > MOST_CELLS:
+        raise RequestError(
+            f"{len(request.specs)} restorers x {n_levels} levels x {n_images} images x {request.repeats} repeats are"
+            f" {n:,} cells; a plan has at most {MOST_CELLS:,}. Ask for less at a time."
+        )
 
 
 def _told_apart(plan: Plan) -> list[Cell]:
@@ -196,7 +212,7 @@ def _add(
         for remark in remarks(spec, weights, setting):
             plan.note(remark)
         _note_gray(plan, task, pictures, dataset)
-        plan.cells += _cells(plan.request, spec, setting, weights, _large_enough(plan, setting, these))
+        plan.cells += _cells(plan.request, spec, setting, weights, [*_large_enough(plan, setting, these)])
 
 
 def _why_not(spec: RestorerSpec, task: Task, pictures: Sequence[_Picture], dataset: Dataset) -> str | None:
@@ -244,7 +260,7 @@ def _note_overlap(plan: Plan, spec: RestorerSpec, declaration: Declaration | Non
 
 
 def _cells(
-    request: Request, spec: RestorerSpec, setting: Setting, weights: WeightsFile | None, pictures: Iterable[_Picture]
+    request: Request, spec: RestorerSpec, setting: Setting, weights: WeightsFile | None, pictures: Sequence[_Picture]
 ) -> list[Cell]:
     return [
         Cell(

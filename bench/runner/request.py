@@ -50,9 +50,9 @@ def make_request(
     Raises a BenchError that names the first thing that will not do.
     """
     tasks = [get_task(str(name)) for name in _parts(task, "task")]
-    repeats, jobs = _whole("--repeats", repeats), _whole("--jobs", jobs)
-    threads = None if threads is None else _whole("--threads", threads)
-    readings = None if readings is None else _whole("--readings", readings)
+    repeats, jobs = _whole("--repeats", repeats), _whole("--jobs", jobs, MOST_JOBS)
+    threads = None if threads is None else _whole("--threads", threads, MOST_THREADS)
+    readings = None if readings is None else _whole("--readings", readings, MOST_READINGS)
     if jobs > 1 and readings is not None:
         raise RequestError("--readings asks for times, --jobs takes none: choose one.")
     return Request(
@@ -68,15 +68,29 @@ def make_request(
     )
 
 
-def _whole(option: str, value: SupportsIndex) -> int:
+MOST_JOBS = 256
+MOST_THREADS = 1024
+MOST_READINGS = 10_000
+
+
+def _whole(option: str, value: SupportsIndex, most: int | None = None) -> int:
     """The number as Python has it: NumPy's own kind could not be stored."""
     try:
         whole = index(value)
     except TypeError:
         whole = 0
     if whole < 1:
-        raise RequestError(f"{option} {value}: expected a whole number of at least 1.")
+        raise RequestError(f"{option} {_in_digits(value)}: expected a whole number of at least 1.")
+    if most is not None and whole > most:
+        raise RequestError(f"{option} {_in_digits(value)}: expected a whole number of at most {most}.")
     return whole
+
+
+def _in_digits(value: object) -> str:
+    try:
+        return str(value)
+    except ValueError:  # more digits than Python prints
+        return "with so many digits"
 
 
 def _parts(words: Words, option: str) -> list[str | Path]:

@@ -142,3 +142,16 @@ def test_a_gray_picture_stored_as_colour_is_remarked_on_beside_the_gray_one(tmp_
     assert plan.notes == [
         "gray-as-rgb/a.png: its three channels are equal: a gray picture stored as colour, measured as colour"
     ]
+
+
+def test_each_repeat_is_a_cell_of_its_own_with_noise_of_its_own(photos):
+    cells = make_plan(make_request("noisy", datasets=photos, levels={"sigma": 25}, repeats=4)).cells
+    assert [cell.repeat for cell in cells] == [0] * 3 + [1] * 3 + [2] * 3 + [3] * 3
+    assert len({cell.seed for cell in cells}) == 12
+
+
+def test_a_plan_too_large_to_have_is_refused_with_its_size_before_a_picture_is_read(photos, monkeypatch):
+    monkeypatch.setattr("bench.runner.plan.read", None)
+    request = make_request("noisy,noisy+", datasets=photos, levels={"sigma": "15,25"}, repeats=10**9)
+    with pytest.raises(RequestError, match="2 restorers x 2 levels x 3 images x 1000000000 repeats are 12,000,000,000"):
+        make_plan(request)
