@@ -339,7 +339,7 @@ def test_an_error_map_has_a_stated_scale_and_shows_the_error(page, made):
     name = page.locator("#picture-scene option:checked").inner_text()
     page.locator("#picture-errors").select_option("32")
     page.wait_for_selector(".pane.right canvas")
-    assert "white: 32 of 255 or more" in page.locator("#picture-errors option:checked").inner_text()
+    assert "to white (32 of 255, or more)" in page.locator("#picture-scale").inner_text()
     shown = np.array(
         page.locator(".pane.right canvas").evaluate(
             "one => [...one.getContext('2d').getImageData(0, 0, one.width, one.height).data]"

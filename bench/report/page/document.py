@@ -14,15 +14,9 @@ from bench.report.page.contents import Contents
 __all__ = ["as_json", "document"]
 
 PROGRAM = (
-    "data.js",
-    "sorting.js",
-    "filter.js",
-    "details.js",
-    "tables.js",
-    "plots.js",
-    "pictures.js",
-    "papers.js",
-    "start.js",
+    *("data.js", "sorting.js", "filter.js", "details.js", "tables.js"),
+    *("plots.js", "axes.js", "costs.js", "levels.js"),
+    *("pictures.js", "panes.js", "zoom.js", "papers.js", "start.js"),
 )
 """The files of the page's program, in the order in which they are put together."""
 

@@ -39,7 +39,10 @@ const PER_IMAGE = {
 /** Open the dialog on cells of one row of a table: their records, and the commands that measure them again. */
 function showDetails(title, table, cells) {
   const records = cells.flatMap((cell) => Array.from({ length: cell.n }, (_, i) => cell.first + i));
-  const protocol = [["task", table.title], ["protocol", `${table.protocol}: ${table.protocol_words}`]];
+  const protocol = [
+    ["task", table.title],
+    ["protocol", `${table.protocol}: ${table.protocol_words}`],
+  ];
   find("details-title").textContent = title;
   find("behind").replaceChildren(
     facts([...protocol, ...Object.entries(FACTS).map(([column, name]) => [name, shared(column, records)])]),
@@ -71,14 +74,21 @@ function facts(pairs) {
 function imageTable(records) {
   const columns = Object.keys(PER_IMAGE).filter((column) => tellsSomething(column, records));
   const headings = columns.map((column) =>
-    sortable(element("th", { scope: "col", class: isOfWords(column) ? "word" : null }), PER_IMAGE[column][0], (i) => told(column, i)),
+    sortable(element("th", { scope: "col", class: isOfWords(column) ? "word" : null }), PER_IMAGE[column][0], (i) =>
+      told(column, i),
+    ),
   );
   const rows = records.map((i) => {
     const row = element("tr", {}, ...columns.map((column) => imageCell(column, i)));
     row.entry = i;
     return row;
   });
-  const table = element("table", {}, element("thead", {}, element("tr", {}, ...headings)), element("tbody", {}, ...rows));
+  const table = element(
+    "table",
+    {},
+    element("thead", {}, element("tr", {}, ...headings)),
+    element("tbody", {}, ...rows),
+  );
   return element("div", { class: "wide", tabindex: "0", role: "region", "aria-label": "Images" }, table);
 }
 
@@ -91,7 +101,11 @@ function imageCell(column, i) {
   const text = value === null || value === "" ? "–" : PER_IMAGE[column][1](value);
   const failed = column === "psnr_db" && told("status", i) !== "ok";
   const full = column === "input_sha256" ? value : null;
-  return element("td", { class: isOfWords(column) ? "word" : "figure", title: full }, failed ? told("status", i) : text);
+  return element(
+    "td",
+    { class: isOfWords(column) ? "word" : "figure", title: full },
+    failed ? told("status", i) : text,
+  );
 }
 
 /** Columns that are empty, and those of sets, levels and repeats that are the same throughout, are left out. */

@@ -1,6 +1,11 @@
 // --- against the papers: measured beside printed ----------------------------------------------------------
 
-const VERDICTS = { reproduced: "reproduced", off: "off", ours: "measured with our weights", "not measured": "not measured" };
+const VERDICTS = {
+  reproduced: "reproduced",
+  off: "off",
+  ours: "measured with our weights",
+  "not measured": "not measured",
+};
 
 function makePapers() {
   if (page.papers.length === 0) return;
@@ -23,10 +28,14 @@ function wide(name, table) {
 }
 
 function summaryOfPapers() {
-  const heads = ["paper", ...Object.values(VERDICTS)].map((name, i) => element("th", { scope: "col", class: i ? null : "word" }, name));
+  const heads = ["paper", ...Object.values(VERDICTS)].map((name, i) =>
+    element("th", { scope: "col", class: i ? null : "word" }, name),
+  );
   const rows = page.papers.map((paper) => {
     const explained = paper.counts.explained ? ` (${paper.counts.explained} explained)` : "";
-    const figures = Object.keys(VERDICTS).map((verdict) => `${paper.counts[verdict]}${verdict === "off" ? explained : ""}`);
+    const figures = Object.keys(VERDICTS).map(
+      (verdict) => `${paper.counts[verdict]}${verdict === "off" ? explained : ""}`,
+    );
     const name = element("th", { scope: "row", class: "word" }, paper.name);
     return element("tr", {}, name, ...figures.map((text) => element("td", { class: "figure" }, text)));
   });
@@ -42,12 +51,21 @@ function paperDetails(paper) {
     return sortable(element("th", { scope: "col", class: numeric.includes(name) ? null : "word" }), name, key);
   });
   const rows = paper.rows.map((row, n) => {
-    const cells = shown.map((i) => element("td", { class: numeric.includes(paper.headers[i]) ? "figure" : "word" }, row[i]));
+    const cells = shown.map((i) => {
+      const name = paper.headers[i];
+      const kind = numeric.includes(name) ? "figure" : "word";
+      return element("td", { class: `${kind} of-${name}`, title: name === "weights" ? row[i] : null }, row[i]);
+    });
     const made = element("tr", { "data-verdict": row[paper.headers.indexOf("verdict")] }, ...cells);
     made.entry = { row, facets: paper.facets[n] };
     return made;
   });
-  const table = element("table", {}, element("thead", {}, element("tr", {}, ...heads)), element("tbody", {}, ...rows));
+  const table = element(
+    "table",
+    {},
+    element("thead", {}, element("tr", {}, ...heads)),
+    element("tbody", {}, ...rows),
+  );
   paper.body = table.tBodies[0];
   paper.summary = element("summary", {});
   const reasons = paper.reasons.map((line) => element("li", {}, line));
@@ -57,7 +75,12 @@ function paperDetails(paper) {
     paper.summary,
     element("p", { class: "hint" }, `${paper.title}. ${paper.source}.`),
     wide(`${paper.name}, measured beside printed`, table),
-    element("details", { class: "notes" }, element("summary", {}, "What was not measured"), element("ul", {}, ...reasons)),
+    element(
+      "details",
+      { class: "notes" },
+      element("summary", {}, "What was not measured"),
+      element("ul", {}, ...reasons),
+    ),
   );
 }
 
@@ -70,7 +93,10 @@ function magnitude(text) {
 /** Whether a restorer was chosen by any of its labels: `dncnn`, `dncnn@ours`, `net (a/net.py:Net)`. */
 function letsRestorer(name) {
   const labels = [...chosen.restorer];
-  return labels.length === 0 || labels.some((label) => label === name || /^(@| \()/.test(label.replace(name, "")) && label.startsWith(name));
+  return (
+    labels.length === 0 ||
+    labels.some((label) => label === name || (/^(@| \()/.test(label.replace(name, "")) && label.startsWith(name)))
+  );
 }
 
 /** Of each paper the figures that the filter leaves; those that are of no data set or level stay. */
@@ -80,7 +106,10 @@ function filterPapers() {
     let n = 0;
     for (const row of paper.body.rows) {
       const { task, dataset, level, restorer } = row.entry.facets;
-      const fits = lets("task", titles[task]) && (dataset === "" || lets("dataset", dataset)) && (level === "" || lets("level", level));
+      const fits =
+        lets("task", titles[task]) &&
+        (dataset === "" || lets("dataset", dataset)) &&
+        (level === "" || lets("level", level));
       row.hidden = !(fits && letsRestorer(restorer));
       n += !row.hidden;
     }

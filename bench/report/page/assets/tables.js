@@ -25,10 +25,26 @@ function tableSection(table, number) {
   table.section = element(
     "section",
     { class: "table", "aria-label": name },
-    element("h3", {}, element("span", { class: "title" }, table.title), element("span", { class: "protocol", title: table.protocol_words }, table.protocol)),
-    element("div", { class: "wide", tabindex: "0", role: "region", "aria-label": `${name}, scrolls sideways` }, table.drawn),
+    element(
+      "h3",
+      {},
+      element("span", { class: "title" }, table.title),
+      element("span", { class: "protocol", title: table.protocol_words }, table.protocol),
+    ),
+    element(
+      "div",
+      { class: "wide", tabindex: "0", role: "region", "aria-label": `${name}, scrolls sideways` },
+      table.drawn,
+    ),
     table.partly,
-    notes.length ? element("details", { class: "notes", open: notes.length < 4 }, noteHead(notes.length), element("ul", {}, ...notes)) : null,
+    notes.length
+      ? element(
+          "details",
+          { class: "notes", open: notes.length < 4 },
+          noteHead(notes.length),
+          element("ul", {}, ...notes),
+        )
+      : null,
   );
   table.section.id = `table-${number}`;
   return table.section;
@@ -52,8 +68,19 @@ function headRows(table) {
     if (column.kind === "quality") {
       const last = above[above.length - 1];
       if (last.dataset.set === column.dataset) last.columns.push(column);
-      else above.push(Object.assign(element("th", { scope: "colgroup", "data-set": column.dataset }, element("span", {}, column.dataset)), { columns: [column] }));
-      const words = element("span", {}, element("span", { class: "aside" }, `${column.dataset} `), column.level_label);
+      else
+        above.push(
+          Object.assign(
+            element("th", { scope: "colgroup", "data-set": column.dataset }, element("span", {}, column.dataset)),
+            { columns: [column] },
+          ),
+        );
+      const words = element(
+        "span",
+        {},
+        element("span", { class: "aside" }, `${column.dataset} `),
+        column.level_label,
+      );
       below.push(sortable(heading, words, (row) => sortKey(row, i)));
     } else {
       heading.rowSpan = 2;
@@ -81,7 +108,8 @@ function tableRow(table, row) {
 }
 
 function tableCell(table, row, cell, column) {
-  if (column.kind === "word") return element(column.name === "restorer" ? "th" : "td", wordAttributes(column), cell.text);
+  if (column.kind === "word")
+    return element(column.name === "restorer" ? "th" : "td", wordAttributes(column), cell.text);
   if (cell.text === "–") return element("td", { class: "figure none" }, "–");
   const cells = column.kind === "quality" ? [cell] : measuredCells(row);
   const open = () => showDetails(`${nameOf(table, row)}: ${column.name}`, table, cells);
@@ -108,7 +136,12 @@ function qualityWords(text) {
   if (!parts) return [text];
   const { psnr, ssim, note, letters } = parts.groups;
   const some = (name, words) => (words ? element("span", { class: name }, words) : null);
-  return [element("span", { class: "psnr" }, psnr), some("letters", letters), some("ssim", ssim), some("note", note)].filter(Boolean);
+  return [
+    element("span", { class: "psnr" }, psnr),
+    some("letters", letters),
+    some("ssim", ssim),
+    some("note", note),
+  ].filter(Boolean);
 }
 
 // --- what of them is shown -------------------------------------------------------------------------------
@@ -119,7 +152,12 @@ function filterTables() {
   const shown = page.tables.filter((table) => !table.section.hidden);
   const rows = shown.flatMap((table) => table.rows.filter((row) => row.shown)).length;
   const all = page.tables.flatMap((table) => table.rows).length;
-  find("count").textContent = rows === all ? `${rows} rows` : rows ? `${rows} of ${all} rows` : "Nothing is left: no row has all that was chosen.";
+  find("count").textContent =
+    rows === all
+      ? `${rows} rows`
+      : rows
+        ? `${rows} of ${all} rows`
+        : "Nothing is left: no row has all that was chosen.";
   find("clear").hidden = Object.values(chosen).every((facet) => facet.size === 0);
   markBest();
 }
@@ -165,7 +203,10 @@ function markBest() {
   for (const table of page.tables) {
     for (const [i, column] of table.columns.entries()) {
       if (column.kind !== "quality") continue;
-      const value = (row) => (row.shown && row.cells[i].whole && row.cells[i][metric] !== null ? asPrinted(row.cells[i][metric], metric) : null);
+      const value = (row) =>
+        row.shown && row.cells[i].whole && row.cells[i][metric] !== null
+          ? asPrinted(row.cells[i][metric], metric)
+          : null;
       const values = table.rows.map(value).filter((one) => one !== null);
       const best = values.length > 1 ? Math.max(...values) : null;
       for (const row of table.rows) row.drawn.cells[i].classList.toggle("best", best !== null && value(row) === best);
