@@ -187,6 +187,8 @@ class Restoring:
         if self.task.name not in info.tasks:
             raise RequestError(f"{info.name} does not {self.task.name} (it does {', '.join(sorted(info.tasks))}).")
         check_origin(self.spec)
+        if self.task.name in ("denoise", "superres"):  # to deblock, a file may tell
+            self._known(self.asked)
 
     def _known(self, asked: Level | None) -> Level:
         if asked is None:
