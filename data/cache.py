@@ -110,8 +110,9 @@ def _claimed(target: Path, patience: float, stop: threading.Event) -> IO[bytes]:
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
     os.close(handle)
     part = Path(name).open("r+b")  # noqa: SIM115  the caller closes it
-    with contextlib.suppress(OSError):
-        _ = fcntl is not None and _lock(part)
+    if fcntl is not None:
+        with contextlib.suppress(OSError):
+            _lock(part)
     return part
 
 
@@ -137,8 +138,9 @@ def _give_up(part: IO[bytes]) -> None:
     with contextlib.suppress(OSError):
         if _is_still_there(part):
             Path(part.name).unlink()
-    with contextlib.suppress(OSError):  # a fork may hold it too
-        _ = fcntl is not None and fcntl.flock(part, fcntl.LOCK_UN)
+    if fcntl is not None:
+        with contextlib.suppress(OSError):  # a fork may hold it too
+            fcntl.flock(part, fcntl.LOCK_UN)
     with contextlib.suppress(OSError):  # what could not be written is tried once more
         part.close()
 

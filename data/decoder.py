@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["decode", "header", "serve"]
 
-SECONDS = 60.0
+SECONDS = {"header": 10.0, "values": 60.0}
 """for one picture; the largest that is allowed takes a few"""
 
 _MIB = 1 << 20
@@ -101,15 +101,16 @@ class _Process:
     def ask(self, what: str, path: Path, most: int) -> Values:
         """Raises DataError if the file is at fault, and _EndedError, once it has been ended, if it is of no use."""
         question = {"what": what, "path": os.path.abspath(path), "pixels": most}  # noqa: PTH100  links stay
-        self._deadline = time.monotonic() + SECONDS
+        self._seconds = SECONDS[what]
+        self._deadline = time.monotonic() + self._seconds
         try:
             self._questions.write(json.dumps(question).encode() + b"\n")
             (length,) = _LENGTH.unpack(self._read(_LENGTH.size))
-            answer = json.loads(self._read(length)) if length <= _MOST_HEADER else None
+            answer = _parsed(self._read(min(length, _MOST_HEADER)))
             if "error" in answer:
                 raise DataError(in_a_line(answer["error"]))
             width, height, channels, notes = _checked(answer, most)
-            content = self._read(width * height * channels) if what == "values" else b""
+            content = self._read(width * height * channels if what == "values" else 0)
         except DataError:
             raise
         except (EOFError, OSError, TypeError, ValueError, KeyError):
@@ -117,7 +118,7 @@ class _Process:
         except BaseException:  # Ctrl-C too: the rest of the answer would be taken for the next
             self.end()
             raise
-        return Values(width, height, channels, content, notes)
+        return Values(width, height, channels, bytes(content), notes)
 
     def _read(self, n_bytes: int) -> bytearray:
         into = bytearray(n_bytes)
@@ -128,7 +129,7 @@ class _Process:
             seconds = self._deadline - time.monotonic()
             if seconds <= 0 or not waiting.poll(1000 * seconds):
                 self.end()
-                raise _EndedError(f"was not decoded within {SECONDS:g} s")
+                raise _EndedError(f"was not decoded within {self._seconds:g} s")
             n_read = self._answers.readinto(left)  # type: ignore[attr-defined]
             if not n_read:
                 raise EOFError
@@ -161,6 +162,13 @@ class _Process:
         """In a fork of this process, whose child the other one is not."""
         self.let_go()
         self._process.returncode = 0
+
+
+def _parsed(header: bytearray) -> dict[str, Any]:
+    answer = json.loads(header)
+    if not isinstance(answer, dict):
+        raise TypeError(answer)
+    return answer
 
 
 def _checked(answer: dict[str, Any], most: int) -> tuple[int, int, int, tuple[str, ...]]:
@@ -222,13 +230,13 @@ def serve() -> None:
     questions, answers = sys.stdin.buffer, sys.stdout.buffer
     while line := questions.readline():
         question = json.loads(line)
-        _limit(question["pixels"])
+        _limit(question["pixels"], SECONDS[question["what"]])
         told, content = _answer(question["what"], Path(question["path"]))
         header = json.dumps(told).encode()
         _send(answers, _LENGTH.pack(len(header)), header, content)
 
 
-def _limit(pixels: int) -> None:
+def _limit(pixels: int, seconds: float) -> None:
     """Hold this process to the memory that a picture of so many pixels takes, and to the time for one."""
     os.environ["BENCH_MAX_PIXELS"] = str(pixels)
     if resource is not None:
@@ -236,7 +244,7 @@ def _limit(pixels: int) -> None:
         hard = resource.getrlimit(resource.RLIMIT_AS)[1]
         with contextlib.suppress(ValueError, OSError):  # the user's own limit is lower, or the system has none
             resource.setrlimit(resource.RLIMIT_AS, (most, hard))
-        signal.alarm(int(SECONDS) + 5)  # if who asks is dead, or stopped
+        signal.alarm(int(seconds) + 5)  # if who asks is dead, or stopped
 
 
 def _answer(what: str, path: Path) -> tuple[dict[str, Any], bytes]:

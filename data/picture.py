@@ -48,6 +48,8 @@ _REFUSED = {
 _COUNTS = "whose losses count as clean here"
 _WIDTH, _HEIGHT, _ORIENTATION = 256, 257, 274  # tags of TIFF, and the last one of EXIF
 _MOST_WORDS = 200
+_BYTES_A_PIXEL = 16
+_SPARE_BYTES = 64 << 20
 _opening = threading.Lock()
 
 
@@ -99,6 +101,9 @@ def open_picture(path: Path) -> Iterator[Image.Image]:
 
 def _identified(file: BinaryIO) -> Image.Image:
     most = most_pixels()
+    n_bytes = os.fstat(file.fileno()).st_size
+    if n_bytes > _SPARE_BYTES + _BYTES_A_PIXEL * most:  # Pillow may search all of it for a header
+        raise ValueError(f"it has {n_bytes} bytes, more than a picture of {most} pixels (BENCH_MAX_PIXELS) takes")
     with warnings.catch_warnings(), _opening:
         warnings.simplefilter("ignore")  # of size and odd metadata; what cannot be decoded raises
         of_pillow, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, most // 2  # it raises above twice that
@@ -154,7 +159,7 @@ def _to_8bit(image: Image.Image, path: Path) -> tuple[bytes, tuple[str, ...]]:
     if image.mode.startswith("P"):
         notes.append("palette expanded to RGB")
     if image.mode in _ALPHA_MODES or "transparency" in image.info:
-        if image.convert("RGBA").getchannel("A").getextrema()[0] < 255:
+        if image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
             raise DataError(f"{named} has transparent pixels. Save it without, over the background that is meant.")
         notes.append("alpha channel dropped (opaque)")
     return image.convert("L" if image.mode in _GRAY_MODES else "RGB").tobytes(), tuple(notes)
@@ -206,7 +211,7 @@ def _losses(image: Image.Image) -> str:
 
 def _webp_is_lossless(image: Image.Image) -> bool:
     """Whether the picture's chunk is VP8L; in an extended file others come before it. Pillow has read the file."""
-    file = image.fp
+    file = getattr(image, "fp", None)
     if file is None:
         return False
     file.seek(12)

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from functools import cache
 from http import HTTPStatus
-from typing import BinaryIO
+from typing import IO
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -31,6 +31,9 @@ STEP_BYTES = 1 << 18
 
 _CHUNK_BYTES = 1 << 16
 _POLL_SECONDS = 0.1
+_BACKSTOP_SECONDS = 5.0
+"""after BENCH_TIMEOUT, when who waited has left: for a thread that nobody can reach, in a handshake"""
+
 _MOST_WORDS = 150
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MISSING = (404, 410)
@@ -58,7 +61,7 @@ class LeftError(Exception):
 
 def transfer(
     url: str,
-    target: BinaryIO,
+    target: IO[bytes],
     *,
     size: int | None,
     most: int,
@@ -68,8 +71,8 @@ def transfer(
 ) -> None:
     """Write what `url` answers into `target`, which is empty.
 
-    size      in bytes, if known: a server that tells of another, or sends more, is refused
-    most      bytes, where the size is not known
+    size      in bytes, if known: a server that tells of another is refused, and no more are read
+    most      bytes, whatever the size
     seconds   for the answer to begin, and then for each 256 KiB of it
     stop      set by another thread to have it left within a tenth of a second
     progress  called in this thread with (bytes so far, bytes in all; 0 if that is not known)
@@ -114,7 +117,7 @@ class _Transfer(threading.Thread):
     over      set at the end; then `failure` says how it failed, None if it did not
     """
 
-    def __init__(self, url: str, target: BinaryIO, size: int | None, most: int, seconds: float) -> None:
+    def __init__(self, url: str, target: IO[bytes], size: int | None, most: int, seconds: float) -> None:
         super().__init__(name="bench-transfer", daemon=True)
         self.url, self.target, self.size, self.most, self.seconds = url, target, size, most, seconds
         self.answered, self.n_bytes, self.total = False, 0, size or 0
@@ -155,7 +158,7 @@ class _Transfer(threading.Thread):
         for _ in range(MOST_REDIRECTS + 1):
             if self._is_left:
                 return
-            connection, address, headers = _connection(url, self.seconds)
+            connection, address, headers = _connection(url, self.seconds + _BACKSTOP_SECONDS)
             with contextlib.closing(connection):
                 connection.connect()
                 self._socket = connection.sock
@@ -170,13 +173,12 @@ class _Transfer(threading.Thread):
     def _receive(self, answer: http.client.HTTPResponse) -> None:
         told = self._told_bytes(answer)
         self.total = told or self.total
-        most = self.most if self.size is None else self.size
         self.answered = True
-        while chunk := answer.read1(_CHUNK_BYTES):
+        while self.n_bytes != self.size and (chunk := answer.read1(self._wanted())):
             if self._is_left:
                 return
-            if self.n_bytes + len(chunk) > most:
-                raise TransferError(f"it sends more than {most} bytes")
+            if self.n_bytes + len(chunk) > self.most:
+                raise TransferError(f"it sends more than {self.most} bytes")
             try:
                 self.target.write(chunk)
             except (OSError, ValueError) as error:
@@ -185,6 +187,10 @@ class _Transfer(threading.Thread):
         expected = self.size if told is None else told
         if expected is not None and self.n_bytes < expected:
             raise TransferError(f"it broke off after {self.n_bytes} of {expected} bytes", passes=True)
+
+    def _wanted(self) -> int:
+        """Bytes to read next. What comes after the last of a known size is not waited for, nor looked at."""
+        return _CHUNK_BYTES if self.size is None else min(_CHUNK_BYTES, self.size - self.n_bytes)
 
     def _told_bytes(self, answer: http.client.HTTPResponse) -> int | None:
         """The length that the header tells, if any. Raises TransferError for an answer that is not the file."""

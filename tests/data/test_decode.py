@@ -323,6 +323,12 @@ class TestPixelsAreBounded:
         assert header(tmp_path / "a.png") == (20_000, 20_000, 1)
         assert Image.MAX_IMAGE_PIXELS == 89_478_485
 
+    def test_a_file_of_more_bytes_than_they_take_is_not_searched(self, tmp_path):
+        (tmp_path / "a.jpg").write_bytes(b"\xff\xd8\xff\xe0")
+        os.truncate(tmp_path / "a.jpg", 10**12)
+        with pytest.raises(DataError, match=r"it has 1000000000000 bytes, more than .*BENCH_MAX_PIXELS\) takes"):
+            decode(tmp_path / "a.jpg")
+
     def test_no_pixels_are_no_picture(self, tmp_path):
         self.refusal(tmp_path, claiming(0, 10))
         self.refusal(tmp_path, b"P5 0 0 255 ")

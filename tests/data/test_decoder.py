@@ -62,8 +62,7 @@ def test_it_is_one_process_whatever_happens_to_pictures(path, tmp_path):
     assert pid() == first
 
 
-def test_a_picture_that_kills_it_costs_itself(path, monkeypatch):
-    monkeypatch.setattr(decoder, "SECONDS", 30.0)
+def test_a_picture_that_kills_it_costs_itself(path):
     victim = pid()
     os.kill(victim, signal.SIGSTOP)
     killing = threading.Timer(0.1, os.kill, (victim, signal.SIGKILL))
@@ -76,7 +75,7 @@ def test_a_picture_that_kills_it_costs_itself(path, monkeypatch):
 
 def test_so_does_one_that_takes_too_long(path, monkeypatch):
     os.kill(pid(), signal.SIGSTOP)
-    monkeypatch.setattr(decoder, "SECONDS", 0.1)
+    monkeypatch.setitem(decoder.SECONDS, "values", 0.1)
     with pytest.raises(DataError, match=r"a\.png was not decoded within 0\.1 s"):
         decoder.decode(path)
     monkeypatch.undo()
@@ -107,10 +106,10 @@ def test_ctrl_c_within_a_picture_leaves_no_answer_behind(path, tmp_path, monkeyp
 def test_memory_is_bounded_by_what_a_picture_of_the_allowed_size_takes(tmp_path, monkeypatch):
     monkeypatch.setattr(decoder, "_BASE_BYTES", 0)
     monkeypatch.setenv("BENCH_MAX_PIXELS", "40000")
-    path = tmp_path / "bomb.webp"  # 300 MB of a file are read at once
+    path = tmp_path / "bomb.webp"  # 60 MB of it are read at once
     with path.open("wb") as opened:
         opened.write(b"RIFF" + struct.pack("<I", 10) + b"WEBPVP8 ")
-        opened.truncate(3 * 10**9)
+        opened.truncate(60 << 20)
     with pytest.raises(DataError, match=r"bomb\.webp (cannot be read|ended the process)"):
         decoder.decode(path)
 
