@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bench.checkpoints import shown
 from bench.data.datasets import get, read
 from bench.errors import DataError, TrainingError
 from bench.task import Image, Level, Observation, Setting, colour_word, get_task
@@ -51,7 +52,8 @@ class Crops:
         self.training, self.held_out = images[: -recipe.held_out], images[-recipe.held_out :]
         if not self.training:
             raise TrainingError(
-                f"{recipe.data} has {len(images)} images, and {recipe.held_out} are held out of them."
+                f"recipe '{recipe.name}': {recipe.data} has {len(images)} images, and {recipe.held_out} are held out"
+                " of them: there is none to train on."
             )
 
     def batch(self, step: int) -> Batch:
@@ -111,7 +113,11 @@ def _read_all(
     recipe: Recipe, setting: Setting, progress: Callable[[int, int], None] | None
 ) -> tuple[list[Image], str]:
     """The reference images of the training set that are large enough to be cropped, and the hash of their pixels."""
-    dataset, digest, images = get(recipe.data), hashlib.sha256(), []
+    try:
+        dataset = get(recipe.data)
+    except (DataError, ValueError) as error:  # ValueError: a name that no folder can have
+        raise TrainingError(f"recipe '{recipe.name}': data = {shown(recipe.data)}: {error}") from None
+    digest, images, n_small = hashlib.sha256(), [], 0
     reference = get_task(setting.task).reference
     for number, entry in enumerate(dataset.entries, start=1):
         try:
@@ -120,14 +126,18 @@ def _read_all(
             raise TrainingError(f"The training set {recipe.data} is not whole: {error}") from None
         digest.update(bytes.fromhex(image.sha256))
         clean = reference(image.pixels, setting.level)
-        if min(clean.shape[:2]) >= recipe.crop and clean.shape[2] == setting.channels:
-            images.append(clean)
+        is_large = min(clean.shape[:2]) >= recipe.crop
+        if clean.shape[2] == setting.channels:
+            n_small += not is_large
+            if is_large:
+                images.append(clean)
         if progress is not None:
             progress(number, len(dataset))
     if not images:
+        other = f"{len(dataset) - n_small} of its {len(dataset)} images are not {colour_word(setting.channels)}"
         raise TrainingError(
-            f"{recipe.data} has no {colour_word(setting.channels)} image"
-            f" of at least {recipe.crop}x{recipe.crop} pixels."
+            f"recipe '{recipe.name}': {recipe.data} has no {colour_word(setting.channels)} image of at least"
+            f" {recipe.crop}x{recipe.crop} pixels: {other}, {n_small} are smaller."
         )
     return images, digest.hexdigest()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -108,7 +108,7 @@ class Training:
 
     @contextmanager
     def _options_are_to_blame(self) -> Iterator[None]:
-        """If a recipe gives a network options, what it raises is told as their fault."""
+        """If a recipe gives a network options, what it raises before it was ever trained is told as their fault."""
         try:
             yield
         except Exception as error:
@@ -116,7 +116,7 @@ class Training:
                 raise
             given = ", ".join(f"{name} = {value!r}" for name, value in self.recipe.network_options.items())
             raise TrainingError(
-                f"recipe '{self.recipe.name}': {self.restorer.name} cannot be made with options {shown(given)}:"
+                f"recipe '{self.recipe.name}': {self.restorer.name} does not work with options {shown(given)}:"
                 f" {type(error).__name__}: {shown(str(error))[1:-1]}."
             ) from None
 
@@ -375,7 +375,8 @@ class Training:
         """losses  of the steps since the last validation, on the host; none before the first step"""
         began = monotonic()
         lr = self._lr()
-        psnr_db = self._psnr_db()
+        with self._options_are_to_blame() if not self.log else nullcontext():
+            psnr_db = self._psnr_db()
         made = losses[losses.isfinite()]
         left_out = len(losses) - len(made)
         self.left_out += left_out

@@ -58,7 +58,10 @@ from bench.task import Level, format_level, get_task
 __all__ = ["MOST", "Recipe", "find_recipe", "read_recipes", "read_tables"]
 
 MOST = 10**9
-"""of whatever is counted: steps, crops, pixels a step"""
+"""of steps, and of whatever else is counted"""
+MOST_CROPS = 10_000
+MOST_PIXELS = 10**8
+"""of a step"""
 MOST_SEED = 2**63 - 1
 MOST_BYTES = 1 << 20
 """of a file of recipes"""
@@ -114,16 +117,21 @@ class Recipe:
             wrong = _wrong(f.name, str(f.type), getattr(self, f.name))
             if wrong:
                 raise TrainingError(f"recipe '{self.name}': {wrong}")
-        kind = get_task(self.task).level
+        task = get_task(self.task)
+        kind = task.level
+        if task.channels not in (None, self.channels):
+            raise TrainingError(
+                f"recipe '{self.name}': channels is {self.channels}, expected {task.channels} for {self.task}."
+            )
         for level in self.levels:
             if kind.parse(format_level(level)) is None:
                 raise TrainingError(f"recipe '{self.name}': {self.task} takes {kind.expected}, not {level!r}.")
         if len({*self.levels}) < len(self.levels):
             raise TrainingError(f"recipe '{self.name}': levels is {_told([*self.levels])}, expected each once.")
-        if self.batch * self.crop**2 > MOST:
+        if self.batch * self.crop**2 > MOST_PIXELS:
             raise TrainingError(
-                f"recipe '{self.name}': batch = {self.batch} crops of {self.crop}x{self.crop} pixels are more than"
-                f" {MOST} pixels a step."
+                f"recipe '{self.name}': batch = {self.batch} crops of {self.crop}x{self.crop} pixels,"
+                f" expected {MOST_PIXELS} pixels a step at most."
             )
         for name, known in CHOICES.items():
             if getattr(self, name) not in known:
@@ -172,13 +180,16 @@ KINDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 """By the annotation of a field: is a value of that kind, and what the kind is called."""
 
 COUNT = (lambda value: 0 < value <= MOST, f"more than 0, and {MOST} at most")
-POSITIVE = (lambda value: value > 0, "more than 0")
+RATE = (lambda value: 0 < value <= 1000, "more than 0, and 1000 at most")
+SHARE = (lambda value: 1e-6 <= value <= 1, "0.000001 to 1")
 NOT_NEGATIVE = (lambda value: value >= 0, "0 or more")
 
 RANGES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "channels": (lambda value: value in (1, 3), "1 or 3"),
-    **dict.fromkeys(("held_out", "crop", "batch", "steps", "validate_every", "turn_every"), COUNT),
-    **dict.fromkeys(("lr", "eps", "decay", "decay_every"), POSITIVE),
+    **dict.fromkeys(("held_out", "crop", "steps", "validate_every", "turn_every"), COUNT),
+    "batch": (lambda value: 0 < value <= MOST_CROPS, f"more than 0, and {MOST_CROPS} at most"),
+    **dict.fromkeys(("lr", "eps"), RATE),
+    **dict.fromkeys(("decay", "decay_every"), SHARE),
     **dict.fromkeys(("clip", "backtrack_db"), NOT_NEGATIVE),
     "warm_up": (lambda value: 0 <= value <= MOST, f"0 to {MOST}"),
     "ema": (lambda value: 0 <= value < 1, "0 or more, and less than 1"),

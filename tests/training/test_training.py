@@ -259,8 +259,12 @@ def test_crops_are_a_function_of_the_step_alone():
         ("lr = 0", "lr is 0, expected more than 0"),
         ("decay_at = [0.5, 1.5]", r"decay_at is \[0.5, 1.5\], expected fractions of 1"),
         ("fix_norms_at = 2", "fix_norms_at is 2, expected a fraction of 1"),
-        ("crop = 10_000", "no gray image of at least 10000x10000"),
-        ("held_out = 4", "4 images, and 4 are held out"),
+        ("crop = 3000", "no gray image of at least 3000x3000 pixels: 0 of its 4 images are not gray, 4 are smaller"),
+        ("channels = 3", "no colour image of at least 16x16 pixels: 4 of its 4 images are not colour, 0 are smaller"),
+        ("held_out = 4", "4 images, and 4 are held out of them: there is none to train on"),
+        ("data = 'a\\u0000b'", "recipe 'quick': data = "),
+        ("options = { size = 'x' }", "affine does not work with options 'size = 'x'': TypeError"),
+        ("options = { size = 0 }", "affine does not work with options 'size = 0': RuntimeError"),
         ("data = 'bsd40'", "No data set named 'bsd40'. Did you mean 'bsd400'"),
         ("task = 'denoice'", "No task named 'denoice'"),
     ],
@@ -311,6 +315,10 @@ def test_a_recipe_lacking_a_key_is_named(tmp_path):
     ("options", "says"),
     [
         ({"minutes": 0}, "--minutes 0: expected more than 0"),
+        ({"minutes": float("nan")}, "--minutes nan: expected more than 0"),
+        ({"minutes": float("inf")}, "--minutes inf: expected more than 0, and 1000000 at most"),
+        ({"minutes": 1e300}, r"--minutes 1e\+300: expected more than 0"),
+        ({"steps": 10**40}, "--steps 10*: expected more than 0, and 1000000000 at most"),
         ({"steps": -1}, "--steps -1: expected more than 0"),
         ({"minutes": 1, "steps": 1}, "choose one"),
         ({"recipe": "quik"}, "No recipe named 'quik'. Did you mean 'quick'"),
@@ -448,7 +456,10 @@ def test_the_command_line_says_how_far_it_is(tmp_path, capsys):
     with pytest.raises(SystemExit) as done:
         main(["train", NET, "--sigma", "25", "--steps", "5", "--folder", str(tmp_path)])
     assert done.value.code == 0
-    assert "step      5 of 5: loss" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "step      5 of 5: loss" in said
+    assert "step      0 of 5: validation" in said
+    assert "nan" not in said
 
 
 def test_it_runs_where_only_the_few_packages_of_a_gpu_machine_are(tmp_path):

@@ -1,0 +1,143 @@
+"""A recipe that will not do is told in one line: file, recipe, key, what was found, what was expected."""
+
+import contextlib
+from pathlib import Path
+
+import pytest
+from bench.data.toml import tomllib
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.errors import TrainingError
+from bench.training import recipe as recipes
+from bench.training.recipe import Recipe, read_recipes
+from tests.conftest import PLUGINS
+
+TEXT = (PLUGINS / "recipes" / "affine.toml").read_text()
+
+
+def lines_without(key):
+    return "\n".join(line for line in TEXT.splitlines() if line.partition(" =")[0] != key)
+
+
+def told_of(path, content):
+    """What is said of a file of this content."""
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        path.write_text(content, encoding="utf-8")
+    with pytest.raises(TrainingError) as error:
+        read_recipes(path)
+    said = str(error.value)
+    assert said.startswith(str(path))
+    assert "\n" not in said
+    return said.removeprefix(str(path))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("source", 3, "a text"),
+        ("task", "[1]", "a text"),
+        ("channels", 2, "1 or 3"),
+        ("channels", "true", "a whole number"),
+        ("data", "{ a = 1 }", "a text"),
+        ("held_out", 0, "more than 0, and 1000000000 at most"),
+        ("crop", 2.5, "a whole number"),
+        ("batch", 0, "more than 0, and 10000 at most"),
+        ("steps", 10**10, "more than 0, and 1000000000 at most"),
+        ("lr", -1, "more than 0, and 1000 at most"),
+        ("lr", "nan", "a number"),
+        ("lr", "'fast'", "a number"),
+        ("lr", 10**400, "a number"),
+        ("eps", "inf", "a number"),
+        ("clip", -0.1, "0 or more"),
+        ("ema", 1, "0 or more, and less than 1"),
+        ("bf16", 1, "true or false"),
+        ("seed", -1, "0 to 9223372036854775807"),
+        ("warm_up", 0.5, "a whole number"),
+        ("decay", 0, "0.000001 to 1"),
+        ("decay_every", 1e-300, "0.000001 to 1"),
+        ("decay_at", 0.5, "a list of numbers"),
+        ("decay_at", "[0.5, 0.5]", "fractions of 1 that rise"),
+        ("backtrack_factor", 0, "more than 0, and 1 at most"),
+        ("levels", 25, "a list of levels"),
+        ("levels", "[true]", "a list of levels"),
+        ("levels", "[15, 15.0]", "each once"),
+        ("options", 3, "a table of texts, numbers and lists"),
+        ("options", "{ day = 1979-05-27 }", "a table of texts, numbers and lists"),
+    ],
+)
+def test_a_value_that_will_not_do_is_named_with_what_was_expected(tmp_path, key, value, expected):
+    said = told_of(tmp_path / "r.toml", f"{lines_without(key)}\n{key} = {value}\n")
+    assert said.startswith(f", recipe 'quick': {key} is ")
+    assert said.endswith(f", expected {expected}.")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"task": "'demosaick'"}, "channels is 1, expected 3 for demosaick"),
+        ({"task": "'denois'"}, "No task named 'denois'. Did you mean 'denoise'?"),
+        ({"schedule": "'cosin'"}, "No schedule named 'cosin'. Did you mean 'cosine'?"),
+        ({"levels": "['RGGB']"}, "denoise takes a noise standard deviation"),
+        (
+            {"batch": 10_000, "crop": 1000},
+            "10000 crops of 1000x1000 pixels, expected 100000000 pixels a step",
+        ),
+        ({"lrr": 1}, "No key named 'lrr'. Did you mean 'lr'?"),
+        ({"like": 3}, "like = 3, expected one above it: none is"),
+        ({"like": "'quick'"}, "like = 'quick', expected one above it: none is"),
+    ],
+    ids=str,
+)
+def test_what_does_not_go_together_is_named(tmp_path, change, says):
+    text = "\n".join(line for line in TEXT.splitlines() if line.partition(" =")[0] not in change)
+    changed = "\n".join(f"{key} = {value}" for key, value in change.items())
+    assert says in told_of(tmp_path / "r.toml", f"{text}\n{changed}\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("", "has no recipe, expected a table at least: [ours]"),
+        ("lr = 3", "lr = 3 stands in no recipe, expected a table [lr]"),
+        ("[[quick]]\nlr = 3", "quick = [{'lr': 3}] stands in no recipe"),
+        ("[quick", "Expected ']' at the end of a table"),
+        (b"\xff\xfe", "is no UTF-8 text (byte 0)"),
+        (f"a = {'[' * 3000}", "nested too deeply"),
+        (f"a = {'9' * 5000}", "digits"),
+        ("#" * 2_000_000, "has more than 1048576 bytes: not read"),
+    ],
+    ids=range(8),
+)
+def test_a_file_that_holds_no_recipes_is_named(tmp_path, content, says):
+    assert says in told_of(tmp_path / "r.toml", content)
+
+
+def test_a_folder_is_no_recipe_file(tmp_path):
+    with pytest.raises(TrainingError, match=r"cannot be read \(Is a directory\)"):
+        read_recipes(tmp_path)
+
+
+def test_a_long_chain_of_recipes_is_read(tmp_path):
+    tables = [f"[r{n}]\nlike = '{'quick' if n == 0 else f'r{n - 1}'}'\nseed = {n}\n" for n in range(1100)]
+    (tmp_path / "r.toml").write_text(TEXT + "".join(tables))
+    assert read_recipes(tmp_path / "r.toml")["r1099"].seed == 1099
+
+
+PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just(10**400)
+VALUES = st.recursive(
+    PLAIN, lambda one: st.lists(one, max_size=3) | st.dictionaries(st.text(max_size=3), one, max_size=2)
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from(sorted(Recipe.__dataclass_fields__)) | st.text(max_size=8), VALUES, max_size=4)
+)
+def test_whatever_a_table_holds_it_is_a_recipe_or_one_line(change):
+    good = tomllib.loads(TEXT)["quick"]
+    with contextlib.suppress(TrainingError):
+        made = recipes._recipe("quick", {**good, **change}, Path("r.toml"))
+        assert 0 < made.lr <= 1000
+        assert made.as_dict()["name"] == "quick"

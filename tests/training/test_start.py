@@ -1,0 +1,77 @@
+"""`--start`: safetensors and state dicts; anything else is told in one line."""
+
+import pytest
+
+from bench.errors import TrainingError
+
+torch = pytest.importorskip("torch")
+
+from bench.training.start import read_weights  # noqa: E402
+
+
+def given():
+    net = torch.nn.Conv2d(1, 1, 3)
+    return net, {name: torch.randn_like(tensor) for name, tensor in net.state_dict().items()}
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: state,
+        lambda state: {"state_dict": state, "epoch": 3},
+        lambda state: {f"module.{name}": tensor for name, tensor in state.items()},
+        lambda state: {"params": {name: 0 * tensor for name, tensor in state.items()}, "params_ema": state},
+        lambda state: {**state, "of another part": torch.zeros(3)},
+    ],
+    ids=["plain", "entry", "wrapper", "running mean", "more"],
+)
+def test_a_state_dict_of_torch_is_taken(tmp_path, wrap):
+    net, state = given()
+    torch.save(wrap(state), tmp_path / "w.pth")
+    read_weights(net, tmp_path / "w.pth", 25.0)
+    assert all(torch.equal(net.state_dict()[name], tensor) for name, tensor in state.items())
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ({"weight": torch.zeros(1, 1, 5, 5)}, r"weight has shape \(1, 1, 5, 5\), expected \(1, 1, 3, 3\)"),
+        ({"weight": torch.zeros(1, 1, 3, 3, dtype=torch.int8)}, "'weight' is int8 in the file and float32"),
+        ({"weight": torch.empty(1, 1, 3, 3, device="meta")}, "'weight' has a shape and no values"),
+        ({"other": torch.zeros(3)}, r"has no tensor of this network \(weight, bias, …\)"),
+        ({"epoch": 3}, "has no tensor of this network"),
+        (torch.nn.Conv2d(1, 1, 3), "is a whole model"),
+    ],
+    ids=["shape", "whole numbers", "meta", "names", "no tensors", "a model"],
+)
+def test_what_does_not_fit_is_named(tmp_path, content, says):
+    torch.save(content, tmp_path / "w.pth")
+    with pytest.raises(TrainingError, match=f"^--start {tmp_path}/w.pth.*{says}"):
+        read_weights(given()[0], tmp_path / "w.pth", 25.0)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "is empty"),
+        (b"words", "is text, which begins 'words'"),
+        (b"PK\x03\x04cut", "is a zip file that is cut off"),
+        (b"\x10\0\0\0\0\0\0\0{", "is a safetensors file that is cut off"),
+        (None, "Cannot read the weights file .*No such file"),
+    ],
+    ids=["empty", "text", "zip", "safetensors", "missing"],
+)
+def test_a_file_of_another_kind_is_named(tmp_path, content, says):
+    if content is not None:
+        (tmp_path / "w.bin").write_bytes(content)
+    with pytest.raises(TrainingError, match=f"^--start .*{says}"):
+        read_weights(given()[0], tmp_path / "w.bin", 25.0)
+
+
+@pytest.mark.parametrize("levels", [3, "many", ["a", "b"], None])
+def test_levels_that_are_none_are_not_taken_for_some(tmp_path, levels):
+    net, state = given()
+    several = {"weight": torch.stack([state["weight"]] * 2)}
+    torch.save({"params": several, "options": {"levels": levels}}, tmp_path / "w.pth")
+    with pytest.raises(TrainingError, match="weights of another architecture"):
+        read_weights(net, tmp_path / "w.pth", 25.0)
