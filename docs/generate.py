@@ -362,8 +362,9 @@ def commands() -> str:
 COMMANDS = """
 This page is made from the command line itself. `bench COMMAND --help` prints the same.
 
-Three variables of the environment matter. `BENCH_CACHE` moves the cache. `BENCH_MIRROR` names a folder or an address
-that is asked first. `BENCH_OFFLINE=1` forbids the network.
+Five variables of the environment matter. `BENCH_CACHE` moves the cache. `BENCH_MIRROR` names a folder or an address
+that is asked first. `BENCH_OFFLINE=1` forbids the network. `BENCH_TIMEOUT` is how many seconds a server has for its
+answer, and again for each 256 KiB of a file. `BENCH_MAX_PIXELS` is the most pixels that a picture may have.
 """
 
 

@@ -106,7 +106,7 @@ def doctor() -> str:
     lines.append(f"{'threads by default':<20} {n_cores()}")
     lines += [f"{f'device {word}':<20} {_device(word, card)}" for word, card in present().items()]
     lines.append(f"{'cache':<20} {cache_dir()}")
-    for variable in ("BENCH_CACHE", "BENCH_MIRROR", "BENCH_OFFLINE"):
+    for variable in ("BENCH_CACHE", "BENCH_MIRROR", "BENCH_OFFLINE", "BENCH_TIMEOUT", "BENCH_MAX_PIXELS"):
         lines.append(f"{variable:<20} {os.environ.get(variable, 'not set')}")
     lines += [f"{info.name:<20} {info.unavailable}" for info in infos().values() if info.unavailable]
     return "\n".join(map(escape.terminal, lines))
