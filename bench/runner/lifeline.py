@@ -8,12 +8,15 @@ Linux sends at the death of the thread.
 from __future__ import annotations
 
 import contextlib
+import getpass
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 
 __all__ = ["Lifeline"]
 
@@ -47,7 +50,7 @@ class Lifeline:
                 stdin=subprocess.DEVNULL,
                 stdout=says,
                 stderr=says,
-                env=environment,
+                env={**_caches(), **environment, "TMPDIR": tempfile.gettempdir()},
                 start_new_session=True,  # Ctrl-C is the runner's to handle
             )
         self._pid: int | None = None
@@ -78,3 +81,12 @@ class Lifeline:
             with contextlib.suppress(OSError):  # nothing is left, unless it was the supervisor that was killed
                 os.killpg(self.pid, signal.SIGKILL)
         self._line.close()
+
+
+def _caches() -> dict[str, str]:
+    """Where compiled networks are kept: where torch keeps them, and not among the temporary files of one process."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a user without a name
+        user = str(os.getuid())
+    return {"TORCHINDUCTOR_CACHE_DIR": str(Path(tempfile.gettempdir()) / f"torchinductor_{user}")}

@@ -7,7 +7,8 @@ its process id into the line and serves the pipe. The system closes the line whe
 Then, or when the restorer's process ends, the supervisor kills what there is and ends as that process did.
 
 On Linux it adopts what the restorer's children leave behind, in whatever session: none escapes. Elsewhere only the
-restorer's process group is killed. Imports little: the restorer's process is a fork of it.
+restorer's process group is killed. The restorer's temporary files go too, for it has a folder of its own for them.
+Imports little: the restorer's process is a fork of it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import signal
 import sys
 import time
 from pathlib import Path
+
+from bench.runner.scratch import Scratch, remove_leftovers
 
 __all__ = ["children", "main", "serve"]
 
@@ -33,10 +36,14 @@ PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 1, 4, 36
 
 def main() -> None:
     pipe, line, runner = map(int, sys.argv[1:])
+    base = Path(os.environ["TMPDIR"])
+    scratch = _scratch(base)
     _control(PR_SET_CHILD_SUBREAPER, 1)
     supervisor = os.getpid()
     restorer = os.fork()
     if restorer == 0:
+        if scratch is not None:
+            scratch.let_go()
         os.setsid()  # a signal to its own group is not the supervisor's
         _control(PR_SET_PDEATHSIG, signal.SIGKILL)
         with open(line, "wb") as told:  # noqa: PTH123  a file descriptor
@@ -50,9 +57,22 @@ def main() -> None:
         os.dup2(nothing, fd)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    remove_leftovers(base)
     status = _wait(restorer, line, runner)
     _kill_all(restorer)
+    if scratch is not None:
+        scratch.remove()
     _end_as(status)
+
+
+def _scratch(base: Path) -> Scratch | None:
+    """A folder for temporary files, which the restorer's process will use; None if there is no place for one."""
+    try:
+        scratch = Scratch(base)
+    except OSError:
+        return None
+    os.environ["TMPDIR"] = str(scratch.path)
+    return scratch
 
 
 def serve() -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -44,6 +45,7 @@ def host():
     start("deaf daemon", leaves=True, ignores=True)
     while pathlib.Path({log!r}).read_text().count("\\n") < 4:
         time.sleep(0.002)
+    pathlib.Path(os.environ["TMPDIR"], "left").touch()
     note("restorer")
     {then}
 
@@ -60,6 +62,8 @@ def begin(tmp_path, monkeypatch):
     """Begins a process that does `then` when it has started its own, waits for that; the lifeline and all by name."""
     log = tmp_path / "log"
     lines = []
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
 
     def begin(then="time.sleep(300)"):
         log.write_text("")
@@ -88,8 +92,10 @@ def test_all_that_a_restorer_started_ends_with_it_at_once(begin):
     line, pids = begin()
     assert line.pid == pids["restorer"]
     assert len(pids) == 5
+    assert len([*Path(tempfile.tempdir).rglob("left")]) == 1
     line.end()
     assert gone(pids)
+    assert not [*Path(tempfile.tempdir).iterdir()]
 
 
 @linux
