@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import subprocess
 import sys
 import time
@@ -149,6 +150,34 @@ class TestWhatIsChecked:
         for place in (("datasets", "set0", name), ("datasets", name, "01.png"), (name, "set0", "01.png")):
             with pytest.raises(DataError, match="not a plain name"):
                 fetch(*place, "https://example.invalid", sha256=SHA256)
+
+
+class TestAMirrorThatIsAFolder:
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes")
+    def test_may_hold_pipes_devices_and_folders_which_are_not_waited_for(self, cache, tmp_path, monkeypatch):
+        place = put(tmp_path / "mirror", b"")
+        use_mirror(monkeypatch, tmp_path / "mirror")
+        made = {"a pipe": os.mkfifo, "a device": lambda path: path.symlink_to("/dev/zero"), "a folder": os.mkdir}
+        for what, make in made.items():
+            place.unlink()
+            make(place)
+            with pytest.raises(DataError, match=rf"01\.png cannot be read \(it is {what} and not a file\)"):
+                fetch_it()
+        assert files_in(cache) == []
+
+    def test_is_copied_up_to_the_declared_size(self, cache, tmp_path, monkeypatch):
+        os.truncate(put(tmp_path / "mirror", CONTENT), 10**12)
+        use_mirror(monkeypatch, tmp_path / "mirror")
+        with pytest.raises(DataError, match=rf"refused: it has {len(CONTENT) + 1} bytes instead of {len(CONTENT)}"):
+            fetch_it(size=len(CONTENT))
+        assert files_in(cache) == []
+
+
+def test_a_pipe_in_the_cache_is_not_waited_for(cache):
+    put(cache, b"").unlink()
+    os.mkfifo(cache / PLACE)
+    with pytest.raises(DataError, match=r"cannot be read \(it is a pipe and not a file\)"):
+        fetch_it()
 
 
 class TestWhatIsSaidWhenItFails:

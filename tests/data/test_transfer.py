@@ -9,6 +9,8 @@ import hashlib
 import os
 import re
 import signal
+import socket
+import sys
 import threading
 import time
 from random import Random
@@ -132,6 +134,29 @@ def test_a_slow_server_may_take_longer_than_the_limit_in_all(monkeypatch):
         url, sha256 = f"http://127.0.0.1:{served.port}/", hashlib.sha256(content).hexdigest()
         [path] = fetch_all([RemoteFile("datasets", "set0", "0.png", url, sha256)])
     assert path.stat().st_size == len(content)
+
+
+def test_a_name_server_that_does_not_answer_is_left(cache, monkeypatch):
+    over = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: over.wait(60) or [])
+    with pytest.raises(DataError, match=r"no answer within 0\.3 s"):
+        fetch_all(files_at(1))
+    over.set()
+    assert [*cache.rglob("*.p*")] == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse instead")
+def test_so_is_a_machine_that_takes_no_connection(cache):
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        callers = [socket.socket() for _ in range(3)]
+        for caller in callers:
+            caller.setblocking(False)
+            caller.connect_ex(full.getsockname())
+        with pytest.raises(DataError, match=r"no answer within 0\.3 s"):
+            fetch_all(files_at(full.getsockname()[1]))
+        for caller in callers:
+            caller.close()
+    assert [*cache.rglob("*.p*")] == []
 
 
 @pytest.mark.parametrize(
