@@ -433,12 +433,18 @@ def test_files_that_are_missing_or_no_png_are_named(tmp_path):
 
 
 def test_it_is_written_whole_or_not_at_all(tmp_path):
-    (tmp_path / "page.html").mkdir()
+    (tmp_path / "page.html.part").mkdir()
     with pytest.raises(RequestError, match=r"--output .*page.html: Is a directory"):
         written(record("1.png"), at=tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html.part"]
     with pytest.raises(RequestError, match=r"--output .*nowhere/page.html: No such file"):
         written(record("1.png"), at=tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("output", ["", ".", "/"])
+def test_a_folder_is_no_file_to_write(output):
+    with pytest.raises(RequestError, match="that is a folder; expected the name of a file"):
+        writing.write(frame_of([record("1.png")]), Path(output), stores=[])
 
 
 @pytest.mark.parametrize("max_mb", [0, -1, float("nan"), float("inf")])

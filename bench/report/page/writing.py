@@ -55,6 +55,8 @@ def write(
     """
     if not (math.isfinite(max_mb) and max_mb > 0):
         raise RequestError(f"--max-mb {max_mb:g}: expected a number above 0.")
+    if not output.name or output.is_dir():
+        raise RequestError(f"--output {output}: that is a folder; expected the name of a file, as page.html.")
     given = read_manifest(pictures) if pictures else []
     contents, shown = make_contents(frame)
     names = ", ".join(dict.fromkeys(store.name for store in stores))
