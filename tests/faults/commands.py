@@ -174,7 +174,8 @@ def lay(folder: Path, random: Random) -> None:
     (folder / "odd.csv").write_bytes(damaged)
     for name, content in SOURCES.items():
         (folder / name).write_bytes(content)
-    (folder / "weights.toml").write_bytes(odd_toml(random, WEIGHTS % ("0" * 64)))
+    if random.random() < 0.4:  # with an odd one nothing of that folder runs
+        (folder / "weights.toml").write_bytes(odd_toml(random, WEIGHTS % ("0" * 64)))
     (folder / "plan.toml").write_bytes(odd_toml(random, PLAN))
     os.mkfifo(folder / "pipe")
     (folder / "loop").symlink_to("loop")
@@ -299,19 +300,21 @@ def commands() -> Mapping[tuple[str, ...], Sequence[Parameter]]:
 NEVER = ("--write",)
 """what would change the checkout"""
 
-HEAVY = {"train": 0.2, "check": 0.5, "reference": 0.5, "restore": 1.0, "run": 6.0, "table": 2.0, "export": 2.0}
+HEAVY = {"train": 0.3, "check": 0.3, "restore": 2.0, "run": 6.0, "table": 3.0, "export": 3.0, "compare": 3.0}
 """how often a command is tried, beside the others"""
 
 
 def made_words(random: Random) -> tuple[list[str], str]:
     """A command line, and what is odd about it."""
     known = commands()
-    chosen = random.choices([*known], [HEAVY.get(words[0], 1.0) for words in known])[0]
+    weights = [HEAVY.get(words[0], 1.0) if parameters else 0.3 for words, parameters in known.items()]
+    chosen = random.choices([*known], weights)[0]
     parameters = [p for p in known[chosen] if p.name not in NEVER]
     odd = random.choice(parameters).name if parameters else ""
     words: list[str] = []
     for p in parameters:
-        if not (p.is_required or p.name == odd or random.random() < 0.15):
+        likely = 0.85 if p.name == "--store" and chosen != ("run",) else 0.15
+        if not (p.is_required or p.name == odd or random.random() < likely):
             continue
         if p.is_flag:
             words.append(p.name)
@@ -371,11 +374,12 @@ ENVIRONMENTS: Sequence[Mapping[str, str]] = (
 )
 
 MAIN = "import sys; sys.argv[0] = 'bench'; from bench.cli import main; main()"
+AGAIN = "import os, sys; {}; os.execv(sys.executable, [sys.executable, '-c', {!r}, *sys.argv[1:]])"
 SURROUNDINGS: Mapping[str, tuple[str, Mapping[str, str]]] = {
-    "standard output closed": ("import os; os.close(1)", {}),
-    "standard error closed": ("import os; os.close(2)", {}),
-    "standard input closed": ("import os; os.close(0)", {}),
-    "a full disk behind it": ("import os; os.dup2(os.open('/dev/full', os.O_WRONLY), 1)", {}),
+    "standard output closed": (AGAIN.format("os.close(1)", MAIN), {}),
+    "standard error closed": (AGAIN.format("os.close(2)", MAIN), {}),
+    "standard input closed": (AGAIN.format("os.close(0)", MAIN), {}),
+    "a full disk behind it": (AGAIN.format("os.dup2(os.open('/dev/full', os.O_WRONLY), 1)", MAIN), {}),
     "an ASCII terminal": ("", {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "LC_ALL": "C"}),
     "warnings as errors": ("", {"PYTHONWARNINGS": "error"}),
     "in a folder that is gone": ("import os; os.mkdir('g'); os.chdir('g'); os.rmdir('../g')", {}),
@@ -384,8 +388,7 @@ SURROUNDINGS: Mapping[str, tuple[str, Mapping[str, str]]] = {
 
 def _surrounded(words: Sequence[str], folder: Path, first: str, environment: Mapping[str, str]) -> Ended:
     """The command in a process of its own, which does something before."""
-    code = f"{first}\nimport os, sys; os.execv(sys.executable, [sys.executable, '-c', {MAIN!r}, *sys.argv[1:]])"
-    return start(["-c", code, *words], folder, environment).wait(LIMIT)
+    return start(["-c", f"{first}\n{MAIN}", *words], folder, environment).wait(LIMIT)
 
 
 # --- an attempt --------------------------------------------------------------------------------------
