@@ -40,6 +40,7 @@ __all__ = [
     "preview",
     "read",
     "reference",
+    "repair_store",
     "restore",
     "restore_files",
     "run",
