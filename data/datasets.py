@@ -345,12 +345,13 @@ def read(dataset: Dataset, entry: ImageEntry) -> CleanImage:
 
     Raises DataError, naming the file, if it cannot be had, is damaged, or cannot be converted to 8 bits.
     """
+    import numpy as np
     from bench.data.colour import to_unit
 
     pixels, note = _decoded(dataset, entry)
     if dataset.embedded:
         pixels = _crop_and_gray(pixels, dataset)
-    sha256 = hashlib.sha256(pixels.tobytes()).hexdigest()
+    sha256 = hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()
     if entry.pixels_sha256 not in ("", sha256):  # JPEG leaves the last bit to the decoder
         note = "; ".join(filter(None, (note, "decoded to other pixels than those declared (another decoder)")))
     return CleanImage(to_unit(pixels), sha256, note)

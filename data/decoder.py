@@ -118,7 +118,7 @@ class _Process:
         except BaseException:  # Ctrl-C too: the rest of the answer would be taken for the next
             self.end()
             raise
-        return Values(width, height, channels, bytes(content), notes)
+        return Values(width, height, channels, content, notes)
 
     def _read(self, n_bytes: int) -> bytearray:
         into = bytearray(n_bytes)
@@ -247,7 +247,7 @@ def _limit(pixels: int, seconds: float) -> None:
         signal.alarm(int(seconds) + 5)  # if who asks is dead, or stopped
 
 
-def _answer(what: str, path: Path) -> tuple[dict[str, Any], bytes]:
+def _answer(what: str, path: Path) -> tuple[dict[str, Any], bytes | bytearray]:
     try:
         if what == "header":
             return {"shape": read_header(path), "notes": []}, b""
@@ -257,7 +257,7 @@ def _answer(what: str, path: Path) -> tuple[dict[str, Any], bytes]:
         return {"error": str(error)}, b""
 
 
-def _send(answers: BinaryIO, *parts: bytes) -> None:
+def _send(answers: BinaryIO, *parts: bytes | bytearray) -> None:
     for part in parts:
         answers.write(part)
     answers.flush()

@@ -64,7 +64,7 @@ class Values(NamedTuple):
     width: int
     height: int
     channels: int
-    content: bytes
+    content: bytes | bytearray
     notes: tuple[str, ...]
 
 
@@ -162,7 +162,8 @@ def _to_8bit(image: Image.Image, path: Path) -> tuple[bytes, tuple[str, ...]]:
         if image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
             raise DataError(f"{named} has transparent pixels. Save it without, over the background that is meant.")
         notes.append("alpha channel dropped (opaque)")
-    return image.convert("L" if image.mode in _GRAY_MODES else "RGB").tobytes(), tuple(notes)
+    wanted = "L" if image.mode in _GRAY_MODES else "RGB"
+    return (image if image.mode == wanted else image.convert(wanted)).tobytes(), tuple(notes)
 
 
 def _upper_8(image: Image.Image) -> bytes:

@@ -286,6 +286,16 @@ def _pipe(random: Random, path: Path) -> None:
     os.mkfifo(path)
 
 
+def _link_to_a_pipe(random: Random, path: Path) -> None:
+    os.mkfifo(path.with_name("pipe"))
+    path.symlink_to("pipe")
+
+
+def _without_permission(random: Random, path: Path) -> None:
+    path.write_bytes(_valid(random)[0])
+    path.chmod(0)
+
+
 def _socket(random: Random, path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as made:
         made.bind(os.fsencode(path) if len(os.fsencode(path)) < 100 else os.fsencode(path.with_name("s.png")))
@@ -305,9 +315,9 @@ SPECIAL: dict[str, Maker] = {
     "a folder": lambda random, path: path.mkdir(),
     "a circle of links": lambda random, path: path.symlink_to(path.name),
     "a link to nowhere": lambda random, path: path.symlink_to("nowhere.png"),
-    "a link to a pipe": lambda random, path: (os.mkfifo(f"{path}.pipe"), path.symlink_to(f"{path}.pipe"))[1],
+    "a link to a pipe": _link_to_a_pipe,
     "a hundred gigabytes of nothing": _sparse,
-    "a file without permission": lambda random, path: (path.write_bytes(_valid(random)[0]), path.chmod(0))[1],
+    "a file without permission": _without_permission,
 }
 
 NAMES = (

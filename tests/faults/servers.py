@@ -369,6 +369,11 @@ for _name, _where in {
 answers("leads on without a word", "Content-Length: 0", status="301 Moved", body=b"")
 
 
+@kind("takes no connection")
+def _takes_none(talk: Talk) -> None:
+    """It never comes to that: the queue of the system is full."""
+
+
 # --- the server ---
 
 
@@ -405,7 +410,7 @@ def _hear_out(line: socket.socket) -> None:
 @contextlib.contextmanager
 def serving(act: Kind, content: bytes, random: Random) -> Iterator[Served]:
     """A server on this machine that treats every connection so."""
-    listening = socket.create_server(("127.0.0.1", 0))
+    listening = socket.create_server(("127.0.0.1", 0), backlog=0 if act is _takes_none else 64)
     listening.settimeout(0.02)
     served = Served(listening.getsockname()[1], threading.Event())
     threads: list[threading.Thread] = []
@@ -427,12 +432,19 @@ def serving(act: Kind, content: bytes, random: Random) -> Iterator[Served]:
                 threads[-1].start()
                 n += 1
 
-    threads.append(threading.Thread(target=listen, daemon=True))
-    threads[0].start()
+    callers = [socket.socket() for _ in range(3 if act is _takes_none else 0)]
+    for caller in callers:
+        caller.setblocking(False)
+        caller.connect_ex(listening.getsockname())
+    if act is not _takes_none:
+        threads.append(threading.Thread(target=listen, daemon=True))
+        threads[0].start()
     try:
         yield served
     finally:
         served.over.set()
+        for caller in callers:
+            caller.close()
         for thread in threads:
             thread.join(5)
         listening.close()
