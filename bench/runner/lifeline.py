@@ -68,6 +68,7 @@ class Lifeline:
         """Have all killed, without waiting; from any thread."""
         with contextlib.suppress(OSError):  # it has ended
             self._line.shutdown(socket.SHUT_RDWR)
+            self.supervisor.send_signal(signal.SIGCONT)  # the restorer may have stopped it
 
     def end(self) -> None:
         """Kill all, and wait until it has ended."""

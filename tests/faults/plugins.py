@@ -180,6 +180,10 @@ KINDS: dict[str, Kind] = {
     "kills its group": fails("killed by", restore="os.killpg(0, signal.SIGKILL)"),
     "terminates its parent": either(restore="os.kill(os.getppid(), signal.SIGTERM)"),
     "kills its parent": fails("killed by SIGKILL", restore="os.kill(os.getppid(), signal.SIGKILL); time.sleep(600)"),
+    "stops its parent": right(restore="os.kill(os.getppid(), signal.SIGSTOP)"),
+    "stops its parent and outlives it": right(
+        restore="ctypes.CDLL(None).prctl(1, 0)\nos.kill(os.getppid(), signal.SIGSTOP)"
+    ),
     "is killed by a signal without a name": fails("killed by signal 40", restore="os.kill(os.getpid(), 40)"),
     "stops itself": hangs(restore="os.kill(os.getpid(), signal.SIGSTOP)"),
     "sleeps": hangs(restore="time.sleep(600)"),
