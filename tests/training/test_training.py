@@ -264,7 +264,7 @@ def test_crops_are_a_function_of_the_step_alone():
         ("held_out = 4", "4 images, and 4 are held out of them: there is none to train on"),
         ("data = 'a\\u0000b'", "recipe 'quick': data = "),
         ("options = { size = 'x' }", "affine does not work with options 'size = 'x'': TypeError"),
-        ("options = { size = 0 }", "affine does not work with options 'size = 0': RuntimeError"),
+        ("options = { size = 0 }", "affine does not work with options 'size = 0': "),
         ("data = 'bsd40'", "No data set named 'bsd40'. Did you mean 'bsd400'"),
         ("task = 'denoice'", "No task named 'denoice'"),
     ],
