@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from bench.data.errors import DataError
+from bench.data.limits import most_pixels
 from bench.data.picture import Values, jpeg_quality, read_header, read_values
 from numpy.typing import NDArray
 
@@ -14,6 +15,7 @@ __all__ = ["decode", "header", "jpeg_quality", "pixels_of"]
 
 def header(path: Path) -> tuple[int, int, int] | None:
     """(width, height, channels) as `decode` will give them, or None if the header cannot be read."""
+    most_pixels()  # raises
     try:
         return read_header(path)
     except DataError:  # `decode` says what is wrong

@@ -57,6 +57,7 @@ _START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from bench.da
 
 def header(path: Path) -> tuple[int, int, int] | None:
     """(width, height, channels) as `decode` will give them, or None if the header cannot be read."""
+    most_pixels()  # raises
     try:
         values = _ask("header", path)
     except DataError:  # `decode` says what is wrong

@@ -8,6 +8,7 @@ import zlib
 
 import numpy as np
 import pytest
+from bench.data.datasets import get
 from bench.data.decode import decode, header
 from bench.data.errors import DataError
 from PIL import Image, features
@@ -339,6 +340,8 @@ class TestPixelsAreBounded:
         Image.fromarray(LEVELS).save(tmp_path / "a.png")
         with pytest.raises(DataError, match=r"BENCH_MAX_PIXELS is '.*'\. Expected a whole number from 1 to"):
             decode(tmp_path / "a.png")
+        with pytest.raises(DataError, match="BENCH_MAX_PIXELS is"):
+            get(tmp_path)
 
     def test_pages_are_not_counted(self, tmp_path):
         page = struct.pack("<HHHI", 1, 256, 3, 1) + bytes(4)  # one tag: its width
