@@ -28,8 +28,8 @@ def check(spec: RestorerSpec, formats: Sequence[Format]) -> None:
     formats  that the restorer declares
     """
     info, path = spec.info, Path(spec.weights)
-    if not path.is_file():
-        found = "that is a folder" if path.is_dir() else f"there is no file '{spec.weights}'"
+    found = _why_no_file(path)
+    if found:
         raise WeightsError(
             f"{info.name}@{spec.weights}: after the @ stands 'published', 'ours' or a weights file; {found}."
         )
@@ -47,6 +47,18 @@ def check(spec: RestorerSpec, formats: Sequence[Format]) -> None:
             raise WeightsError(why_not_read(path))
     elif formats and kind is not SAFETENSORS and all(_is_safetensors(one) for one in formats):
         raise WeightsError(f"{path} is {kind.words}, and {info.name} reads safetensors alone.")
+
+
+def _why_no_file(path: Path) -> str:
+    try:
+        if path.is_file():
+            return ""
+        is_there = path.exists()
+    except OSError as error:  # a name that is too long
+        return f"'{path}' cannot be opened ({error.strerror})"
+    if path.is_dir():
+        return "that is a folder"
+    return f"'{path}' is no file that can be read whole" if is_there else f"there is no file '{path}'"
 
 
 def _is_safetensors(one: Format) -> bool:
@@ -130,11 +142,16 @@ def _lineage(info: RestorerInfo) -> tuple[list[ast.ClassDef], set[str]]:
 def _bases(cls: ast.ClassDef) -> Iterator[str]:
     """The last words of the bases' names, `TorchRestorer` of `bench.restorer.TorchRestorer`."""
     for base in cls.bases:
-        yield ast.unparse(base).partition("[")[0].rpartition(".")[2]
+        while isinstance(base, ast.Subscript):
+            base = base.value
+        if isinstance(base, (ast.Name, ast.Attribute)):
+            yield base.id if isinstance(base, ast.Name) else base.attr
+        else:
+            yield ast.unparse(base)
 
 
 def _tree(file: Path) -> ast.Module:
     try:
         return ast.parse(file.read_bytes())
-    except (SyntaxError, ValueError):  # to import it will say so
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # to import it will say so
         return ast.Module([], [])

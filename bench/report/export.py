@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
 from collections.abc import Hashable, Mapping
@@ -55,7 +56,10 @@ def _for_a_terminal(text: str) -> str:
 def _text(frame: pd.DataFrame, format: str) -> str:
     if format == "csv":
         texts = [column for column in ("level", *TEXTS) if column in frame.columns]
-        return str(frame.assign(**{column: frame[column].map(_in_csv) for column in texts}).to_csv(index=False))
+        inert = frame.assign(**{column: frame[column].map(_in_csv) for column in texts})
+        text = str(inert.to_csv(index=False))
+        # older versions of Python do not quote a carriage return, which ends a row for others
+        return str(inert.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC)) if "\r" in text else text
     rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
     return "".join(f"{_as_json(row)}\n" for row in rows)
 
