@@ -127,6 +127,7 @@ class Session:
         until the last: so each later call finds the memory that the first one freed, and none is timed with fresh
         pages, which the kernel takes long to give.
         """
+        self.check_files()  # before a call that may take minutes, and after it
         seen = message.seen
         shape = seen.image.shape
         is_warm = shape in self.warm
