@@ -73,7 +73,9 @@ def save(image: NDArray[np.floating], path: Path, kept: Kept | None = None) -> N
 
 def _rounded(planes: NDArray[np.floating], bits: int) -> Pixels:
     most, kind = (255, np.uint8) if bits == 8 else (65_535, np.uint16)
-    pixels: Pixels = np.rint(most * np.clip(planes, 0, 1)).astype(kind)
+    scaled = np.clip(planes, 0, 1)
+    scaled *= most
+    pixels: Pixels = np.rint(scaled, out=scaled).astype(kind)  # in place: a picture may fill the memory
     return pixels
 
 

@@ -17,7 +17,7 @@ __all__ = ["restore"]
 
 @app.command()
 def restore(
-    files: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures.", metavar="FILE...")],
+    files: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures.", metavar="FILE")],
     methods: Annotated[str, typer.Option(help="One restorer, e.g. dncnn or ./my.py:Mine (see: bench list).")],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="A .png, .tif or .webp file; for several pictures a folder.")
