@@ -79,7 +79,7 @@ def _points(told: str, group: str, distribution: str) -> Iterator[Point]:
                 yield Point(name, f"{said['module']}:{said['class']}", distribution)
             else:
                 fault = f"its entry point is '{line}', expected name = module:Class"
-                yield Point(name or distribution, line, distribution, fault)
+                yield Point(name if name and value else distribution, line, distribution, fault)
 
 
 # --- where a module lies -------------------------------------------------------------------------

@@ -103,7 +103,7 @@ class _Rows:
 
     def __init__(self, frame: pd.DataFrame, text: str) -> None:
         self.frame = frame
-        self.source = text.encode()
+        self.source = text.encode("utf-8", "backslashreplace")  # a word of a command line may be no UTF-8
 
     def where(self, node: ast.expr, depth: int = 0) -> Mask:
         if depth > DEEPEST:
