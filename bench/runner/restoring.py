@@ -6,7 +6,7 @@ artefacts and low resolution from luma, the colours being kept or enlarged by bi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ from bench.plugins.weights import candidates, check_origin, declarations, pick
 from bench.runner.answer import remark_on
 from bench.runner.messages import Failure, Unable
 from bench.runner.process import RestorerProcess
-from bench.runner.tiles import OVERLAP, check_tiles, cut, tiles
+from bench.runner.tiles import OVERLAP, check_tiles, cut, enlarged, tiles
 from bench.runner.worker import Limits
 from bench.task import Image, Level, Observation, Setting, Task, format_level, get_task, parse_levels
 
@@ -48,6 +48,9 @@ JFIF = (0.299, 0.587, 0.114)
 BLACK, STUDIO_SWING = 16 / 255, 219 / 255
 BT601 = (65.481 / 255, 128.553 / 255, 24.966 / 255)
 """luma of super-resolution: MATLAB's, as of `bench.data.colour.luma`, from 16/255 to 235/255"""
+
+VISIBLE = 0.5
+"""grey levels of 255: what is less is mostly rounded away"""
 
 Watch = Callable[[float], None]
 """is told which share of the picture was done in this step"""
@@ -243,14 +246,16 @@ class Restoring:
 
         x_hat, factor = np.empty(seen.restored_shape, np.float32), seen.scale or 1
         height, width = seen.image.shape[:2]
+        seams: list[Image] = []
         for tile in tiles(height, width, self.tile, self.overlap):
             told += self._prepare(setting)  # it may have died of the last one
             answer = self._process.restore(cut(seen, tile))
             if isinstance(answer, Failure):
                 raise RestorerError(f"{self.spec.name}: {answer.reason}{self._advice(answer.reason)}.")
-            x_hat[tile.target(factor)] = answer.x_hat[tile.within(factor)]
+            seams += [answer.x_hat[tile.within(at, factor)] - x_hat[enlarged(at, factor)] for at in tile.seams]
+            x_hat[enlarged(tile.kept, factor)] = answer.x_hat[tile.within(tile.kept, factor)]
             watch(tile.n_pixels / (height * width))
-        told += filter(None, [remark_on(x_hat, seen)])
+        told += filter(None, [remark_on(x_hat, seen), _remark_on_seams(seams)])
         return x_hat
 
     def _advice(self, reason: str) -> str:
@@ -284,6 +289,14 @@ def as_picture(image: ArrayLike) -> tuple[Image, bool]:
 def _estimated(image: Image) -> float:
     """The standard deviation of its noise, on the 0-255 scale, to a tenth."""
     return round(float(ESTIMATOR.load()(image)), 1)
+
+
+def _remark_on_seams(differences: Sequence[Image]) -> str:
+    """By how much tiles differ where they meet; empty if that is not to be seen."""
+    most = 255 * max((float(abs(one).max()) for one in differences if one.size), default=0.0)
+    if most < VISIBLE:
+        return ""
+    return f"tiles differ by up to {most:.1f} grey levels of 255 where they meet; a larger --overlap may help"
 
 
 def _nobody(share: float) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from bench.errors import RequestError
 from bench.task import Observation
 
-__all__ = ["OVERLAP", "Tile", "check_tiles", "cut", "tiles"]
+__all__ = ["OVERLAP", "Tile", "check_tiles", "cut", "enlarged", "tiles"]
 
 GRID = 8
 """Tiles begin at multiples of it: Bayer patterns have a period of 2, the blocks of JPEG one of 8."""
@@ -19,27 +19,42 @@ OVERLAP = 32
 reach as far as they are deep: DnCNN 17 or 20 pixels."""
 
 
+SEAM = 8
+"""pixels beside what a tile keeps, by which it is compared with its neighbours"""
+
+Place = tuple[slice, slice]
+"""rows and columns of a picture"""
+
+
 @dataclass(frozen=True)
 class Tile:
-    """Two places in a picture, (rows, columns): what is kept of a tile's answer, and what its restorer is shown."""
+    """Two places in a picture: what is kept of a tile's answer, and what its restorer is shown."""
 
-    kept: tuple[slice, slice]
-    shown: tuple[slice, slice]
+    kept: Place
+    shown: Place
 
     @property
     def n_pixels(self) -> int:
         rows, columns = self.kept
         return int((rows.stop - rows.start) * (columns.stop - columns.start))
 
-    def within(self, factor: int) -> tuple[slice, slice]:
-        """Where in the answer, enlarged by `factor`, what is kept lies."""
-        (rows, columns), (top, left) = self.kept, (one.start for one in self.shown)
-        return _scaled(rows, factor, top), _scaled(columns, factor, left)
+    @property
+    def seams(self) -> list[Place]:
+        """Strips that the tiles above and to the left keep, and this one's restorer is shown too."""
+        (rows, columns), (shown_rows, shown_columns) = self.kept, self.shown
+        above = slice(max(shown_rows.start, rows.start - SEAM), rows.start), columns
+        left = rows, slice(max(shown_columns.start, columns.start - SEAM), columns.start)
+        return [above, left]
 
-    def target(self, factor: int) -> tuple[slice, slice]:
-        """Where it goes in the restored picture."""
-        rows, columns = self.kept
-        return _scaled(rows, factor), _scaled(columns, factor)
+    def within(self, place: Place, factor: int) -> Place:
+        """Where in the answer to what is shown, enlarged by `factor`, a place of the picture lies."""
+        top, left = (part.start for part in self.shown)
+        return _scaled(place[0], factor, top), _scaled(place[1], factor, left)
+
+
+def enlarged(place: Place, factor: int) -> Place:
+    """Where a place of the picture lies in the restored one."""
+    return _scaled(place[0], factor), _scaled(place[1], factor)
 
 
 def _scaled(part: slice, factor: int, less: int = 0) -> slice:

@@ -117,6 +117,15 @@ def test_tiles_that_overlap_by_the_reach_give_the_same_picture(task, channels, w
     assert sum(done) == pytest.approx(1)
 
 
+def test_tiles_that_do_not_meet_are_said():
+    y = np.zeros((16, 32, 1), np.float32)
+    y[:, 16:] = 0.5
+    answer = restored("Mean", picture=y, words={"sigma": 25}, tile=16, overlap=8)
+    assert answer.remarks == (
+        "tiles differ by up to 42.5 grey levels of 255 where they meet; a larger --overlap may help",
+    )
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

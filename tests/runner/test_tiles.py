@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.errors import RequestError
-from bench.runner.tiles import check_tiles, cut, tiles
+from bench.runner.tiles import check_tiles, cut, enlarged, tiles
 from bench.task import Observation
 
 sizes = st.integers(1, 70)
@@ -36,8 +36,17 @@ def test_what_is_kept_of_each_answer_makes_the_whole(factor):
     made = np.zeros_like(whole)
     for tile in tiles(30, 21, 8, 3):
         rows, columns = (slice(part.start * factor, part.stop * factor) for part in tile.shown)
-        made[tile.target(factor)] = whole[rows, columns][tile.within(factor)]
+        made[enlarged(tile.kept, factor)] = whole[rows, columns][tile.within(tile.kept, factor)]
     assert np.array_equal(made, whole)
+
+
+def test_seams_lie_in_what_the_tiles_before_have_kept():
+    done = np.zeros((40, 50), bool)
+    for tile in tiles(40, 50, 16, 3):
+        for place in tile.seams:
+            assert done[place].all()
+        done[tile.kept] = True
+    assert [done[place].size for place in tile.seams] == [8 * 2, 8 * 8]
 
 
 def test_one_tile_is_the_whole_picture():
