@@ -358,7 +358,7 @@ def attempt(try_: Try) -> Outcome:
     kind = ways[try_.index % len(ways)]
     stem = random.choice(NAMES) if random.random() < 0.3 else b"picture"
     path = folder / os.fsdecode(stem + b"." + extension.encode()[: 255 - 1 - len(stem)])
-    valid = kind == "untouched"
+    valid = kind == "untouched" and not stem.startswith(b".")  # those are hidden
     if kind in MUTATIONS:
         content, fitting = _valid(random)
         path = path.with_name(f"{path.stem}.{fitting[:4]}") if random.random() < 0.5 and len(stem) < 200 else path
