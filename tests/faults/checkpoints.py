@@ -1,7 +1,7 @@
 """What a training has written is damaged, forged or cut off by a kill, and the training is asked to go on.
 
-Either it ends with the weights of a training that nothing befell, bit for bit, and a log that agrees; or it is refused
-in one line, and nothing of the folder is lost.
+It ends with the weights of a training that nothing befell, bit for bit, and a log that agrees, or it is refused
+in one line, and nothing in the folder is lost.
 """
 
 from __future__ import annotations
@@ -453,7 +453,9 @@ def odd_folder(folder: Path, random: Random) -> str:
         return no_training(Path(f"{folder}\0"))
     copied(half(), folder)
     if how == "directories":
-        name = random.choice(["checkpoint.pt", "log.csv", ".checkpoint.pt.part", "weights.safetensors", ".log.csv.part"])
+        name = random.choice(
+            ["checkpoint.pt", "log.csv", ".checkpoint.pt.part", "weights.safetensors", ".log.csv.part"]
+        )
         path = folder / name
         path.unlink(missing_ok=True)
         (path / "in it").mkdir(parents=True)
