@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import re
 import shlex
 from html.parser import HTMLParser
@@ -423,6 +424,10 @@ def test_files_that_are_missing_or_no_png_are_named(tmp_path):
     folder = album(tmp_path / "p", scene("1.png"))
     (folder / "photos/1/tv.png").write_bytes(b"%!PS-Adobe")
     with pytest.raises(RequestError, match=r"photos/1/tv.png is not a PNG file"):
+        written(*rivals("1.png", 1.0), at=tmp_path, pictures=folder)
+    (folder / "photos/1/tv.png").unlink()
+    os.mkfifo(folder / "photos/1/tv.png")
+    with pytest.raises(RequestError, match=r"photos/1/tv.png is not a file"):
         written(*rivals("1.png", 1.0), at=tmp_path, pictures=folder)
     (folder / "photos/1/tv.png").unlink()
     with pytest.raises(RequestError, match=r"photos/1/tv.png: No such file"):

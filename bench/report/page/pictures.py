@@ -18,6 +18,7 @@ import hashlib
 import io
 import json
 import math
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path, PurePosixPath
@@ -222,9 +223,12 @@ def _cost(n_bytes: int) -> int:
 
 def _size(path: Path) -> int:
     try:
-        return path.stat().st_size
+        told = path.stat()
     except OSError as error:
         raise RequestError(f"--pictures: {path}: {error.strerror}.") from None
+    if not stat.S_ISREG(told.st_mode):  # a pipe would be waited for
+        raise RequestError(f"--pictures: {path} is not a file.")
+    return told.st_size
 
 
 def _png(path: Path) -> bytes:

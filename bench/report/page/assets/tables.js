@@ -115,7 +115,22 @@ function tableCell(table, row, cell, column) {
   const open = () => showDetails(`${nameOf(table, row)}: ${column.name}`, table, cells);
   const words = column.kind === "quality" ? qualityWords(cell.text) : [cell.text];
   const said = element("span", { class: "aside" }, `${nameOf(table, row)}, ${column.name}: `);
-  return element("td", { class: "figure" }, element("button", { type: "button", onclick: open }, said, ...words));
+  const drawn = element(
+    "td",
+    { class: "figure" },
+    element("button", { type: "button", onclick: open }, said, ...words),
+  );
+  drawn.style.setProperty("--letters", mostLetters(table, column));
+  return drawn;
+}
+
+/** How many letters stand behind a figure of a column at most: all of its figures leave room for so many. */
+function mostLetters(table, column) {
+  if (column.letters === undefined) {
+    const texts = table.rows.map((row) => row.cells[table.columns.indexOf(column)].text);
+    column.letters = Math.max(...texts.map((text) => (QUALITY.exec(text)?.groups.letters || "").length));
+  }
+  return column.letters;
 }
 
 function wordAttributes(column) {
@@ -138,7 +153,7 @@ function qualityWords(text) {
   const some = (name, words) => (words ? element("span", { class: name }, words) : null);
   return [
     element("span", { class: "psnr" }, psnr),
-    some("letters", letters),
+    element("span", { class: "letters" }, letters || ""),
     some("ssim", ssim),
     some("note", note),
   ].filter(Boolean);
