@@ -16,7 +16,7 @@ from bench.errors import StoreError
 from bench.records.layouts import LAYOUT, ROW, Totals, guard, looks_like_ours, record_of_older
 from bench.records.pages import rows
 from bench.records.record import COLUMNS, Record
-from bench.records.sealed import UnsoundError, checksum, record_of
+from bench.records.sealed import UnsoundError, checksum, is_time, record_of
 from bench.records.store import Store
 
 __all__ = ["Checked", "check", "repair"]
@@ -135,10 +135,10 @@ def _is_sealed(place: int, values: tuple[Any, ...]) -> bool:
     if len(values) != len(ROW):
         return False
     try:
-        record_of(values[2:])
+        record = record_of(values[2:])
     except UnsoundError:
         return False
-    return bool(checksum((place, *values[2:])) == values[0])
+    return checksum((place, *values[2:])) == values[0] and (not record.asked_at or is_time(record.asked_at))
 
 
 def _salvaged(path: Path, damage: str) -> Checked:

@@ -7,13 +7,14 @@ import math
 import reprlib
 from collections.abc import Mapping
 from dataclasses import fields
+from datetime import datetime
 from hashlib import blake2b
 from operator import attrgetter, index, ne
 from typing import Any
 
 from bench.records.record import COLUMNS, Record
 
-__all__ = ["UnsoundError", "Values", "checksum", "record_of", "values_of"]
+__all__ = ["UnsoundError", "Values", "checksum", "is_time", "record_of", "values_of"]
 
 Values = tuple[Any, ...]
 """Of a record, in the order of COLUMNS: texts, whole numbers, floats (never nan, which SQLite has not) and None."""
@@ -105,3 +106,12 @@ def _hold_to_finite(values: Values) -> None:
             raise UnsoundError(f"{COLUMNS[i]} is {value}")
         if type(value) is int and not -LARGEST - 1 <= value <= LARGEST:
             raise UnsoundError(f"{COLUMNS[i]} is too large: {reprlib.repr(value)}")
+
+
+def is_time(text: str) -> bool:
+    """Whether later times can be told from it."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return time.tzinfo is not None and time.year < 9000

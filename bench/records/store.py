@@ -16,7 +16,6 @@ import stat
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 
@@ -33,7 +32,7 @@ from bench.records.layouts import (
     records_of_older,
 )
 from bench.records.record import Record, quality_part, standing
-from bench.records.sealed import UnsoundError, Values, checksum, record_of, values_of
+from bench.records.sealed import UnsoundError, Values, checksum, is_time, record_of, values_of
 from bench.records.wal import hold_to_flushed
 
 __all__ = ["Store"]
@@ -302,6 +301,7 @@ class Store:
     def look_through(self) -> None:
         """Read all that there is. Raises StoreError if anything is not as it was written, the index too."""
         self.records()
+        self.last_asked()
         with self._told("read"), self._lock:
             said = self._db.execute("PRAGMA integrity_check(1)").fetchone()[0]
             if said != "ok":
@@ -316,7 +316,7 @@ class Store:
         with self._told("read"), self._lock:
             placed = self._placed("ORDER BY asked_at DESC LIMIT 1")
             last = placed[0][2].asked_at if placed else ""
-            if last and not _is_time(last):
+            if last and not is_time(last):
                 raise UnsoundError(f"a record was asked for at '{last[:40]}', which is no time")
         return last
 
@@ -377,12 +377,3 @@ def _fill(db: sqlite3.Connection, records: Iterable[Values]) -> None:
     totals = Totals()
     insert(db, records, totals)
     totals.write(db)
-
-
-def _is_time(text: str) -> bool:
-    """Whether later times can be told from it."""
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        return False
-    return time.tzinfo is not None and time.year < 9000

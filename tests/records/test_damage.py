@@ -179,6 +179,9 @@ def test_a_time_that_is_none_is_noticed_before_a_run_reckons_with_it(path):
         store.add(record("new-1", asked_at="tomorrow"))
         with pytest.raises(StoreError, match="'tomorrow', which is no time"):
             store.last_asked()
+    assert "'tomorrow', which is no time" in check(path).damage
+    assert repair(path).records == RECORDS
+    assert check(path).ok
 
 
 def test_of_a_wal_more_than_the_last_transaction_may_not_be_missing(path):
