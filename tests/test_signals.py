@@ -58,7 +58,7 @@ def test_a_signal_ends_any_command_with_one_line(name, status, line, monkeypatch
     ("words", "function", "kept"),
     [
         (("train", "sc"), "train", "Its last checkpoint is kept; the same command goes on from there."),
-        (("run", "--methods", "noisy"), "run", "Nothing was measured yet."),
+        (("run", "--methods", "noisy"), "run", "What was measured is kept; the same command goes on from there."),
         (("reference",), "reference", "What was measured is kept; the same command goes on from there."),
     ],
     ids=["train", "run", "reference"],

@@ -11,7 +11,7 @@ import typer
 
 from bench import api
 from bench.cli.options import DEFAULT_STORE, DeviceOption, FormatOption, StoreOption, app
-from bench.cli.signals import StoppedError
+from bench.cli.signals import StoppedError, keeping
 
 if TYPE_CHECKING:
     from bench.report.progress import Progress
@@ -75,15 +75,16 @@ def run(
         return
     limits: dict[str, Any] = {"time_limit": time_limit, "memory_limit": memory_limit}
     watcher = watch()
-    try:
-        with watcher:
-            result = api.run(methods, task, datasets, **words, **limits, watcher=watcher)
-    except StoppedError as stopped:
-        _tell_so_far(watcher, format, stopped, store)
-        raise
-    print(result.table(format))
-    for line in result.remarks():  # the table may be piped into a paper
-        print(line, file=sys.stderr)
+    with keeping("What was measured is kept; the same command goes on from there."):
+        try:
+            with watcher:
+                result = api.run(methods, task, datasets, **words, **limits, watcher=watcher)
+        except StoppedError as stopped:
+            _tell_so_far(watcher, format, stopped, store)
+            raise
+        print(result.table(format))
+        for line in result.remarks():  # the table may be piped into a paper
+            print(line, file=sys.stderr)
     if result.failures or result.plan.broken:
         raise typer.Exit(1)
 
@@ -93,12 +94,9 @@ def _tell_so_far(watcher: Progress, format: str, stopped: StoppedError, store: P
     from bench.records.record import frame_of
     from bench.report.table import render
 
-    n_measured, n_cells = len(watcher.so_far), watcher.n_cells
-    if not n_measured:
-        stopped.kept = "Nothing was measured yet."
+    if not watcher.n_cells:  # it had not begun to measure, or was over
         return
-    stopped.kept = (
-        f"{n_measured} of {n_cells} cells are kept in {store}; the same command goes on from there."
-    )
-    if stopped.number == signal.SIGINT:
+    kept = f"{len(watcher.so_far)} of {watcher.n_cells} cells are kept in {store}"
+    stopped.kept = f"{kept}; the same command goes on from there."
+    if watcher.so_far and stopped.number == signal.SIGINT:
         print(render(frame_of(watcher.so_far), format))

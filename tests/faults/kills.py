@@ -66,8 +66,8 @@ class Family(Restorer):
 """
 """A restorer that starts a child, one that ignores signals, and the same in sessions of their own as orphans."""
 
-PROMPT_SECONDS = 2.0
-"""for a run to end after a signal: many times what it takes, for the machine may be busy"""
+PROMPT_SECONDS = 10.0
+"""for a run to end after a signal: twenty times what it takes, for the machine may be busy"""
 
 PICTURES = (16, 24)
 WORDS = ("--datasets", "photos", "--sigma", "25,50", "--store", "s.sqlite")
@@ -211,14 +211,15 @@ def said_wrong(kind: Kind, ended: Ended, n_found: int, n_cells: int) -> str:
         return f"more than a line: {ended.err!r}"
     if kind.twice and not last.startswith("bench: "):
         return ""
-    kept = re.fullmatch(rf"bench: {how}\.(?: (\d+) of {n_cells} cells are kept in s\.sqlite; .*| Nothing .*|)", last)
+    if re.fullmatch(rf"bench: {how}\.( What was measured is kept; .*)?", last):
+        return ""  # it had not begun, or was over
+    kept = re.fullmatch(rf"bench: {how}\. (\d+) of {n_cells} cells are kept in s\.sqlite; .*", last)
     if kept is None:
         return f"said {last!r}"
-    n_kept = int(kept[1] or 0)
-    if n_kept and n_kept != n_found:
-        return f"said that {n_kept} cells are kept, and {n_found} are"
-    if bool(n_kept and kind.number == signal.SIGINT) != ("PSNR in dB" in ended.out):
-        return f"kept {n_kept} cells, and printed {ended.out!r}"
+    if int(kept[1]) != n_found:
+        return f"said that {kept[1]} cells are kept, and {n_found} are"
+    if (n_found > 0 and kind.number == signal.SIGINT) != ("PSNR in dB" in ended.out):
+        return f"kept {n_found} cells, and printed {ended.out!r}"
     return ""
 
 
