@@ -70,6 +70,8 @@ def pareto(
     means = means.drop(far)
     if means.empty:
         raise RequestError(f"There is nothing to draw: {'; '.join(told) or 'no records'}.")
+    if against != "params":
+        told.append(f"measured on {', '.join(dict.fromkeys(means['made_on']))}")
     threads = sorted(set(records["threads"][records["label"].isin(means["label"])].dropna()))
     if column == "seconds" and len(threads) > 1:
         told.append(f"times are with {' and '.join(f'{n:.0f}' for n in threads)} threads")

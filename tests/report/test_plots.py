@@ -81,7 +81,7 @@ class TestPareto:
         )
         assert texts(axes) == {"cheap", "worse", "best"}
         assert (axes.get_xlabel(), axes.get_ylabel()) == ("seconds per image", "PSNR in dB")
-        assert told == ["noisy: 19.05 dB, far below the others, not drawn"]
+        assert told == ["noisy: 19.05 dB, far below the others, not drawn", "measured on cpu"]
 
     def test_whoever_lacks_a_picture_is_left_out_and_named(self):
         frame = records()
