@@ -91,12 +91,12 @@ def run(
 
 def _tell_so_far(watcher: Progress, format: str, stopped: StoppedError, store: Path) -> None:
     """What is kept; for Ctrl-C, which a person has pressed, its table too."""
-    from bench.records.record import frame_of
-    from bench.report.table import render
-
     if not watcher.n_cells:  # it had not begun to measure, or was over
         return
     kept = f"{len(watcher.so_far)} of {watcher.n_cells} cells are kept in {store}"
     stopped.kept = f"{kept}; the same command goes on from there."
     if watcher.so_far and stopped.number == signal.SIGINT:
+        from bench.records.record import frame_of
+        from bench.report.table import render
+
         print(render(frame_of(watcher.so_far), format))
