@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import StoreError
+from bench.escape import terminal
 from bench.records.layouts import LAYOUT, ROW, Totals, guard, looks_like_ours, record_of_older
 from bench.records.pages import rows
 from bench.records.record import COLUMNS, Record
@@ -50,7 +51,7 @@ class Checked:
     def __str__(self) -> str:
         n = _counted(len(self.records), "record")
         if self.ok:
-            return f"{self.path}: {n}, whole."
+            return terminal(f"{self.path}: {n}, whole.")
         if self.kept_as:
             lines = [f"{self.path}: {n} kept. The damaged file is {self.kept_as}."]
         else:
@@ -62,7 +63,7 @@ class Checked:
             lines.append(f"{_counted(self.n_lost, 'record')} cannot be read; `bench run` measures {them} again.")
         lines += [f"  {name}" for name in self.lost[:SHOWN]]
         lines += [f"  and {len(self.lost) - SHOWN} more"] * (len(self.lost) > SHOWN)
-        return "\n".join(lines)
+        return "\n".join(terminal(line) for line in lines)
 
 
 def check(path: Path) -> Checked:
@@ -168,8 +169,8 @@ def _salvaged(path: Path, damage: str) -> Checked:
 
 def _name(told: dict[str, Any]) -> str:
     """What a damaged record still says that it is of."""
-    words = [str(told[name])[:80] for name in ("restorer", "task", "level", "dataset", "image")]
-    restorer, task, level, dataset, image = ("".join(c if c.isprintable() else "?" for c in word) for word in words)
+    names = ("restorer", "task", "level", "dataset", "image")
+    restorer, task, level, dataset, image = (terminal(told[name], 80) for name in names)
     return f"{restorer}, {task} {level}, {dataset}/{image}"
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 
 from bench.errors import StoreError
+from bench.escape import terminal
 from bench.records.layouts import (
     LAYOUT,
     ROW,
@@ -209,7 +210,7 @@ class Store:
             raise self._damaged(error) from None
 
     def _damaged(self, error: Exception) -> StoreError:
-        said = "".join(c if c.isprintable() else "?" for c in str(error)[:120])  # SQLite quotes what it cannot read
+        said = terminal(error, 120)  # SQLite quotes what it cannot read
         return StoreError(
             f"The store {self.path} is damaged: {said or 'it cannot be read'}."
             f" `bench store check {self.path}` says what is lost, `bench store repair {self.path}` keeps the rest."
