@@ -351,7 +351,9 @@ KINDS: dict[str, Kind] = {
     "answers to a number in letters": lies("answered twice, or to no question", "'number': '3'"),
     "answers with another's end": answers(FAILS, UNREADABLE, "send(self, told, images, '00' * 8)"),
     "answers with a picture too little": answers(FAILS, "", "send(self, told, [], token); os._exit(0)"),
-    "answers with half a picture": answers(FAILS, UNREADABLE, "send(self, told, [x[:5] for x in images] * 3, token)"),
+    "answers with half a picture": answers(
+        FAILS, "no answer within the time limit", "send(self, told, [x[:5] for x in images], token)", seconds=1
+    ),
     "answers with a picture more": answers(FAILS, UNREADABLE, "send(self, told, images * 2, token)"),
     "answers with values of its own": answers(
         FAILS, "not finite", "send(self, told, [np.nan * x for x in images], token)"
