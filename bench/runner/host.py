@@ -15,6 +15,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
@@ -74,6 +75,9 @@ class Session:
     code: Unchanged
     weights = Unchanged({})
 
+    def __init__(self) -> None:
+        self.home = Path.cwd()  # which the restorer may leave
+
     def handle(self, message: Message) -> Reply:
         if isinstance(message, Load):
             return self.load(message)
@@ -107,7 +111,7 @@ class Session:
 
     def prepare(self, message: Prepare) -> Ready | Unable:
         file = message.weights
-        self.weights = Unchanged({os.path.abspath(file.path): file.sha256} if file else {})  # noqa: PTH100  that file
+        self.weights = Unchanged({str(self.home / file.path): file.sha256} if file else {})
         self.check_files()
         self.restorer = self.make(file)
         reason = text("why_not()", self.restorer.why_not(message.setting))
