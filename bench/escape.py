@@ -14,7 +14,7 @@ from bench.data.errors import in_a_line
 __all__ = ["csv", "from_csv", "html", "latex", "markdown", "terminal"]
 
 MOST_CHARACTERS = 2_000
-"""of one text: a longer one is cut, and ends in an ellipsis"""
+"""of one text: of a longer one the middle is left out"""
 
 
 def terminal(text: object, most: int = MOST_CHARACTERS) -> str:
@@ -23,8 +23,13 @@ def terminal(text: object, most: int = MOST_CHARACTERS) -> str:
     That is control characters, line breaks, marks that turn the direction of writing, what is invisible, and
     surrogates.
     """
-    whole = str(text)
-    return in_a_line(whole if len(whole) <= most else whole[: most + 1], most)
+    return _cut(in_a_line(_cut(str(text), most)), most)
+
+
+def _cut(text: str, most: int) -> str:
+    """The text, or its beginning and its end, where an error says what was wrong."""
+    n = most // 4
+    return text if len(text) <= most else f"{text[: most - n]}…{text[-n:]}"
 
 
 # --- markup --------------------------------------------------------------------------------------

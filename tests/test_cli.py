@@ -1,6 +1,7 @@
 """The command line: one line for what will not do, status 2; tables and records for what does."""
 
 import contextlib
+import errno
 import io
 import json
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from bench.cli import main
+from bench.cli.output import flush, open_up, what_failed
 from tests.conftest import BAD
 
 
@@ -70,6 +72,16 @@ def run(photos, tmp_path):
         ({"methods": "./no.py:Mine"}, (), "No file no.py"),
         ({"methods": "dncnn@publishd"}, (), "after the @ stands 'published', 'ours' or a weights file"),
         ({"methods": ","}, (), "--methods: nothing was named."),
+        ({"methods": "\x1b[2J\n\udcff"}, (), r"No restorer named '\x1b[2J\n\xff'."),
+        ({"methods": f"./{'x' * 400}.py:Mine"}, (), "File name too long"),
+        ({"methods": f"noisy@{'x' * 400}"}, (), "(File name too long)"),
+        ({"datasets": "x" * 5000}, (), "A folder of images is written ./folder."),
+        ({}, ("--threads", "5000"), "--threads 5000: expected a whole number of at most 1024."),
+        ({}, ("--jobs", "1000000"), "--jobs 1000000: expected a whole number of at most 256."),
+        ({}, ("--readings", "1000000"), "--readings 1000000: expected a whole number of at most 10000."),
+        ({}, ("--repeats", "1000000000", "--dry-run"), "are 9,000,000,000 cells; a plan has at most 200,000."),
+        ({}, ("--time-limit", "nan"), "--time-limit nan: expected a positive number"),
+        ({}, ("--memory-limit=-inf",), "--memory-limit -inf: expected a positive number"),
     ],
     ids=lambda value: " ".join(map(str, value.values() if isinstance(value, dict) else value))[:40] or "-",
 )
@@ -212,3 +224,22 @@ def test_exported_records_can_be_shown_and_compared_like_a_store(run, tmp_path):
     result = bench("compare", "--significance", "--store", tmp_path / "r.csv")
     assert "tv" in result.stdout
     assert "images tell nothing" in result.stdout
+
+
+def test_a_folder_that_is_gone_is_one_line(tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    error = FileNotFoundError(errno.ENOENT, "No such file or directory")
+    assert what_failed(error) == "The current folder is gone. Go to one that is there."
+    monkeypatch.chdir(tmp_path)
+    assert what_failed(error) == ""
+
+
+def test_any_text_goes_to_a_stream_of_any_encoding(monkeypatch):
+    held = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(held, encoding="ascii"))
+    open_up()
+    print("σ \udcff")
+    flush()
+    assert held.getvalue().decode() == "\\u03c3 \\udcff\n"

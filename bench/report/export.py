@@ -50,7 +50,7 @@ def _is_seen() -> bool:
 
 
 def _for_a_terminal(text: str) -> str:
-    return "\n".join(escape.terminal(line, len(line)) for line in text.split("\n"))
+    return "\n".join(escape.terminal(line, sys.maxsize) for line in text.split("\n"))
 
 
 def _text(frame: pd.DataFrame, format: str) -> str:
