@@ -202,6 +202,8 @@ class Store:
             yield
         except UnsoundError as error:
             raise self._damaged(error) from None
+        except FileNotFoundError:
+            raise StoreError(f"There is no store {self.path}. `bench run` makes one. {ELSEWHERE}") from None
         except (OSError, ValueError, OverflowError) as error:  # of names, texts and numbers that SQLite has not
             raise StoreError(f"Cannot {doing} the store {self.path}: {error}. {ELSEWHERE}") from None
         except (sqlite3.Error, MemoryError) as error:

@@ -148,6 +148,13 @@ def test_an_empty_file_whose_records_are_beside_it_is_left_alone(path):
     assert wal.read_bytes() == content
 
 
+def test_a_store_that_is_not_there_is_neither_read_nor_made(tmp_path):
+    for does in (bench.read, check, repair):
+        with pytest.raises(StoreError, match=r"There is no store .*none\.sqlite"):
+            does(tmp_path / "none.sqlite")
+    assert not [*tmp_path.iterdir()]
+
+
 def test_a_pipe_is_no_store(tmp_path):
     os.mkfifo(tmp_path / "s.sqlite")
     assert "it is not a file" in said(tmp_path / "s.sqlite")
