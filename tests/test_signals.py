@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -113,6 +114,23 @@ def test_a_second_signal_ends_at_once_but_for_an_echo_of_the_first(monkeypatch):
         now[0] += 1
         with pytest.raises(AtOnceError, match="143"):
             send("SIGTERM")()
+
+
+class Something:
+    """May be referred to."""
+
+
+def test_a_signal_that_comes_where_python_drops_exceptions_is_not_lost(monkeypatch, capsys):
+    def wait(_):
+        something = Something()
+        watched = weakref.ref(something, lambda _: send("SIGTERM")())
+        del something
+        assert watched() is None  # and what was raised meanwhile is gone
+        time.sleep(60)
+
+    monkeypatch.setattr(api, "listing", wait)
+    assert command("list") == 143
+    assert capsys.readouterr().err == "bench: ended by SIGTERM.\n"
 
 
 def test_in_another_thread_signals_are_left_alone():

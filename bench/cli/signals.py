@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +21,9 @@ ASKS = {
 
 SAME_SECONDS = 0.3
 """A second signal within these is the first once more: a terminal and a program between send one each."""
+
+
+AGAIN_SECONDS = 0.02
 
 
 class StoppedError(BaseException):
@@ -49,27 +53,44 @@ def caught() -> Iterator[None]:
 
     What is ignored stays so, as under nohup. In another thread than the main one nothing is changed.
     """
-    first: list[float] = []
-
-    def stop(number: int, _: FrameType | None) -> None:
-        if not first:
-            first.append(time.monotonic())
-            raise StoppedError(signal.Signals(number))
-        if time.monotonic() - first[0] > SAME_SECONDS:
-            os._exit(128 + number)
-
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    listener = _Listener()
     before = {number: signal.getsignal(number) for number in ASKS}
     ours = [number for number, handler in before.items() if handler not in (signal.SIG_IGN, None)]
+    complain, sys.unraisablehook = sys.unraisablehook, listener.swallowed
     try:
         for number in ours:
-            signal.signal(number, stop)
+            signal.signal(number, listener.hear)
         yield
     finally:
+        sys.unraisablehook = complain
         for number in ours:
             signal.signal(number, before[number])
+
+
+class _Listener:
+    """Hears signals, and says what is to be done of the first, of an echo of it, and of a second one."""
+
+    def __init__(self) -> None:
+        self.heard: float | None = None
+        self.complain = sys.unraisablehook
+
+    def hear(self, number: int, _: FrameType | None) -> None:
+        if self.heard is None:
+            self.heard = time.monotonic()
+            raise StoppedError(signal.Signals(number))
+        if time.monotonic() - self.heard > SAME_SECONDS:
+            os._exit(128 + number)
+
+    def swallowed(self, what: sys.UnraisableHookArgs) -> None:
+        """Python drops what is raised where it cannot be, as in the callbacks of each import: ask again soon."""
+        if isinstance(what.exc_value, StoppedError):
+            self.heard = None
+            threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), what.exc_value.number)).start()
+        else:
+            self.complain(what)
 
 
 @contextmanager
