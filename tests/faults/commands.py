@@ -404,13 +404,13 @@ def attempt(try_: Try) -> Outcome:
             name = random.choice([*SURROUNDINGS])
             first, environment = SURROUNDINGS[name]
             ended = _surrounded(words, try_.folder, first, {**around, **environment})
-            return Outcome(f"{words[0]} with {name}", _said(ended, is_whole=False), ended.peak_mib)
+            return Outcome(f"{words[0]} with {name}", said(ended, is_whole=False), ended.peak_mib)
         if random.random() < 0.08:
             environment = random.choice(ENVIRONMENTS)
             kind = f"{words[0]} with {'/'.join(environment)}"
             around |= environment
         ended = run_bench(words, try_.folder, around, LIMIT)
-    return Outcome(kind, _said(ended), ended.peak_mib)
+    return Outcome(kind, said(ended), ended.peak_mib)
 
 
 @contextlib.contextmanager
@@ -424,7 +424,7 @@ def _address_space() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
-def _said(ended: Ended, *, is_whole: bool = True) -> str:
+def said(ended: Ended, *, is_whole: bool = True) -> str:
     """What is wrong with how a command ended, with its words; or ""."""
     wrong = complaint(ended, (0, 1, 2)) or _wrong_words(ended, is_whole=is_whole)
     wrong = wrong if len(wrong) < 400 else f"{wrong[:200]} … {wrong[-200:]}"
