@@ -157,7 +157,7 @@ def _short(value: float) -> str:
 
 # --- labels beside points -------------------------------------------------------------------------------
 
-DISTANCES = (6, 10, 15, 21, 28)
+DISTANCES = (6, 10, 15, 21, 28, 38, 50)
 """in points, from a point to where its label begins: the nearest that is free is taken"""
 
 DIRECTIONS = (0, 8, 2, 14, 6, 10, 4, 12, 1, 15, 7, 9, 3, 5, 11, 13)
@@ -191,7 +191,7 @@ def place_labels(
         least, best = math.inf, None
         for distance, direction in product(DISTANCES, DIRECTIONS):
             text = _label(axes, (x, y), label, distance, direction * math.tau / 16)
-            box = text.get_window_extent()
+            box = _extent(text)
             outside = box.width * box.height - _common(box, frame)
             hidden = sum(_common(box, other) for other in taken) + 10 * outside
             if hidden < least - 1e-6:
@@ -203,7 +203,7 @@ def place_labels(
             if least < 1e-6:
                 break
         assert best is not None
-        taken.append(best.get_window_extent())
+        taken.append(_extent(best))
 
 
 def _label(axes: Axes, at: tuple[float, float], label: str, distance: float, angle: float) -> Annotation:
@@ -221,6 +221,14 @@ def _label(axes: Axes, at: tuple[float, float], label: str, distance: float, ang
     )
     text.set_in_layout(False)
     return text
+
+
+def _extent(label: Annotation) -> Any:
+    """Where the words are, without the line to their point."""
+    from matplotlib.text import Text
+
+    label.get_window_extent()  # with the line; it puts the words in their place
+    return Text.get_window_extent(label)
 
 
 def _common(one: Any, other: Any) -> float:

@@ -143,7 +143,11 @@ def levels(frame: pd.DataFrame, over: str = "bm3d", *, methods: Sequence[str] = 
     means = kept.pivot_table(index="level", columns="label", values="psnr_db", sort=False).sort_index()
     if over not in means:
         raise RequestError(f"There is nothing to draw: {'; '.join(told)}.")
-    gains = means.sub(means[over], axis=0).drop(columns=over).dropna(how="all", axis=1)
+    gains = means.sub(means[over], axis=0).drop(columns=over)
+    for label in gains.columns[gains.isna().any()]:
+        lacks = ", ".join(map(_shown, gains.index[gains[label].isna()]))
+        told.append(f"{label}: not measured at {lacks}, not drawn")
+    gains = gains.dropna(axis=1)
     far = _far_below(gains.max())
     told += [f"{label}: far below the others, not drawn" for label in far]
     gains = gains.drop(columns=far)
@@ -159,12 +163,12 @@ def levels(frame: pd.DataFrame, over: str = "bm3d", *, methods: Sequence[str] = 
     axes.set_xticks(at, [*map(format_level, at)])
     axes.set_xlabel({"sigma": "noise level σ", "quality": "JPEG quality", "scale": "scale factor"}[kind.name])
     axes.set_ylabel(f"PSNR gain over {over} in dB")
-    _label_ends(axes, {**{name: float(gains[name].dropna().iloc[-1]) for name in names}, over: 0.0}, at[-1])
+    _label_ends(axes, {**{name: float(gains[name].iloc[-1]) for name in names}, over: 0.0}, at[-1])
     return figure, told
 
 
 def _label_ends(axes: Axes, ends: dict[str, float], x: float) -> None:
-    """Each line's name at its right end, moved up or down where two would meet."""
+    """The names of lines that end at the right, at x, moved up or down where two would meet."""
     axes.margins(x=0.04)
     figure: Any = axes.figure
     figure.draw_without_rendering()

@@ -7,6 +7,7 @@ import pytest
 pytest.importorskip("matplotlib")
 
 from bench.data.datasets import get, read
+from matplotlib.text import Text
 
 import bench
 from bench.errors import RequestError
@@ -129,6 +130,13 @@ class TestLevels:
         assert texts(axes) == {"best", "worse", "cheap"}
         assert axes.get_ylabel() == "PSNR gain over cheap in dB"
         assert told == ["noisy: far below the others, not drawn"]
+
+    def test_whoever_lacks_a_level_is_left_out_and_named(self):
+        frame = records(levels=(15.0, 50.0))
+        frame = frame[(frame["restorer"] != "best") | (frame["level"] == 15)]
+        axes, told = drawn(plots_of_records.levels, frame, "cheap")
+        assert "best" not in texts(axes)
+        assert "best: not measured at 50, not drawn" in told
 
     @pytest.mark.parametrize(
         ("frame", "over", "says"),
@@ -257,15 +265,15 @@ def test_series_are_told_apart_without_colour():
 
 
 def test_labels_hide_neither_points_nor_each_other():
-    points = [(float(x), 0.0, f"label {x}") for x in range(6)]
+    points = [(x / 3, 0.0, f"label {x}") for x in range(6)]
     with our_look():
         figure = plots.new_figure(3.3, 2.5)
         axes = figure.add_subplot()
         axes.plot([x for x, *_ in points], [y for _, y, _ in points], "o")
-        axes.margins(0.2)
+        axes.margins(0.4)
         place_labels(axes, points)
         figure.draw_without_rendering()
-        boxes = [text.get_window_extent() for text in axes.texts]
+        boxes = [Text.get_window_extent(text) for text in axes.texts]
     overlapping = [(a, b) for i, a in enumerate(boxes) for b in boxes[i + 1 :] if a.overlaps(b)]
     assert not overlapping
 
