@@ -10,6 +10,7 @@ An attempt draws from `try_.random` alone and writes below `try_.folder` alone, 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -18,7 +19,7 @@ import tempfile
 import time
 import traceback
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -42,6 +43,8 @@ MEMORY_MIB = 600
 
 PATIENCE_SECONDS = 2
 """for what the runner started to end after it"""
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 MARK = "BENCH_FAULTS_ATTEMPT"
 """In the environment of all that an attempt starts: what still has it afterwards is an orphan."""
@@ -155,7 +158,7 @@ class Running:
 def start(words: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None) -> Running:
     """Start `python WORDS` in a folder, as a shell would: a process group of its own."""
     out, err, mark = _stream(folder, "out"), _stream(folder, "err"), uuid.uuid4().hex
-    with out.open("wb") as to_out, err.open("wb") as to_err:
+    with out.open("wb") as to_out, err.open("wb") as to_err, _nothing_ignored():
         process = subprocess.Popen(
             [sys.executable, *words],
             cwd=folder,
@@ -185,7 +188,7 @@ def begin_bench(words: Sequence[str], folder: Path, environment: Mapping[str, st
     if pid == 0:
         status = 1
         try:
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            for number in ENDING:
                 signal.signal(number, signal.SIG_DFL)
             os.setsid()
             for path, stream in ((out, 1), (err, 2)):
@@ -206,6 +209,19 @@ def begin_bench(words: Sequence[str], folder: Path, environment: Mapping[str, st
                 flushed.flush()
             os._exit(status)
     return Running(pid, words, mark, out, err)
+
+
+@contextlib.contextmanager
+def _nothing_ignored() -> Iterator[None]:
+    """What is started here hears signals, though this process may be one of a shell's background or under nohup."""
+    ignored = [number for number in ENDING if signal.getsignal(number) == signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, lambda *_: None)  # which does not outlast exec, as ignoring does
+    try:
+        yield
+    finally:
+        for number in ignored:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _stream(folder: Path, name: str) -> Path:
