@@ -6,7 +6,6 @@ through one of these. `in_words` comes first, except for CSV, where text is data
 
 from __future__ import annotations
 
-import html as _html
 import re
 
 from bench.data.errors import in_a_line
@@ -90,7 +89,11 @@ def _in_markdown(mark: re.Match[str]) -> str:
 
 def html(text: object) -> str:
     """Text as HTML shows it, between tags or in a quoted attribute."""
-    return _html.escape(terminal(text))
+    return terminal(text).translate(HTML)
+
+
+HTML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;"})
+"""`html.escape`, whose module takes longer to import than a listing may"""
 
 
 # --- CSV -----------------------------------------------------------------------------------------
