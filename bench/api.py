@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from bench.report.comparing import Report
     from bench.report.page.writing import Written
     from bench.report.result import RunResult
+    from bench.restoring.photos import Done, PhotoWatcher
     from bench.runner.contract import Finding
-    from bench.runner.photos import Done, PhotoWatcher
     from bench.runner.request import Levels, Words
     from bench.runner.run import Watcher
 
@@ -193,7 +193,7 @@ def restore(
 
     Raises bench.errors.BenchError for what will not do, and with the restorer's reason if it failed.
     """
-    from bench.runner.restoring import Restoring, as_picture
+    from bench.restoring.arrays import Restoring, as_picture
     from bench.runner.worker import Limits
 
     picture, is_flat = as_picture(image)
@@ -226,8 +226,8 @@ def restore_files(
 
     Raises bench.errors.BenchError, before anything is restored, for what will not do.
     """
-    from bench.runner.photos import errands, restore_all
-    from bench.runner.restoring import Restoring
+    from bench.restoring.arrays import Restoring
+    from bench.restoring.photos import errands, restore_all
     from bench.runner.worker import Limits
 
     to_do = errands(files, output)
@@ -407,7 +407,7 @@ def plot_crops(
     words  protocol, device, threads, as for `run`
     """
     from bench.report import plots, plots_of_pictures
-    from bench.runner.looking import look_at
+    from bench.restoring.looking import look_at
 
     plots.check_output(Path(output))
     place = plots_of_pictures.check_crop(crop)

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = {"bench": "bench", "data": "bench.data", "methods": "bench.methods", "results": "bench.results"}
-WINGS = ("plugins", "runner", "records", "measure", "judge", "report", "training", "cli")
+WINGS = ("plugins", "runner", "restoring", "records", "measure", "judge", "report", "training", "cli")
 
 
 def modules():
@@ -54,11 +54,24 @@ MAY = {
     "plugins": {"core", "measure", "data", "results"},
     "records": {"core", "measure", "data", "plugins"},
     "runner": {"core", "measure", "data", "plugins", "records"},
+    "restoring": {"core", "measure", "data", "plugins", "records", "runner"},
     "judge": {"core", "measure", "data", "plugins", "records", "runner"},
-    "report": {"core", "measure", "data", "plugins", "records", "runner", "judge"},
+    "report": {"core", "measure", "data", "plugins", "records", "runner", "restoring", "judge"},
     "training": {"core", "measure", "data", "plugins", "records", "runner", "judge"},
-    "cli": {"api", "core", "measure", "data", "plugins", "records", "runner", "judge", "report", "training"},
-    "api": {"core", "measure", "data", "plugins", "records", "runner", "judge", "report", "training"},
+    "cli": {
+        "api",
+        "core",
+        "measure",
+        "data",
+        "plugins",
+        "records",
+        "runner",
+        "restoring",
+        "judge",
+        "report",
+        "training",
+    },
+    "api": {"core", "measure", "data", "plugins", "records", "runner", "restoring", "judge", "report", "training"},
 }
 """What each room may import, besides itself."""
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from bench.runner.looking import Look
+    from bench.restoring.looking import Look
 
 __all__ = ["Crop", "check_crop", "crops", "where_they_differ"]
 

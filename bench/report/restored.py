@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.data.errors import in_a_line
-from bench.runner.photos import PhotoWatcher
+from bench.restoring.photos import PhotoWatcher
 
 if TYPE_CHECKING:
-    from bench.runner.photos import Done, Errand
+    from bench.restoring.photos import Done, Errand
 
 __all__ = ["RestoreProgress"]
 

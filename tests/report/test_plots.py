@@ -14,8 +14,8 @@ from bench.errors import RequestError
 from bench.report import plots, plots_of_records
 from bench.report.plots import our_look, place_labels, save_figure, styles
 from bench.report.plots_of_pictures import check_crop, crops, where_they_differ
-from bench.runner import looking
-from bench.runner.looking import Look, look_at
+from bench.restoring import looking
+from bench.restoring.looking import Look, look_at
 from tests.conftest import PLUGINS
 from tests.runner.here import Here
 from tests.test_cli import bench as command

@@ -11,8 +11,8 @@ from PIL import Image
 import bench
 from bench.errors import BenchError
 from bench.protocol import get_protocol
-from bench.runner import restoring
-from bench.runner.photos import errands
+from bench.restoring import arrays
+from bench.restoring.photos import errands
 from bench.task import Setting
 from tests.conftest import PLUGINS, picture
 from tests.plugins.simple import box
@@ -26,7 +26,7 @@ BOX = f"{SIMPLE}:Box"
 
 @pytest.fixture
 def here(monkeypatch):
-    monkeypatch.setattr(restoring, "RestorerProcess", Here)
+    monkeypatch.setattr(arrays, "RestorerProcess", Here)
 
 
 def colours(seed=0, height=24, width=32):
@@ -163,7 +163,7 @@ def test_what_others_restore_is_what_a_run_scores(tmp_path, method):
 
 
 def test_a_file_with_noise_is_named_by_its_estimate(tmp_path, monkeypatch):
-    monkeypatch.setattr(restoring, "RestorerProcess", Here)
+    monkeypatch.setattr(arrays, "RestorerProcess", Here)
     noisy = awgn(np.full((64, 64, 1), 0.5, np.float32), 20.0, np.random.RandomState(0))
     save(noisy, tmp_path / "a.png")
     result = restore(tmp_path / "a.png", "-o", tmp_path / "b.png", methods=f"{SIMPLE}:Told", sigma="auto")

@@ -17,10 +17,10 @@ from bench.measure.environment import n_cores
 from bench.plugins.cards import remarks
 from bench.plugins.registry import choose
 from bench.plugins.weights import candidates, check_origin, declarations, pick
+from bench.restoring.tiles import OVERLAP, check_tiles, cut, enlarged, tiles
 from bench.runner.answer import remark_on
 from bench.runner.messages import Failure, Unable
 from bench.runner.process import RestorerProcess
-from bench.runner.tiles import OVERLAP, check_tiles, cut, enlarged, tiles
 from bench.runner.worker import Limits
 from bench.task import Image, Level, Observation, Setting, Task, format_level, get_task, parse_levels
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.errors import RequestError
-from bench.runner.tiles import check_tiles, cut, enlarged, tiles
+from bench.restoring.tiles import check_tiles, cut, enlarged, tiles
 from bench.task import Observation
 
 sizes = st.integers(1, 70)

@@ -12,7 +12,7 @@ from pathlib import Path
 from bench.data.datasets import get
 from bench.data.errors import in_a_line
 from bench.errors import BenchError, DataError, RequestError
-from bench.runner.restoring import Restored, Restoring, Watch
+from bench.restoring.arrays import Restored, Restoring, Watch
 from bench.task import Image
 
 __all__ = ["Done", "Errand", "PhotoWatcher", "errands", "restore_all"]

@@ -6,8 +6,8 @@ from bench.data.degrade import awgn, bayer, bicubic
 
 import bench
 from bench.errors import BenchError
-from bench.runner import restoring
-from bench.runner.restoring import Restoring, as_picture
+from bench.restoring import arrays
+from bench.restoring.arrays import Restoring, as_picture
 from tests.conftest import PLUGINS
 from tests.plugins.simple import box
 from tests.runner.here import Here
@@ -17,7 +17,7 @@ SIMPLE = PLUGINS / "simple.py"
 
 @pytest.fixture
 def here(monkeypatch):
-    monkeypatch.setattr(restoring, "RestorerProcess", Here)
+    monkeypatch.setattr(arrays, "RestorerProcess", Here)
 
 
 def image(channels, height=24, width=30, seed=0):
