@@ -60,7 +60,7 @@ class TestNoise:
 
     def test_networks_are_told_the_nearest_level_that_they_have_weights_for(self):
         with Restoring("dncnn@ours", "denoise", {"sigma": "auto"}) as one:
-            nearest = one._nearest(restoring.Setting("denoise", 22.3, 1))
+            nearest = one._nearest(arrays.Setting("denoise", 22.3, 1))
         assert nearest.level == 25
 
 
