@@ -153,5 +153,6 @@ def test_each_repeat_is_a_cell_of_its_own_with_noise_of_its_own(photos):
 def test_a_plan_too_large_to_have_is_refused_with_its_size_before_a_picture_is_read(photos, monkeypatch):
     monkeypatch.setattr("bench.runner.plan.read", None)
     request = make_request("noisy,noisy+", datasets=photos, levels={"sigma": "15,25"}, repeats=10**9)
-    with pytest.raises(RequestError, match="2 restorers x 2 levels x 3 images x 1000000000 repeats are 12,000,000,000"):
+    counted = "2 restorers x 2 levels x 3 images x 1000000000 repeats are 12,000,000,000"
+    with pytest.raises(RequestError, match=counted):
         make_plan(request)
