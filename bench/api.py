@@ -78,6 +78,8 @@ def run(
     readings: int | None = None,
     time_limit: float = 600,
     memory_limit: float | None = None,
+    save: str | Path | None = None,
+    save_float: bool = False,
     watcher: Watcher | None = None,
 ) -> RunResult:
     """Measure restorers, as `bench run` does, and return the records.
@@ -91,10 +93,14 @@ def run(
     threads    each restorer may use (default: all cores, shared by the jobs)
     readings   timed calls per cell after the warm-up (default: three, fewer when they take over a second)
     time_limit, memory_limit  per cell, in seconds and MiB of resident memory
+    save       a folder for the pictures that are restored, as PNG of 8 bits: see bench.records.pictures. A cell that
+               the store knows is not restored for it, unless `force`
+    save_float also as .npy, float32
     watcher    is told how the run goes; None: nobody is
 
     Raises bench.errors.BenchError for anything in the request that will not do.
     """
+    from bench.records.pictures import Pictures
     from bench.records.store import Store
     from bench.report.result import RunResult
     from bench.runner.plan import make_plan
@@ -114,13 +120,23 @@ def run(
         jobs=jobs,
         readings=readings,
     )
+    if save_float and save is None:
+        raise RequestError("--save-float goes with --save DIR, which says where to.")
     limits = Limits(time_limit, memory_limit)
     plan = make_plan(request)
+    pictures = None if save is None else Pictures(Path(save), as_float=save_float)
     with Store(Path(store)) as records:
         measured = run_plan(
-            plan, records, force=force, retry_failed=retry_failed, jobs=jobs, limits=limits, watcher=watcher
+            plan,
+            records,
+            force=force,
+            retry_failed=retry_failed,
+            jobs=jobs,
+            limits=limits,
+            pictures=pictures,
+            watcher=watcher,
         )
-    return RunResult(plan, *measured)
+    return RunResult(plan, *measured, saved_in=None if save is None else Path(save))
 
 
 def preview(
@@ -313,7 +329,7 @@ def page(
     """Write records as one HTML file that needs no network: tables, plots, pictures, what is behind each figure.
 
     title     what stands above all (default: the stores' names)
-    pictures  a folder of restored pictures, laid out as `bench.report.page.pictures` says
+    pictures  a folder that `run` has saved pictures in: see `bench.records.pictures`
     max_mb    MB (10^6 bytes) that the page may have: pictures that would exceed it are left out
     own_responsibility  embed pictures of data sets whose terms do not say that they may be passed on
 

@@ -23,7 +23,7 @@ def page(
     select: SelectOption = None,
     title: Annotated[str | None, typer.Option(help="What stands above all (default: the store's name).")] = None,
     pictures: Annotated[
-        Path | None, typer.Option(help="Folder of restored pictures with a manifest.json.", metavar="DIR")
+        Path | None, typer.Option(help="Folder of pictures that `bench run --save` filled.", metavar="DIR")
     ] = None,
     max_mb: Annotated[float, typer.Option(help="MB that the page may have; pictures that exceed it stay out.")] = 25,
     own_responsibility: Annotated[

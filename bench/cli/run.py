@@ -44,6 +44,10 @@ def run(
     ] = None,
     time_limit: Annotated[float, typer.Option(help="Seconds that a cell may take.")] = 600,
     memory_limit: Annotated[float | None, typer.Option(help="MiB that a restorer may hold.")] = None,
+    save: Annotated[
+        Path | None, typer.Option(help="Folder for the restored pictures, as PNG of 8 bits.", metavar="DIR")
+    ] = None,
+    save_float: Annotated[bool, typer.Option("--save-float", help="Save float32 arrays beside them.")] = False,
     format: FormatOption = "text",
 ) -> None:
     """Measure restorers and print the table. What the store holds already is not measured again.
@@ -78,7 +82,9 @@ def run(
     with keeping("What was measured is kept; the same command goes on from there."):
         try:
             with watcher:
-                result = api.run(methods, task, datasets, **words, **limits, watcher=watcher)
+                result = api.run(
+                    methods, task, datasets, **words, **limits, save=save, save_float=save_float, watcher=watcher
+                )
         except StoppedError as stopped:
             _tell_so_far(watcher, format, stopped, store)
             raise

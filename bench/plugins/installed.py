@@ -123,8 +123,10 @@ class Sources:
             # by its last part: of a whole name the path of a namespace package would ask for the imported parent
             spec = PathFinder.find_spec(last, path)
             for finder in sys.meta_path if spec is None else ():  # as those of packages that are installed editably
-                if finder not in (BuiltinImporter, FrozenImporter, PathFinder) and spec is None:
-                    spec = finder.find_spec(module, path)
+                if finder in (BuiltinImporter, FrozenImporter, PathFinder) or spec is not None:
+                    continue
+                if hasattr(finder, "find_spec"):  # Python passes over those of before there was one, too
+                    spec = finder.find_spec(module, path, None)
         except Exception as error:  # a finder's own, or of an archive that is none
             raise RestorerError(f"{module} cannot be looked for: {type(error).__name__}: {error}") from None
         if spec is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.records.record import Record, frame_of
@@ -22,6 +23,7 @@ __all__ = ["RunResult"]
 class RunResult:
     """What a run gave: a record per cell, in the plan's order, those found in the store included.
 
+    saved_in   the folder of the pictures that were saved
     set_aside  (restorer, why) -> how many of the cells were measured though the store has a record of their name
     """
 
@@ -29,6 +31,7 @@ class RunResult:
     records: list[Record]
     n_measured: int
     set_aside: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    saved_in: Path | None = None
 
     def frame(self) -> pd.DataFrame:
         """One row per cell, and one per combination that was skipped (without an image)."""
@@ -46,6 +49,8 @@ class RunResult:
         known = len(self.records) - self.n_measured
         if known:
             yield f"{known} of {len(self.records)} cells were in the store already (--force measures again)."
+        if known and self.saved_in:
+            yield f"Of those, no pictures were saved in {self.saved_in}: --force restores them again."
         if known and self.failures:
             yield "Failures are not tried again unless asked for with --retry-failed."
 

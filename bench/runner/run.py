@@ -15,12 +15,14 @@ from statistics import median
 from typing import NamedTuple
 
 from bench.data.datasets import fetch_all
+from bench.errors import DataError
 from bench.plugins.unchanged import CHANGED
+from bench.records.pictures import Pictures
 from bench.records.record import Record, quality_part
 from bench.records.store import Store
 from bench.runner.cell import Cell
 from bench.runner.plan import Plan
-from bench.runner.slot import Slot
+from bench.runner.slot import Seen, Slot
 from bench.runner.worker import Limits
 
 __all__ = ["Measured", "Split", "Watcher", "estimate_seconds", "look_up", "run"]
@@ -183,11 +185,14 @@ def run(
     retry_failed: bool = False,
     jobs: int = 1,
     limits: Limits | None = None,
+    pictures: Pictures | None = None,
     watcher: Watcher | None = None,
 ) -> Measured:
     """Measure what the store does not know yet.
 
-    jobs  cells measured side by side; more than one only for a plan that is not timed
+    jobs      cells measured side by side; more than one only for a plan that is not timed
+    pictures  takes what is restored
+    Raises DataError if a picture cannot be written; the record of its cell is stored all the same.
     """
     watcher = watcher or Watcher()
     split = look_up(plan, store, force=force, retry_failed=retry_failed)
@@ -195,7 +200,7 @@ def run(
         fetch_all(dataset, partial(watcher.fetching, dataset.name))
     watcher.started(split.missing)
     records = dict(split.known)
-    measuring = _measure_all(split.missing, jobs, limits or Limits(), plan.request.readings, watcher)
+    measuring = _measure_all(split.missing, jobs, limits or Limits(), plan.request.readings, pictures, watcher)
     try:
         with closing(measuring):  # before anything else is done
             for cell, record in measuring:
@@ -245,11 +250,16 @@ def _asked_for(cell: Cell, record: Record, at: str) -> Record:
 
 
 def _measure_all(
-    cells: Sequence[Cell], jobs: int, limits: Limits, readings: int | None, watcher: Watcher
+    cells: Sequence[Cell],
+    jobs: int,
+    limits: Limits,
+    readings: int | None,
+    pictures: Pictures | None,
+    watcher: Watcher,
 ) -> Generator[tuple[Cell, Record], None, None]:
     """Measure `cells` at `jobs` slots; each takes the next cell when it is free."""
     waiting = deque(cells)
-    done: queue.Queue[tuple[Cell, Record] | BaseException] = queue.Queue()
+    done: queue.Queue[tuple[Cell, Record, DataError | None] | BaseException] = queue.Queue()
     stop = threading.Event()
     n_stations = min(jobs, len(cells))
     slots = [Slot(limits, readings, shares=n_stations > 1) for _ in range(n_stations)]
@@ -260,13 +270,23 @@ def _measure_all(
         except IndexError:
             return None
 
+    def save(record: Record, seen: Seen | None) -> DataError | None:
+        """Why the pictures could not be saved: raised when the record is in the store."""
+        try:
+            if pictures is not None and seen is not None and record.status == "ok":
+                pictures.add(record, *seen)
+        except DataError as error:
+            return error
+        return None
+
     def work(slot: Slot) -> None:
         try:
             cell = take()
             while cell is not None and not stop.is_set():
                 watcher.measuring(cell)
                 upcoming = take()
-                done.put((cell, slot.measure(cell, upcoming)))
+                record = slot.measure(cell, upcoming)
+                done.put((cell, record, save(record, slot.seen)))
                 cell = upcoming
         except BaseException as error:
             done.put(error)
@@ -279,7 +299,10 @@ def _measure_all(
             result = done.get()
             if isinstance(result, BaseException):
                 raise result
-            yield result
+            cell, record, unsaved = result
+            yield cell, record
+            if unsaved is not None:
+                raise unsaved
     finally:  # also when interrupted: no worker outlives the run
         stop.set()
         for slot in slots:

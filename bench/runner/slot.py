@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench.data.datasets import read
 from bench.data.degrade import fingerprint
@@ -24,7 +24,15 @@ from bench.runner.process import RestorerProcess
 from bench.runner.worker import Limits
 from bench.task import Image, Observation
 
-__all__ = ["Slot"]
+__all__ = ["Seen", "Slot"]
+
+
+class Seen(NamedTuple):
+    """The pictures of a cell that was measured: the reference, what the restorer was shown, its answer."""
+
+    clean: Image
+    observation: Observation
+    x_hat: Image
 
 
 class Slot:
@@ -32,6 +40,8 @@ class Slot:
 
     readings  timed calls per cell, None for the usual
     shares    whether other slots work at the same time
+
+    seen      the pictures of the cell that `measure` measured last; None if it gave none
     """
 
     def __init__(self, limits: Limits, readings: int | None, *, shares: bool = False) -> None:
@@ -39,6 +49,7 @@ class Slot:
         self.readings = readings
         self.shares = shares
         self.process: RestorerProcess | None = None
+        self.seen: Seen | None = None
         self._known: dict[tuple[str, str, bool, str, int], RestorerProcess] = {}
         self._ahead: tuple[Cell, Future[tuple[Image, Observation]]] | None = None
         self._assistant = ThreadPoolExecutor(1)
@@ -50,7 +61,7 @@ class Slot:
         upcoming  the cell that will be next: it is degraded while this one is scored. (Not while this one is
                   restored: nothing else of ours runs while a call is timed.)
         """
-        process = self._process_for(cell)
+        process, self.seen = self._process_for(cell), None
         try:
             clean, seen = self._take_degraded(cell)
         except DataError as error:
@@ -65,6 +76,7 @@ class Slot:
             return _record(cell, status="skipped", reason=answer.reason, input_sha256=given)
         if isinstance(answer, Failure):
             return _record(cell, status="failed", reason=answer.reason, input_sha256=given)
+        self.seen = Seen(clean, seen, answer.x_hat)
         odd = [remark_on(answer.x_hat, seen), unseen_in_words(process.unseen)]
         return self._scored(cell, clean, answer, given, "; ".join(filter(None, odd)))
 

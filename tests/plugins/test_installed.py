@@ -143,6 +143,26 @@ def test_a_package_that_is_there_twice_is_the_first_of_them(packages, monkeypatc
     assert [point.value for point in brought(GROUP) if point.name == "quits"] == ["elsewhere:Mine"]
 
 
+class Demanding:
+    """A finder with all three words of importlib's own call, as asv has one."""
+
+    def find_spec(self, name, path, target):
+        return None
+
+
+class OfBefore:
+    """A finder of before there was `find_spec`."""
+
+    def find_module(self, name, path=None):
+        return None
+
+
+@pytest.mark.parametrize("finder", [Demanding(), OfBefore()], ids=lambda finder: type(finder).__name__)
+def test_finders_of_others_are_asked_as_python_asks_them(monkeypatch, finder):
+    monkeypatch.setattr(sys, "meta_path", [finder, *sys.meta_path])
+    assert Sources().of("bench.methods.dncnn").name == "dncnn.py"
+
+
 def test_the_sources_of_the_built_in_ones_are_found_whether_they_are_installed_or_in_a_checkout():
     assert Sources().of("bench.methods.dncnn").name == "dncnn.py"
     with pytest.raises(RestorerError, match=r"bench\.errors is a module, not a package"):

@@ -1,4 +1,4 @@
-"""Restored pictures of a small run, laid out as `bench.report.page.pictures` says: for the tests of the page."""
+"""Restored pictures of a small run, laid out as `bench.records.pictures` says: for the tests of the page."""
 
 from __future__ import annotations
 
@@ -45,5 +45,6 @@ def make_album(photos: Path, at: Path, levels: tuple[float, ...] = (25.0,)) -> P
                 told = {name: getattr(record, name) for name in shared}
                 told |= {"label": label, "key": record.key} if is_restored else {"label": "", "key": ""}
                 entries.append({"file": file, "kind": "restored" if is_restored else label, **told})
-    (folder / "manifest.json").write_text(json.dumps({"format": 1, "pictures": entries}), encoding="utf-8")
+    lines = "".join(f"{json.dumps(entry)}\n" for entry in entries)
+    (folder / "manifest.jsonl").write_text(lines, encoding="utf-8")
     return folder

@@ -25,7 +25,6 @@ from bench.report.page import writing
 from bench.report.page.commands import command_for
 from bench.report.page.contents import make_contents
 from bench.report.page.document import PROGRAM
-from bench.report.page.pictures import read_manifest
 from bench.report.table import make_tables
 
 PAPERS = papers.names
@@ -310,8 +309,8 @@ def album(folder, *scenes):
             entries.append(
                 {"file": file, "kind": kind, "dataset": dataset, "image": image, "label": name, "key": key, **shared}
             )
-    text = json.dumps({"format": 1, "pictures": entries})
-    (folder / "manifest.json").write_text(text, encoding="utf-8")
+    lines = "".join(f"{json.dumps(entry)}\n" for entry in entries)
+    (folder / "manifest.jsonl").write_text(lines, encoding="utf-8")
     return folder
 
 
@@ -377,49 +376,8 @@ def test_pictures_of_records_that_are_not_shown_are_left_out(tmp_path):
     assert told.left_out == ["left out: 2 restored pictures of no record that the page shows"]
 
 
-ENTRY = {
-    "file": "a.png",
-    "kind": "clean",
-    "dataset": "photos",
-    "folder": "",
-    "image": "1.png",
-    "task": "denoise",
-    "level": 25,
-    "protocol": "standard-v1",
-    "repeat": 0,
-    "label": "",
-    "key": "",
-}
-BROKEN = {
-    "no JSON": ("{", "manifest.json: Expecting property name"),
-    "no album": ('{"format": 2}', "expected {'format': 1, 'pictures': […]}"),
-    "a list": ("[]", "expected {'format': 1, 'pictures': […]}"),
-    "nested too deep": ("[" * 100_000, "manifest.json: maximum recursion depth"),
-    "a key is missing": (json.dumps({"format": 1, "pictures": [{"file": "a.png"}]}), "picture 0: expected exactly"),
-    **{
-        f"{name} {value!r}": (json.dumps({"format": 1, "pictures": [{**ENTRY, name: value}]}), says)
-        for name, value, says in [
-            ("kind", "odd", "'kind' is 'odd', expected one of clean, degraded, restored"),
-            ("repeat", "1", "'repeat' cannot be '1'"),
-            ("repeat", True, "'repeat' cannot be True"),
-            ("label", None, "'label' cannot be None"),
-            ("file", "../a.png", "the file '../a.png' lies outside of the folder"),
-            ("file", "/etc/passwd", "the file '/etc/passwd' lies outside of the folder"),
-        ]
-    },
-}
-
-
-@pytest.mark.parametrize(("text", "says"), BROKEN.values(), ids=BROKEN)
-def test_a_manifest_that_will_not_do_is_refused_in_one_line(tmp_path, text, says):
-    (tmp_path / "manifest.json").write_text(text, encoding="utf-8")
-    with pytest.raises(RequestError, match=re.escape(says)) as refused:
-        read_manifest(tmp_path)
-    assert "\n" not in str(refused.value)
-
-
 def test_files_that_are_missing_or_no_png_are_named(tmp_path):
-    with pytest.raises(RequestError, match=r"manifest.json cannot be read: No such file"):
+    with pytest.raises(RequestError, match=r"manifest.jsonl cannot be read: No such file"):
         written(record("1.png"), at=tmp_path, pictures=tmp_path / "p")
     folder = album(tmp_path / "p", scene("1.png"))
     (folder / "photos/1/tv.png").write_bytes(b"%!PS-Adobe")

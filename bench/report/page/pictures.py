@@ -1,44 +1,30 @@
-"""Restored pictures that go with the page: a folder of PNG files, and its `manifest.json`, which says what they show.
+"""Which of the pictures that a run has saved go with the page: see bench.records.pictures.
 
-    {"format": 1, "pictures": [{"file": "set12/01/denoise-25/dncnn.png", "kind": "restored", …}, …]}
-
-    file      its path in the folder, with slashes; by custom <data set>/<image>/<setting>/ and in it clean.png,
-              degraded.png and <label>.png
-    kind      `clean`, `degraded` or `restored`
-    dataset, folder, image, task, level, protocol, repeat   what it is a picture of, as its record says it
-    label     what tables call the restorer; "" for the other two kinds
-    key       of the record that it is the picture of; "" for the other two kinds
-
-A scene is all that the page has of one picture at one setting. It is embedded whole or not at all.
+A scene is all that there is of one picture at one setting. It is embedded whole or not at all.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-import json
 import math
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.data import datasets
 from bench.errors import RequestError
-from bench.task import Level, format_level, get_task
+from bench.records.pictures import Picture
+from bench.task import format_level, get_task
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from bench.report.page.contents import Contents
 
-__all__ = ["Album", "Picture", "choose", "read_manifest"]
+__all__ = ["Album", "choose"]
 
-MANIFEST = "manifest.json"
-FORMAT = 1
-KINDS = ("clean", "degraded", "restored")
-MAX_MANIFEST_BYTES = 64_000_000
 BESIDE_A_FILE = 200
 """bytes of the page that each picture takes beside its file: the element that holds it, and what is told of it"""
 BESIDE_ALL = 1000
@@ -48,75 +34,12 @@ PUBLIC = ("Public domain", YOURS)
 """how the terms of a data set begin that may be passed on; others forbid it, or do not say"""
 
 
-@dataclass(frozen=True)
-class Picture:
-    """One entry of the manifest; `path` is where its file lies."""
-
-    file: str
-    kind: str
-    dataset: str
-    folder: str
-    image: str
-    task: str
-    level: Level
-    protocol: str
-    repeat: int
-    label: str
-    key: str
-    path: Path = field(default=Path(), compare=False)
-
-    @property
-    def scene(self) -> tuple[object, ...]:
-        """What it is a picture of."""
-        return self.dataset, self.folder, self.image, self.task, self.level, self.protocol, self.repeat
-
-
 class Album(NamedTuple):
     """What the page gets: scenes for its data, the PNG files that they refer to by place, and what was left out."""
 
     scenes: list[Contents]
     files: list[bytes]
     left_out: list[str]
-
-
-# --- the manifest --------------------------------------------------------------------------------------------
-
-ENTRY = {one.name: one.type for one in fields(Picture) if one.name != "path"}
-TYPES: dict[str, type | tuple[type, ...]] = {"level": (int, float, str), "repeat": int}
-
-
-def read_manifest(folder: Path) -> list[Picture]:
-    """The pictures of a folder. Raises RequestError naming the manifest, the entry and what is wrong with it."""
-    manifest = folder / MANIFEST
-    try:
-        size = manifest.stat().st_size
-        told = json.loads(manifest.read_text(encoding="utf-8")) if size <= MAX_MANIFEST_BYTES else None
-    except OSError as error:
-        raise RequestError(f"--pictures {folder}: {MANIFEST} cannot be read: {error.strerror}.") from None
-    except (ValueError, RecursionError) as error:
-        raise RequestError(f"{manifest}: {error}.") from None
-    if not isinstance(told, dict) or told.get("format") != FORMAT or not isinstance(told.get("pictures"), list):
-        raise RequestError(f"{manifest}: expected {{'format': {FORMAT}, 'pictures': […]}}.")
-    return [_picture(entry, f"{manifest}, picture {number}", folder) for number, entry in enumerate(told["pictures"])]
-
-
-def _picture(entry: Any, where: str, folder: Path) -> Picture:
-    if not isinstance(entry, dict) or entry.keys() != ENTRY.keys():
-        raise RequestError(f"{where}: expected exactly the keys {', '.join(ENTRY)}.")
-    for name, value in entry.items():
-        if not isinstance(value, TYPES.get(name, str)) or isinstance(value, bool):
-            raise RequestError(f"{where}: '{name}' cannot be {value!r}.")
-    if entry["kind"] not in KINDS:
-        raise RequestError(f"{where}: 'kind' is {entry['kind']!r}, expected one of {', '.join(KINDS)}.")
-    return Picture(**entry, path=_inside(folder, entry["file"], where))
-
-
-def _inside(folder: Path, file: str, where: str) -> Path:
-    """Where the file lies. Raises RequestError if that is outside of the folder."""
-    path = folder / PurePosixPath(file)
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise RequestError(f"{where}: the file {file!r} lies outside of the folder.")
-    return path
 
 
 # --- which are embedded --------------------------------------------------------------------------------------

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench.errors import RequestError
+from bench.records.pictures import read_manifest
 from bench.report.page.contents import make_contents
 from bench.report.page.document import document
-from bench.report.page.pictures import Album, choose, read_manifest
+from bench.report.page.pictures import Album, choose
 
 if TYPE_CHECKING:
     import pandas as pd
