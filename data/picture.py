@@ -46,7 +46,7 @@ _REFUSED = {
     "YCbCr": "is in YCbCr colours",
 }
 _COUNTS = "whose losses count as clean here"
-_WIDTH, _HEIGHT, _ORIENTATION = 256, 257, 274  # tags of TIFF, and the last one of EXIF
+_WIDTH, _HEIGHT, _BITS, _ORIENTATION, _PLANAR = 256, 257, 258, 274, 284  # tags of TIFF; of EXIF the last but one
 _MOST_WORDS = 200
 _BYTES_A_PIXEL = 16
 _SPARE_BYTES = 64 << 20
@@ -256,6 +256,9 @@ def _unfit(image: Image.Image) -> str | None:
     """Why the values have no one conversion to 8-bit gray or RGB, or None."""
     if image.mode == "I" and image.format == "TIFF":
         return "has 32-bit values of unknown range"
+    tags = getattr(image, "tag_v2", {})
+    if tags.get(_PLANAR) == 2 and 16 in tags.get(_BITS, ()) and image.info.get("compression") == "raw":
+        return "keeps its channels of 16 bits apart, which Pillow reads wrongly"
     return _REFUSED.get(image.mode)
 
 

@@ -8,6 +8,7 @@ import zlib
 
 import numpy as np
 import pytest
+import tifffile
 from bench.data.datasets import get
 from bench.data.decode import decode, header
 from bench.data.errors import DataError
@@ -72,6 +73,20 @@ class TestConvertedAndSaid:
         decoded, note = decode(tmp_path / "deep.tif")
         assert np.array_equal(decoded[..., 0], LEVELS)
         assert "16 bits" in note
+
+    @pytest.mark.parametrize("order", ["contig", "separate"])
+    @pytest.mark.parametrize("compression", [None, "zlib"])
+    def test_and_of_a_tiff_in_colour(self, tmp_path, order, compression):
+        path, deep = tmp_path / "deep.tif", COLOURS.astype(np.uint16) * 256 + 200
+        planes = deep if order == "contig" else np.moveaxis(deep, -1, 0)
+        tifffile.imwrite(path, planes, photometric="rgb", planarconfig=order, compression=compression)
+        if (order, compression) == ("separate", None):  # of which Pillow makes another picture
+            with pytest.raises(DataError, match="keeps its channels of 16 bits apart"):
+                decode(path)
+        else:
+            decoded, note = decode(path)
+            assert np.array_equal(decoded, COLOURS)
+            assert note == "16 bits a channel reduced to the upper 8"
 
     @pytest.mark.parametrize("channels", [(LEVELS, OPAQUE), (*np.moveaxis(COLOURS, -1, 0), OPAQUE)])
     def test_an_opaque_alpha_channel_is_dropped(self, tmp_path, channels):

@@ -2,7 +2,8 @@
 
 function linearScale(values, from, to) {
   let [low, high] = [Math.min(...values), Math.max(...values)];
-  const margin = (high - low || Math.abs(high) * 0.01 || 1) * 0.07;
+  const least = Math.abs(high) * 0.002 || 1; // what is closer than that is not drawn far apart
+  const margin = Math.max((high - low) * 0.07, (least - (high - low)) / 2);
   [low, high] = [low - margin, high + margin];
   const rough = (high - low) / 6;
   const unit = 10 ** Math.floor(Math.log10(rough));

@@ -87,14 +87,14 @@ function restoredOf(scene) {
   return scene.restored.filter(({ label }) => lets("restorer", label));
 }
 
-/** Take what was chosen, and something for what that leaves open: the two restorers that lie furthest apart. */
+/** Take what was chosen, and something for what that leaves open: the two best restorers. */
 function show(wanted, scenes = shownScenes()) {
   Object.assign(view, wanted);
   const restored = restoredOf(view.scene);
   const labels = restored.map(({ label }) => label);
   const best = [...restored].sort((a, b) => number(psnrOf(b)) - number(psnrOf(a)));
   if (!labels.includes(view.left)) view.left = best[0].label;
-  if (!labels.includes(view.right)) view.right = best[best.length - 1].label;
+  if (!labels.includes(view.right)) view.right = best[Math.min(1, best.length - 1)].label;
   const furthest = [...scenes].sort((a, b) => gap(b) - gap(a));
   options(
     "scene",
