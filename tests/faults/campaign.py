@@ -184,12 +184,14 @@ def begin_bench(words: Sequence[str], folder: Path, environment: Mapping[str, st
     import bench.cli.commands
 
     out, err, mark = _stream(folder, "out"), _stream(folder, "err"), uuid.uuid4().hex
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # a signal to the fork is not to unwind what it has of ours
     pid = os.fork()
     if pid == 0:
         status = 1
         try:
             for number in ENDING:
                 signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
             os.setsid()
             for path, stream in ((out, 1), (err, 2)):
                 os.dup2(os.open(path, os.O_WRONLY), stream)
@@ -208,6 +210,7 @@ def begin_bench(words: Sequence[str], folder: Path, environment: Mapping[str, st
             for flushed in (sys.stdout, sys.stderr):
                 flushed.flush()
             os._exit(status)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
     return Running(pid, words, mark, out, err)
 
 
