@@ -31,6 +31,7 @@ __all__ = [
     "check",
     "check_store",
     "compare",
+    "debug",
     "doctor",
     "export",
     "listing",
@@ -163,6 +164,31 @@ def preview(
     plan = make_plan(make_request(methods, task, datasets, levels=levels, **words), fetch_weights=False)
     with Store(Path(store)) as records:
         return tell(plan, look_up(plan, records, force=force, retry_failed=retry_failed), records)
+
+
+def debug(
+    methods: Words,
+    task: Words = "denoise",
+    datasets: Words = "sample",
+    *,
+    watcher: Watcher | None = None,
+    **words: Any,
+) -> RunResult:
+    """Measure as `run` does, in this process and up to the first failure; nothing is timed, limited or stored.
+
+    Breakpoints in a restorer stop, what it prints is seen, and the traceback of a failure is printed in full.
+
+    words  sigma, quality, scale, pattern, protocol, repeats, device, as for `run`
+    """
+    from bench.report.result import RunResult
+    from bench.runner.debug import debug as run_here
+    from bench.runner.plan import make_plan
+    from bench.runner.request import make_request
+
+    levels = {kind: words.pop(kind, None) for kind in ("sigma", "quality", "scale", "pattern")}
+    plan = make_plan(make_request(methods, task, datasets, levels=levels, **words))
+    records = run_here(plan, watcher)
+    return RunResult(plan, records, len(records))
 
 
 def check(name: str) -> Iterator[Finding]:

@@ -1,10 +1,10 @@
-"""Progress of a run: a bar with an ETA on a terminal, a line per finished group elsewhere. On the error stream."""
+"""Progress of a run, on the error stream: a bar with an ETA on a terminal, elsewhere a line for a finished group."""
 
 from __future__ import annotations
 
 import sys
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -15,19 +15,35 @@ if TYPE_CHECKING:
     from bench.records.record import Record
     from bench.runner.cell import Cell
 
-__all__ = ["watch"]
+__all__ = ["Progress", "printed_lines", "watch"]
 
 
-def watch() -> LineProgress | BarProgress:
-    """A Watcher to be used in a `with` statement, fit for where the error stream goes."""
+def watch(*, quiet: bool = False, verbose: bool = False) -> Progress:
+    """A Watcher to be used in a `with` statement, fit for where the error stream goes.
+
+    quiet    it prints nothing
+    verbose  it prints a line for each cell, and what restorers print
+    """
+    if quiet:
+        return Progress()
+    if verbose:
+        return CellProgress()
     return BarProgress() if sys.stderr.isatty() else LineProgress()
 
 
 class Progress(Watcher):
-    """Keeps what a run leaves that is stopped: its records, of `n_cells` cells."""
+    """Prints nothing. Keeps what a run leaves that is stopped: its records, of `n_cells` cells."""
 
     so_far: Sequence[Record] = ()
     n_cells = 0
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
 
     def stopped(self, so_far: Sequence[Record], n_cells: int) -> None:
         self.so_far, self.n_cells = so_far, n_cells
@@ -38,23 +54,65 @@ class LineProgress(Progress):
 
     def __enter__(self) -> LineProgress:
         self.left: Counter[tuple[str, str, str]] = Counter()
+        self.statuses: dict[tuple[str, str, str], Counter[str]] = defaultdict(Counter)
         return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
 
     def fetching(self, dataset: str, done: int, total: int) -> None:
         if done == total:
-            print(f"{terminal(dataset)}: {total} files", file=sys.stderr, flush=True)
+            _print(f"{dataset}: {total} files")
 
     def started(self, cells: list[Cell]) -> None:
         self.left = Counter(map(_group, cells))
 
     def measured(self, cell: Cell, record: Record) -> None:
-        self.left[_group(cell)] -= 1
-        if not self.left[_group(cell)]:
-            done = "skipped" if record.status == "skipped" else "measured"
-            print("{} {}, {}, {}".format(done, *_group(cell)), file=sys.stderr, flush=True)
+        group = _group(cell)
+        self.left[group] -= 1
+        self.statuses[group][record.status] += 1
+        if not self.left[group]:
+            _print(_of_group(group, self.statuses.pop(group)))
+
+
+def _of_group(group: tuple[str, str, str], statuses: Counter[str]) -> str:
+    """`measured bm3d, denoise sigma 25 gray, set12`, and how many of its cells failed or were skipped."""
+    named, n = ", ".join(group), statuses.total()
+    for status in ("failed", "skipped"):
+        if statuses[status] == n:
+            return f"{status} {named}"
+    others = [f"{statuses[status]} of {n} {status}" for status in ("failed", "skipped") if statuses[status]]
+    return f"measured {named}" + (f": {', '.join(others)}" if others else "")
+
+
+class CellProgress(Progress):
+    """For `--verbose`: a line for each cell, and above it what the restorer printed."""
+
+    def fetching(self, dataset: str, done: int, total: int) -> None:
+        _print(f"{dataset}: {done} of {total} files")
+
+    def printed(self, cell: Cell, text: str) -> None:
+        for line in printed_lines(text):
+            print(f"  {line}", file=sys.stderr, flush=True)
+
+    def measured(self, cell: Cell, record: Record) -> None:
+        label, setting, dataset = _group(cell)
+        _print(f"{label}, {setting}, {dataset}/{cell.entry.name}: {_outcome(record)}")
+
+
+def _outcome(record: Record) -> str:
+    """`29.10 dB, 0.25 s`, or `failed: ValueError: …`"""
+    if record.status != "ok" or record.psnr_db is None:
+        return f"{record.status}: {record.reason}"
+    seconds = "" if record.seconds is None else f", {record.seconds:.3g} s"
+    return f"{record.psnr_db:.2f} dB{seconds}"
+
+
+def printed_lines(text: str) -> Iterator[str]:
+    """What a program printed, line by line, fit for a terminal: of what it wrote over what it wrote, the last."""
+    for line in text.expandtabs().rstrip().split("\n"):
+        yield terminal(line.rstrip("\r").rpartition("\r")[2])
+
+
+def _print(line: str) -> None:
+    print(terminal(line), file=sys.stderr, flush=True)
 
 
 class BarProgress(Progress):
@@ -91,12 +149,15 @@ class BarProgress(Progress):
         self.bar.update(task, completed=done, visible=done < total)
 
     def started(self, cells: list[Cell]) -> None:
+        self.n_failed = 0
         self.cells = self.bar.add_task("starting", total=len(cells), visible=bool(cells))
 
     def measuring(self, cell: Cell) -> None:
-        self.bar.update(self.cells, description="{}, {}, {}".format(*_group(cell)))
+        failed = f" ({self.n_failed} failed)" if self.n_failed else ""
+        self.bar.update(self.cells, description=", ".join(_group(cell)) + failed)
 
     def measured(self, cell: Cell, record: Record) -> None:
+        self.n_failed += record.status == "failed"
         self.bar.advance(self.cells)
 
 

@@ -7,7 +7,9 @@ prints goes to the standard error stream, which the runner keeps for the reason 
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import gc
+import io
 import os
 import random
 import signal
@@ -55,7 +57,7 @@ from bench.runner.messages import (
 from bench.runner.unseen import Unseen
 from bench.runner.wire import Channel
 
-__all__ = ["main"]
+__all__ = ["Session", "main", "print_traceback", "reason_of"]
 
 SEEDS = (random.seed, np.random.seed)
 """of the global generators; as they were before a plugin could put something else in their place"""
@@ -186,9 +188,8 @@ def answer(session: Session, message: Message) -> Reply:
     try:
         return session.handle(message)
     except BaseException as error:
-        with contextlib.suppress(Exception):  # it may have closed the stream
-            traceback.print_exc()
-        return Failure(_in_a_line(error))
+        print_traceback(error)
+        return Failure(reason_of(error))
 
 
 def _seed(seed: int) -> None:
@@ -216,7 +217,22 @@ def _free_device_memory() -> None:
         torch.mps.empty_cache()
 
 
-def _in_a_line(error: BaseException) -> str:
+def print_traceback(error: BaseException) -> None:
+    """Print the traceback, from the first frame that is the restorer's: what called it is ours."""
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(CALLING):
+        frames = frames.tb_next
+    with contextlib.suppress(Exception):  # it may have closed the stream
+        traceback.print_exception(type(error), error, frames)
+
+
+CALLING = (
+    *(str(Path(__file__).resolve().parents[1] / room) + os.sep for room in ("runner", "measure", "plugins")),
+    "<frozen importlib",
+)
+
+
+def reason_of(error: BaseException) -> str:
     """`ValueError: text (my.py, line 12)`: the innermost place in the traceback. What the engine says needs none."""
     if isinstance(error, (BadAnswerError, BenchError)):
         return in_a_line(str(error))
@@ -262,6 +278,10 @@ def main() -> None:
     os.set_inheritable(channel.fd, False)  # what the plugin starts has no part in it
     os.register_at_fork(after_in_child=channel.close)
     os.dup2(2, 1)  # a plugin's print must not mix with the table
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # what it printed is there when it dies, above its traceback
+    faulthandler.enable()
+    faulthandler.register(signal.SIGUSR1)  # the runner's, before it ends a process that does not answer
     session = Session()
     while serve(session, channel):
         pass

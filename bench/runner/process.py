@@ -19,11 +19,13 @@ class RestorerProcess:
     """Starts the process when it is needed, and a new one when it died. What could not be loaded or prepared once
     is not tried again, unless the process died of it: then it is tried once more.
 
-    unseen: files of its own that its answers used, and that its code's hash does not know of.
+    unseen  files of its own that its answers used, and that its code's hash does not know of
+    said    what it printed for its last answer; where it could not be loaded or prepared, what it printed then
 
     threads  that numerical libraries may use in it
     shares   whether it shares the cores with others of its kind
     watch    whether to note which files it opens
+    kind     of worker: `bench.runner.debug.HereWorker` has it in this process
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class RestorerProcess:
         *,
         shares: bool = False,
         watch: bool = False,
+        kind: type[Worker] = Worker,
     ) -> None:
         self.spec, self.limits, self.threads, self.shares = spec, limits, threads, shares
         info = spec.info
@@ -43,19 +46,22 @@ class RestorerProcess:
         self._load = Load(
             info.target, spec.variant, spec.ensemble, device, info.name, info.version, folder, code, watch
         )
+        self._kind = kind
         self._worker: Worker | None = None
         self._prepared: tuple[Setting, WeightsFile | None] | None = None
         self._hopeless: dict[Any, Failure | Unable] = {}
+        self._last_words: dict[Any, str] = {}
         self._died: set[Any] = set()
         self._is_stopped = False
         self.unseen: set[str] = set()
+        self.said = ""
 
     def start(self) -> None:
         """Begin to load, if it has not; does not wait."""
         if None in self._hopeless or (self._worker is not None and self._worker.alive):
             return
         self.close()
-        self._worker = Worker(self._load, self.threads, self.limits, shares=self.shares)
+        self._worker = self._kind(self._load, self.threads, self.limits, shares=self.shares)
         if self._is_stopped:
             self._worker.cut()
 
@@ -74,9 +80,10 @@ class RestorerProcess:
         """
         wanted = (setting, weights)
         answer = self._answer_to_load()
-        known = self._hopeless.get(None) or self._hopeless.get(wanted)
-        if known is not None:
-            return known
+        for what in (None, wanted):
+            if what in self._hopeless:
+                self.said = self._last_words[what]
+                return self._hopeless[what]
         if answer.needs_weights and weights is None and not untrained:  # a listing reads one file, not its bases'
             return Unable(f"{self.spec.name} needs weights, and none are declared for {setting}")
         kind = self._load.device.partition(":")[0]
@@ -92,7 +99,7 @@ class RestorerProcess:
         if isinstance(answer, Failure) and self._died_first(wanted):
             return self.ready(setting, weights, untrained=untrained)
         if isinstance(answer, (Failure, Unable)):
-            self._hopeless[wanted] = answer
+            self._give_up(wanted, answer)
             return answer
         self._prepared = wanted
         return None
@@ -104,6 +111,7 @@ class RestorerProcess:
         assert self._worker is not None
         answer = self._worker.ask(Restore(seen, timed, readings, seed))
         assert isinstance(answer, (Answer, Failure))
+        self.said = self._worker.said()
         if isinstance(answer, Answer):
             self.unseen |= {*answer.unseen}
         return answer
@@ -130,8 +138,13 @@ class RestorerProcess:
         if isinstance(answer, Failure):
             if self._died_first(None):
                 return self._answer_to_load()
-            self._hopeless[None] = answer
+            self._give_up(None, answer)
         return answer
+
+    def _give_up(self, of: Any, answer: Failure | Unable) -> None:
+        assert self._worker is not None
+        self._hopeless[of] = answer
+        self.said = self._last_words[of] = self._worker.said()
 
     def _died_first(self, of: Any) -> bool:
         """Whether the process died, and had not died before of the same question."""

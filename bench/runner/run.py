@@ -17,6 +17,7 @@ from typing import NamedTuple
 from bench.data.datasets import fetch_all
 from bench.errors import DataError
 from bench.plugins.unchanged import CHANGED
+from bench.records.logs import Logs
 from bench.records.pictures import Pictures
 from bench.records.record import Record, quality_part
 from bench.records.store import Store
@@ -43,8 +44,11 @@ class Watcher:
     def measuring(self, cell: Cell) -> None:
         """A cell begins."""
 
+    def printed(self, cell: Cell, text: str) -> None:
+        """What the restorer printed for a cell, its traceback included; `measured` follows."""
+
     def measured(self, cell: Cell, record: Record) -> None:
-        """A cell is measured and its record stored."""
+        """A cell is measured, or failed, and its record stored."""
 
     def stopped(self, so_far: Sequence[Record], n_cells: int) -> None:
         """The run is interrupted, of `n_cells` cells with these records: in the plan's order, known ones included."""
@@ -199,13 +203,16 @@ def run(
     for dataset in {cell.dataset.name: cell.dataset for cell in split.missing}.values():
         fetch_all(dataset, partial(watcher.fetching, dataset.name))
     watcher.started(split.missing)
-    records = dict(split.known)
+    records, logs = dict(split.known), Logs(store.path)
     measuring = _measure_all(split.missing, jobs, limits or Limits(), plan.request.readings, pictures, watcher)
     try:
         with closing(measuring):  # before anything else is done
-            for cell, record in measuring:
+            for cell, record, said in measuring:
                 records[cell] = record
+                logs.keep(record, said)
                 store.add(record)
+                if said:
+                    watcher.printed(cell, said)
                 watcher.measured(cell, record)
     except BaseException as error:
         if not isinstance(error, Exception):  # Ctrl-C, a signal
@@ -256,10 +263,10 @@ def _measure_all(
     readings: int | None,
     pictures: Pictures | None,
     watcher: Watcher,
-) -> Generator[tuple[Cell, Record], None, None]:
-    """Measure `cells` at `jobs` slots; each takes the next cell when it is free."""
+) -> Generator[tuple[Cell, Record, str], None, None]:
+    """Measure `cells` at `jobs` slots; each takes the next cell when it is free. With what was printed for each."""
     waiting = deque(cells)
-    done: queue.Queue[tuple[Cell, Record, DataError | None] | BaseException] = queue.Queue()
+    done: queue.Queue[tuple[Cell, Record, str, DataError | None] | BaseException] = queue.Queue()
     stop = threading.Event()
     n_stations = min(jobs, len(cells))
     slots = [Slot(limits, readings, shares=n_stations > 1) for _ in range(n_stations)]
@@ -286,7 +293,7 @@ def _measure_all(
                 watcher.measuring(cell)
                 upcoming = take()
                 record = slot.measure(cell, upcoming)
-                done.put((cell, record, save(record, slot.seen)))
+                done.put((cell, record, slot.said, save(record, slot.seen)))
                 cell = upcoming
         except BaseException as error:
             done.put(error)
@@ -299,8 +306,8 @@ def _measure_all(
             result = done.get()
             if isinstance(result, BaseException):
                 raise result
-            cell, record, unsaved = result
-            yield cell, record
+            cell, record, said, unsaved = result
+            yield cell, record, said
             if unsaved is not None:
                 raise unsaved
     finally:  # also when interrupted: no worker outlives the run

@@ -9,6 +9,8 @@ __all__ = ["Said"]
 MOST_BYTES = 1 << 16
 AT_ONCE = 16
 """reads: whoever prints without end is not listened to without end"""
+CRASH = "Fatal Python error: "
+"""begins what faulthandler prints of a crash"""
 
 
 class Said:
@@ -35,9 +37,15 @@ class Said:
                 self.close()
 
     def last_line(self) -> str:
-        """The last one that is not empty, or what is kept of it; "" if there is none."""
-        lines = self._kept.decode(errors="replace").split("\n")
-        return next((line for line in reversed(lines) if line.strip()), "")
+        """The last one that is not empty, or what is kept of it; "" if there is none. Where it crashed is no line."""
+        text = self._kept.decode(errors="replace").partition(CRASH)[0]
+        return next((line for line in reversed(text.split("\n")) if line.strip()), "")
+
+    def take(self) -> str:
+        """What is kept, which is forgotten then."""
+        self.listen()
+        kept, self._kept = self._kept, b""
+        return kept.decode(errors="replace")
 
     def close(self) -> None:
         fd, self.fd = self.fd, None

@@ -21,7 +21,7 @@ from bench.runner.answer import remark_on, unseen_in_words
 from bench.runner.cell import Cell
 from bench.runner.messages import Answer, Failure, Unable
 from bench.runner.process import RestorerProcess
-from bench.runner.worker import Limits
+from bench.runner.worker import Limits, Worker
 from bench.task import Image, Observation
 
 __all__ = ["Seen", "Slot"]
@@ -40,16 +40,22 @@ class Slot:
 
     readings  timed calls per cell, None for the usual
     shares    whether other slots work at the same time
+    kind      of worker, see `bench.runner.process`
 
     seen      the pictures of the cell that `measure` measured last; None if it gave none
+    said      what the restorer printed for that cell, its traceback included
     """
 
-    def __init__(self, limits: Limits, readings: int | None, *, shares: bool = False) -> None:
+    def __init__(
+        self, limits: Limits, readings: int | None, *, shares: bool = False, kind: type[Worker] = Worker
+    ) -> None:
         self.limits = limits
         self.readings = readings
         self.shares = shares
+        self.kind = kind
         self.process: RestorerProcess | None = None
         self.seen: Seen | None = None
+        self.said = ""
         self._known: dict[tuple[str, str, bool, str, int], RestorerProcess] = {}
         self._ahead: tuple[Cell, Future[tuple[Image, Observation]]] | None = None
         self._assistant = ThreadPoolExecutor(1)
@@ -61,7 +67,7 @@ class Slot:
         upcoming  the cell that will be next: it is degraded while this one is scored. (Not while this one is
                   restored: nothing else of ours runs while a call is timed.)
         """
-        process, self.seen = self._process_for(cell), None
+        process, self.seen, self.said = self._process_for(cell), None, ""
         try:
             clean, seen = self._take_degraded(cell)
         except DataError as error:
@@ -70,6 +76,7 @@ class Slot:
         answer = process.ready(cell.setting, cell.weights) or process.restore(
             seen, timed=cell.timed, readings=self.readings
         )
+        self.said = process.said
         if upcoming is not None:
             self._ahead = upcoming, self._assistant.submit(degrade, upcoming)
         if isinstance(answer, Unable):
@@ -102,7 +109,9 @@ class Slot:
         held = (spec.info.target, spec.variant, spec.ensemble, cell.device, cell.threads)
         process = self._known.get(held)
         if process is None:
-            process = RestorerProcess(spec, cell.device, cell.threads, self.limits, shares=self.shares)
+            process = RestorerProcess(
+                spec, cell.device, cell.threads, self.limits, shares=self.shares, kind=self.kind
+            )
             self._known[held] = process
             if self._is_stopped:
                 process.stop()

@@ -40,6 +40,9 @@ START_SECONDS = 120
 DYING_SECONDS = 2
 """that a process may take to end once its pipe is closed"""
 
+TELLING_SECONDS = 0.2
+"""that a process which is to be ended may take to say where it is"""
+
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
@@ -104,6 +107,10 @@ class Worker:
         """The answer to a message of `bench.runner.messages`, or a Failure that says how the process ended."""
         self._begin(message)
         return self._finish(self.limits.seconds)
+
+    def said(self) -> str:
+        """What was printed since this was last asked, tracebacks included: the end of it, if there is much."""
+        return self._said.take()
 
     def cut(self) -> None:
         """Have the process and whatever it started killed, without waiting; from any thread."""
@@ -197,6 +204,7 @@ class Worker:
         while True:
             now = time.monotonic()
             if now > deadline:
+                self._ask_where()
                 raise _EndedError(f"no answer within the time limit of {seconds:g} s")
             if now - self._looked > POLL_SECONDS:
                 self._looked = now
@@ -213,6 +221,17 @@ class Worker:
                 return ready[self._pipe.fileno()]
             if self._process.poll() is not None and not self._is_readable():
                 raise _EndedError(self._how_it_died())
+
+    def _ask_where(self) -> None:
+        """Have the process print where it is: its host has registered faulthandler for this signal."""
+        if self._line.pid is None or self._said.fd is None:
+            return
+        self._said.listen()
+        with contextlib.suppress(OSError):
+            os.kill(self._line.pid, signal.SIGUSR1)
+        waiting = select.poll()
+        waiting.register(self._said.fd, select.POLLIN)
+        waiting.poll(1000 * TELLING_SECONDS)
 
     def _check_memory(self) -> None:
         limit = self.limits.memory_mib

@@ -12,7 +12,7 @@ class Here:
     """Does what RestorerProcess does, without limits."""
 
     def __init__(self, spec, device, threads, limits):
-        self.spec, self.device = spec, device
+        self.spec, self.device, self.said = spec, device, ""
 
     def ready(self, setting, weights):
         self.restorer = load_class(self.spec.info.target)(self.spec.variant, weights)

@@ -4,7 +4,6 @@ import pytest
 
 from bench.plugins.registry import choose
 from bench.restorer import Setting
-from bench.runner import process
 from bench.runner.messages import Failure, Load, Prepare, Ready
 from bench.runner.process import RestorerProcess
 from bench.runner.worker import Limits
@@ -34,18 +33,20 @@ class Stub:
         self.died = answer is DEATH
         return answer
 
+    def said(self):
+        return f"said by question {len(Stub.asked)}"
+
     def close(self):
         self.alive = False
 
 
 @pytest.fixture
-def due(monkeypatch):
+def due():
     """Makes a process of a restorer that answers so."""
-    monkeypatch.setattr(process, "Worker", Stub)
 
     def make(*answers):
         Stub.due, Stub.asked = [*answers], []
-        return RestorerProcess(choose("noisy"), "cpu", 1, Limits())
+        return RestorerProcess(choose("noisy"), "cpu", 1, Limits(), kind=Stub)
 
     return make
 
