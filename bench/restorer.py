@@ -23,13 +23,25 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from bench.errors import RestorerError
 from bench.task import Image, Level, Observation, Setting, nearest_level
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = ["Image", "Level", "Observation", "Restorer", "Setting", "TorchRestorer", "WeightsFile", "nearest_level"]
+__all__ = [
+    "Image",
+    "Level",
+    "Observation",
+    "Restorer",
+    "RestorerError",
+    "Setting",
+    "TorchRestorer",
+    "WeightsFile",
+    "nearest_level",
+    "tensors_in",
+]
 
 
 @dataclass(frozen=True)
@@ -47,6 +59,16 @@ class WeightsFile:
     label: str
     sha256: str
     loader: str = ""
+
+
+def tensors_in(path: Path) -> Any:
+    """What safetensors or a file of `torch.save` holds: tensors by name, and entries that they lie in.
+
+    Nothing of the file's is run. Raises WeightsError for any other file, and for one that is damaged.
+    """
+    from bench.state_dicts import content_of
+
+    return content_of(path)
 
 
 class Restorer(ABC):

@@ -32,7 +32,7 @@ from bench.checkpoints import (
 )
 from bench.errors import WeightsError
 
-__all__ = ["explained", "load_as_published", "load_into", "named_alike", "options_in"]
+__all__ = ["content_of", "explained", "load_as_published", "load_into", "named_alike", "options_in"]
 
 MOST_LEVELS = 3
 """of entries within entries in which a state dict is looked for"""
@@ -57,7 +57,7 @@ def load_into(network: nn.Module, path: Path) -> None:
     Raises WeightsError if the file holds no state dict, several that differ, or one that does not fit.
     """
     own = network.state_dict()
-    state = _chosen([_unwrapped(state, own) for state in _states(_content(path))], own, path)
+    state = _chosen([_unwrapped(state, own) for state in _states(content_of(path))], own, path)
     with explained(network, path):
         network.load_state_dict(_usable(state.tensors, own, path))
 
@@ -92,7 +92,7 @@ def named_alike(own: Mapping[str, Tensor], path: Path) -> Mapping[str, Tensor]:
 
     Raises WeightsError if the file cannot be read, or such a tensor's numbers are not of the network's kind.
     """
-    states = [_unwrapped(state, own) for state in _states(_content(path))]
+    states = [_unwrapped(state, own) for state in _states(content_of(path))]
     for state in (state for kind in _by_kind(states) for state in kind):
         found = {name: tensor for name, tensor in state.tensors.items() if name in own}
         for name, tensor in found.items():
@@ -120,7 +120,7 @@ def options_in(path: Path) -> dict[str, Any]:
     if kind is not TORCH or "options" not in scan(path).entries:
         return {}
     try:
-        content = _content(path)
+        content = content_of(path)
     except WeightsError:  # `load` may read it by other means, or will say what is wrong
         return {}
     options = content.get("options") if isinstance(content, dict) else None
@@ -138,7 +138,7 @@ def _is_plain(value: object) -> bool:
 # --- reading ---------------------------------------------------------------------------------------------
 
 
-def _content(path: Path) -> Any:
+def content_of(path: Path) -> Any:
     """What the file holds. Raises WeightsError if that cannot be read without running code."""
     kind = kind_of(path)
     if kind is SAFETENSORS:
@@ -240,7 +240,7 @@ def _all_begin(names: Iterable[str], word: str) -> bool:
 def _chosen(states: Sequence[_State], own: Mapping[str, Tensor], path: Path) -> _State:
     """The state dict that is meant: the first kind of which one fits, or else the first of all."""
     if not states:
-        raise WeightsError(f"{path} {_no_state(_content(path))}")
+        raise WeightsError(f"{path} {_no_state(content_of(path))}")
     kinds = _by_kind(states)
     fitting = [[state for state in kind if not _misfit(_shapes(state.tensors), _shapes(own))] for kind in kinds]
     best = next((kind for kind in fitting if kind), None)
