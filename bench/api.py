@@ -6,7 +6,9 @@ Importing it imports neither torch nor any restorer; each function imports what 
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from bench.records.repair import Checked
+    from bench.records.store import Store
     from bench.report.comparing import Report
     from bench.report.page.writing import Written
     from bench.report.result import RunResult
@@ -47,6 +50,7 @@ __all__ = [
     "run",
     "table",
     "train",
+    "why",
     "write_reference",
 ]
 
@@ -154,7 +158,6 @@ def preview(
 
     words  sigma, quality, scale, pattern, protocol, repeats, device, threads, jobs, readings, as for `run`
     """
-    from bench.records.store import Store
     from bench.report.preview import preview as tell
     from bench.runner.plan import make_plan
     from bench.runner.request import make_request
@@ -162,8 +165,21 @@ def preview(
 
     levels = {kind: words.pop(kind, None) for kind in ("sigma", "quality", "scale", "pattern")}
     plan = make_plan(make_request(methods, task, datasets, levels=levels, **words), fetch_weights=False)
-    with Store(Path(store)) as records:
+    with _as_it_is(Path(store)) as records:
         return tell(plan, look_up(plan, records, force=force, retry_failed=retry_failed), records)
+
+
+@contextmanager
+def _as_it_is(path: Path) -> Iterator[Store]:
+    """A store to be read; if there is none, one without records that is none of the user's."""
+    from bench.records.store import Store
+
+    if path.exists():
+        with Store(path, reading=True) as records:
+            yield records
+        return
+    with tempfile.TemporaryDirectory(prefix="bench-store-") as folder, Store(Path(folder) / "empty") as records:
+        yield records
 
 
 def debug(
@@ -313,6 +329,22 @@ def _read_one(store: Path) -> pd.DataFrame:
         return read_records(store)
     with Store(store, reading=True) as records:
         return frame_of(records.records())
+
+
+def why(which: str | int = "", store: str | Path = STORE) -> str:
+    """What failed; or of a failure its reason, what the restorer printed, and its traceback.
+
+    which  "" for a list of all; a number of that list; a restorer, an image, or `restorer/image`
+
+    Raises RequestError if there is no such failure, StoreError as `read` does.
+    """
+    from bench.records.logs import Logs
+    from bench.report.failures import asked_for, failures, listed, told
+
+    known = failures(read(store))
+    if which == "":
+        return listed(known)
+    return "\n\n".join(told(failure, Logs(Path(store))) for failure in asked_for(str(which), known))
 
 
 def table(

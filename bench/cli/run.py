@@ -12,6 +12,8 @@ import typer
 from bench import api
 from bench.cli.options import DEFAULT_STORE, DeviceOption, FormatOption, StoreOption, app
 from bench.cli.signals import StoppedError, keeping
+from bench.errors import RequestError
+from bench.escape import terminal
 
 if TYPE_CHECKING:
     from bench.report.progress import Progress
@@ -49,6 +51,18 @@ def run(
     ] = None,
     save_float: Annotated[bool, typer.Option("--save-float", help="Save float32 arrays beside them.")] = False,
     format: FormatOption = "text",
+    debug: Annotated[
+        bool,
+        typer.Option(
+            "--debug", help="Restore in this process up to the first failure: breakpoints stop; keep nothing."
+        ),
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print the table alone: no progress, no remarks.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Print a line for each cell, and what restorers print.")
+    ] = False,
 ) -> None:
     """Measure restorers and print the table. What the store holds already is not measured again.
 
@@ -59,6 +73,10 @@ def run(
     from bench.report.table import check_format
 
     check_format(format)
+    if quiet and verbose:
+        raise RequestError("--quiet and --verbose: choose one.")
+    if debug and (dry_run or save or save_float or jobs > 1):
+        raise RequestError("--debug goes without --dry-run, --save and --jobs.")
     words: dict[str, Any] = {
         "sigma": sigma,
         "quality": quality,
@@ -70,15 +88,18 @@ def run(
         "threads": threads,
         "jobs": jobs,
         "readings": readings,
-        "store": store,
-        "force": force,
-        "retry_failed": retry_failed,
     }
+    if debug:
+        _debug(methods, task, datasets, words, format)
+        return
+    words |= {"store": store, "force": force, "retry_failed": retry_failed}
     if dry_run:
         print(api.preview(methods, task, datasets, **words))
         return
+    if not quiet and not store.parent.is_dir():
+        _say(f"There is no folder {store.parent}. It is made for the store {store}.")
     limits: dict[str, Any] = {"time_limit": time_limit, "memory_limit": memory_limit}
-    watcher = watch()
+    watcher = watch(quiet=quiet, verbose=verbose)
     with keeping("What was measured is kept; the same command goes on from there."):
         try:
             with watcher:
@@ -89,10 +110,31 @@ def run(
             _tell_so_far(watcher, format, stopped, store)
             raise
         print(result.table(format))
-        for line in result.remarks():  # the table may be piped into a paper
-            print(line, file=sys.stderr)
+        if not quiet:
+            for line in result.remarks():
+                _say(line)
+            if result.failures:
+                _say(f"What failed is told by `bench why{'' if store == DEFAULT_STORE else f' --store {store}'}`.")
     if result.failures or result.plan.broken:
         raise typer.Exit(1)
+
+
+def _debug(methods: str, task: str, datasets: str, words: dict[str, Any], format: str) -> None:
+    from bench.report.progress import watch
+
+    with keeping("Nothing is kept."), watch(verbose=True) as watcher:
+        result = api.debug(methods, task, datasets, **words, watcher=watcher)
+    print(result.table(format))
+    for line in result.remarks():
+        _say(line)
+    _say("--debug: nothing was timed, and nothing is kept in a store.")
+    if result.failures or result.plan.broken:
+        raise typer.Exit(1)
+
+
+def _say(line: str) -> None:
+    """On the error stream, for the table may be piped into a paper."""
+    print(terminal(line), file=sys.stderr, flush=True)
 
 
 def _tell_so_far(watcher: Progress, format: str, stopped: StoppedError, store: Path) -> None:

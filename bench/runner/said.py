@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from pathlib import Path
 
 __all__ = ["Said"]
 
@@ -11,6 +13,9 @@ AT_ONCE = 16
 """reads: whoever prints without end is not listened to without end"""
 CRASH = "Fatal Python error: "
 """begins what faulthandler prints of a crash"""
+HERE = re.escape(str(Path(__file__).resolve().parents[1]))
+ENGINE = re.compile(rf'^(  File "({HERE}/(runner|measure)/|<frozen runpy>).*|Extension modules: .*)\n?', re.MULTILINE)
+"""lines of it that tell nothing of the restorer"""
 
 
 class Said:
@@ -45,7 +50,7 @@ class Said:
         """What is kept, which is forgotten then."""
         self.listen()
         kept, self._kept = self._kept, b""
-        return kept.decode(errors="replace")
+        return ENGINE.sub("", kept.decode(errors="replace"))
 
     def close(self) -> None:
         fd, self.fd = self.fd, None
