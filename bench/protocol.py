@@ -30,9 +30,12 @@ from bench.errors import RequestError, unknown
 from bench.task import SUPERRES_OF_8_BIT_RGB, TASKS, Image, Observation, Setting, Task, format_level
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from bench.measure.quality import Quality
 
-__all__ = ["PROTOCOLS", "Protocol", "get_protocol"]
+__all__ = ["PROTOCOLS", "Protocol", "get_protocol", "stream_of"]
 
 
 @dataclass(frozen=True)
@@ -40,13 +43,15 @@ class Protocol:
     """How images are degraded and answers scored. The name carries the version: a change of either is a new name.
 
     noise        where its seed comes from
-    not_rounded  tasks whose answers are scored as they are; those of all others are rounded to 8 bits
+    rounds       whether answers are rounded to 8 bits before they are scored
+    not_rounded  tasks whose answers are not, if others' are
     tasks        what each task is under this protocol
     """
 
     name: str
     words: str
     noise: Literal["hashed", "seed-0"] = "hashed"
+    rounds: bool = True
     not_rounded: frozenset[str] = frozenset()
     tasks: Mapping[str, Task] = field(default_factory=lambda: TASKS, hash=False, repr=False)
 
@@ -61,12 +66,8 @@ class Protocol:
 
     def degrade(self, image: Image, setting: Setting, seed: tuple[int, ...]) -> tuple[Image, Observation]:
         """The reference that answers to a data set's image are compared with, and what restorers are shown of it."""
-        import numpy as np
-
-        # RandomState, not Generator: NumPy promises that its streams never change (NEP 19).
-        stream = np.random.RandomState(seed if len(seed) > 1 else seed[0])
         task = self.tasks[setting.task]
-        return task.reference(image, setting.level), task.observe(image, setting.level, stream)
+        return task.reference(image, setting.level), task.observe(image, setting.level, stream_of(seed))
 
     def scored_size(self, height: int, width: int, setting: Setting) -> tuple[int, int]:
         """How many rows and columns of a picture are scored: 0 where the border leaves none."""
@@ -84,16 +85,24 @@ class Protocol:
 
         Raises DataError for what has no PSNR: no pixel is left inside the border.
         """
-        import numpy as np
-
         from bench.measure.quality import Quality, psnr_db, ssim
 
-        border = self._border(setting)
-        x, y = (255 * np.clip(image.astype(np.float64), 0, 1) for image in (x_hat, clean))
-        if setting.task not in self.not_rounded:
-            x, y = np.rint(x), np.rint(y)
-        x, y = (image[border : -border or None, border : -border or None] for image in (x, y))
+        x, y = (self.as_scored(image, setting) for image in (x_hat, clean))
         return Quality(psnr_db(x, y, peak=255), ssim(x, y, peak=255))
+
+    def as_scored(self, image: Image, setting: Setting) -> NDArray[np.float64]:
+        """A picture (H, W, C) as every metric is given it: 0-255, clipped, rounded if that is due, without border."""
+        import numpy as np
+
+        border = self._border(setting)
+        x = 255 * np.clip(image.astype(np.float64), 0, 1)
+        if self.rounds_answers_of(setting.task):
+            x = np.rint(x)
+        return x[border : -border or None, border : -border or None]
+
+    def rounds_answers_of(self, task: str) -> bool:
+        """Whether answers are rounded to 8 bits before they are scored: then a saved picture says all of them."""
+        return self.rounds and task not in self.not_rounded
 
 
 PROTOCOLS: dict[str, Protocol] = {
@@ -106,7 +115,7 @@ PROTOCOLS: dict[str, Protocol] = {
         Protocol(
             "groupsc-v1",
             "noise as in standard-v1; answer clipped to [0, 1] and not rounded, as the GroupSC authors score",
-            not_rounded=frozenset(TASKS),
+            rounds=False,
         ),
         Protocol(
             "kair-v1",
@@ -122,6 +131,13 @@ PROTOCOLS: dict[str, Protocol] = {
         ),
     )
 }
+
+
+def stream_of(seed: tuple[int, ...]) -> np.random.RandomState:
+    """The stream of a seed. RandomState, not Generator: NumPy promises that its streams never change (NEP 19)."""
+    import numpy as np
+
+    return np.random.RandomState(seed if len(seed) > 1 else seed[0])
 
 
 def get_protocol(name: str) -> Protocol:

@@ -8,8 +8,8 @@
         def restore(self, seen):
             ...
 
-`name`, `tasks`, `requires`, `reads`, `variants` and `version` are written as literals: the registry reads them from
-the source, so that listing restorers imports none of them.
+`name`, `tasks`, `requires`, `reads`, `variants`, `adapts` and `version` are written as literals: the registry reads
+them from the source, so that listing restorers imports none of them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -84,7 +84,11 @@ class Restorer(ABC):
     reads     files and folders beside its own file that it opens, e.g. ["params.txt"]: part of that hash
     requires  {package as pip knows it: terms that bind a user, or ""} beyond the project's own requirements
     variants  what may follow the name after a colon (`dncnn:bf16`); `self.variant` says which was asked for
+    adapts    of an adapter the ends of the names of files that it runs, e.g. ("onnx",): `NAME:FILE` asks for it with
+              that file as its weights
     devices   the kinds of device that it computes on, of cpu, cuda and mps: on others it is not measured
+
+    Further keywords of a class's `__init__` are its parameters: `mine(radius=3)` makes it with `radius=3`.
     """
 
     name: ClassVar[str]
@@ -93,6 +97,7 @@ class Restorer(ABC):
     reads: ClassVar[Sequence[str]] = ()
     requires: ClassVar[Mapping[str, str]] = {}
     variants: ClassVar[Sequence[str]] = ()
+    adapts: ClassVar[Sequence[str]] = ()
     needs_weights: ClassVar[bool] = False
     devices: ClassVar[Collection[str]] = ("cpu",)
 
@@ -142,13 +147,13 @@ class TorchRestorer(Restorer):
     devices: ClassVar[Collection[str]] = ("cpu", "cuda", "mps")
     of_level: ClassVar[Sequence[str]] = ()
 
-    def __init__(self, variant: str = "", weights: WeightsFile | None = None) -> None:
-        super().__init__(variant, weights)
-        self.options: Mapping[str, Any] = {}
-        if weights is not None:
-            from bench.state_dicts import options_in
+    @cached_property
+    def options(self) -> Mapping[str, Any]:
+        if self.weights is None:
+            return {}
+        from bench.state_dicts import options_in
 
-            self.options = options_in(weights.path)
+        return options_in(self.weights.path)
 
     @abstractmethod
     def network(self, setting: Setting) -> nn.Module:
@@ -246,11 +251,7 @@ class TorchRestorer(Restorer):
         """
         from bench.measure.complexity import count_macs
 
-        corner = replace(
-            seen,
-            image=seen.image[:32, :32],
-            mask=None if seen.mask is None else seen.mask[:32, :32],
-        )
+        corner = _corner(seen, 32)
         fast, self.net = self.net, self.plain
         try:
             macs = count_macs(lambda: self.forward(self.to_tensor(corner.image), corner))
@@ -258,3 +259,14 @@ class TorchRestorer(Restorer):
             self.net = fast
         height, width, _ = corner.restored_shape
         return macs / (height * width)
+
+
+def _corner(seen: Observation, side: int) -> Observation:
+    """The top left of an observation and of the maps that belong to it; numbers, words and kernels as they are."""
+
+    def cut(value: Any) -> Any:
+        is_map = isinstance(value, np.ndarray) and value.shape[:2] == seen.image.shape[:2]
+        return value[:side, :side] if is_map else value
+
+    known = {name: cut(value) for name, value in seen.known.items()}
+    return replace(seen, image=cut(seen.image), mask=cut(seen.mask), known=known)

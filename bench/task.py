@@ -6,9 +6,10 @@ protocol's business, in `bench.protocol`, and so is a task that a paper sets oth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeAlias
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bench.data import BAYER_PATTERNS
 from bench.errors import RequestError, unknown
@@ -16,44 +17,62 @@ from bench.errors import RequestError, unknown
 if (
     TYPE_CHECKING
 ):  # listings show tasks and need no numerics: importing NumPy would take them longer than all the rest
+    from pathlib import Path
+
     import numpy as np
     from numpy.typing import NDArray
 
 __all__ = [
+    "BLIND",
+    "LEVEL_OPTIONS",
     "SUPERRES_OF_8_BIT_RGB",
     "TASKS",
     "Image",
+    "Known",
     "Level",
+    "LevelKind",
     "Observation",
+    "Part",
     "Setting",
     "Task",
     "colour_word",
     "format_level",
     "get_task",
+    "level_of",
     "nearest_level",
     "parse_levels",
+    "parts_of",
+    "title_of",
 ]
 
 Image: TypeAlias = "NDArray[np.float32]"
 """float32 (H, W, C) with C = 1 or 3, nominally in [0, 1]; a noisy one may leave that range."""
 
 Level = float | str
-"""sigma on the 0-255 scale, JPEG quality, scale factor: numbers; Bayer pattern: text."""
+"""sigma on the 0-255 scale, JPEG quality, scale factor: numbers; Bayer pattern, several numbers: text."""
+
+Known: TypeAlias = "Mapping[str, float | str | bool | NDArray[Any]]"
+"""What a restorer is told, by name: numbers, words and arrays."""
+
+LEVEL_OPTIONS = ("sigma", "quality", "scale", "pattern")
+"""The kinds of level that have an option of their own; all others are asked for with --level."""
 
 
 @dataclass(frozen=True)
 class Setting:
     """What weights belong to: a task at one level and channel count, e.g. denoise, 25, gray.
 
-    channels  of the image to be restored (1 or 3); a mosaic is observed with 1 and restored to 3
+    channels    of the image to be restored (1 or 3); a mosaic is observed with 1 and restored to 3
+    level_name  what the level is called, of a task that is not one of TASKS
     """
 
     task: str
     level: Level
     channels: int
+    level_name: str = field(default="", compare=False)
 
     def __str__(self) -> str:
-        level = get_task(self.task).level.name
+        level = self.level_name or get_task(self.task).level.name
         return f"{self.task} {level} {format_level(self.level)} {colour_word(self.channels)}"
 
 
@@ -69,6 +88,7 @@ class Observation:
     pattern  Bayer pattern, e.g. "RGGB": the colours of the top-left 2x2 pixels, row by row
     mask     demosaick: bool (H, W, 3), True where that colour was measured
     uint8    superres: whether the image is to be enlarged as uint8, see `upscaled`
+    known    what else is known, by name: `peak`, `kernel`, …; sigma, quality, scale and mask are the above as well
     """
 
     image: Image
@@ -79,6 +99,12 @@ class Observation:
     pattern: str | None = None
     mask: NDArray[np.bool_] | None = None
     uint8: bool = False
+    known: Known = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("sigma", "quality", "scale", "mask"):
+            if name in self.known:
+                object.__setattr__(self, name, self.known[name])
 
     @property
     def restored_shape(self) -> tuple[int, int, int]:
@@ -111,6 +137,9 @@ class Task:
     reference  (data set's image, level) -> the clean image that the answer is compared with
     observe    (data set's image, level, noise stream) -> Observation; of the reference it is the same for TASKS
     channels   of every reference (1: luma; 3: only colour images can be measured), or None: the image's own
+    like       other tasks, the best first: a restorer that does not name this one, and does one of these, is shown
+               this one's pictures as that one's. At the same level if it is of one kind, else at its middle one
+    files      level -> the files that it names, whose content is part of what the task is
     """
 
     name: str
@@ -120,6 +149,8 @@ class Task:
     reference: Callable[[Image, Level], Image]
     observe: Callable[[Image, Level, np.random.RandomState], Observation]
     channels: int | None = None
+    like: tuple[str, ...] = ()
+    files: Callable[[Level], Sequence[Path]] = lambda level: ()
 
 
 # --- levels --------------------------------------------------------------------------------------
@@ -132,6 +163,11 @@ class LevelKind:
     name: str
     expected: str
     accept: Callable[[str], Level | None]
+
+    @property
+    def option(self) -> str:
+        """What it is asked for with: `sigma`, ..., or `level`."""
+        return self.name if self.name in LEVEL_OPTIONS else "level"
 
     def parse(self, text: str) -> Level | None:
         """The level that `text` spells, or None."""
@@ -159,6 +195,71 @@ PATTERN = LevelKind(
 )
 
 
+@dataclass(frozen=True)
+class Part:
+    """One value of a level: a number from `least` to `most`, or a word where there are no such two.
+
+    above  the number must be above `least`
+    """
+
+    name: str
+    least: float | None = None
+    most: float = math.inf
+    above: bool = False
+
+    @property
+    def is_word(self) -> bool:
+        return self.least is None
+
+    def __str__(self) -> str:
+        """`peak above 0`, `a from 0 to 1`."""
+        if self.least is None:
+            return self.name
+        if self.most == math.inf:
+            return f"{self.name} " + (f"above {self.least:g}" if self.above else f"of at least {self.least:g}")
+        return f"{self.name} from {self.least:g} to {self.most:g}" + f" (not {self.least:g})" * self.above
+
+    def read(self, text: str) -> Level | None:
+        if self.least is None:
+            return text or None
+        value = float(text) + 0.0
+        inside = self.least <= value <= self.most and math.isfinite(value)
+        return value if inside and not (self.above and value == self.least) else None
+
+
+def level_of(*parts: Part, expected: str = "", name: str = "") -> LevelKind:
+    """The kind of level that has these parts, the first of which may be a word.
+
+    A level of one number is a number. One of several parts is text, `0.01/0.0004`: see `parts_of`.
+    """
+
+    def accept(text: str) -> Level | None:
+        given = text.rsplit("/", len(parts) - 1) if parts[0].is_word else text.split("/")
+        if len(given) != len(parts):
+            return None
+        read = [part.read(word.strip()) for part, word in zip(parts, given, strict=True)]
+        if None in read:
+            return None
+        return read[0] if len(read) == 1 else "/".join(format_level(one) for one in read if one is not None)
+
+    spelled = "a level" if len(parts) == 1 else f"a level {'/'.join(part.name.upper() for part in parts)}"
+    expected = expected or f"{spelled}: {', '.join(map(str, parts))}"
+    return LevelKind(name or "/".join(part.name for part in parts), expected, accept)
+
+
+def parts_of(level: Level, n: int) -> tuple[Level, ...]:
+    """The `n` parts of a level, numbers as numbers; only the first may be a word."""
+    words = level.rsplit("/", n - 1) if isinstance(level, str) else [level]
+    return tuple(map(_number_or_word, words))
+
+
+def _number_or_word(word: Level) -> Level:
+    try:
+        return float(word)
+    except ValueError:
+        return word
+
+
 def parse_levels(task: Task, text: str) -> tuple[Level, ...]:
     """Levels from a comma-separated option, e.g. "15,25,50".
 
@@ -168,7 +269,7 @@ def parse_levels(task: Task, text: str) -> tuple[Level, ...]:
     for part in text.split(","):
         level = task.level.parse(part)
         if level is None:
-            raise RequestError(f"--{task.level.name} {part.strip()}: {task.name} takes {task.level.expected}.")
+            raise RequestError(f"--{task.level.option} {part.strip()}: {task.name} takes {task.level.expected}.")
         levels.append(level)
     return tuple(dict.fromkeys(levels))
 
@@ -265,6 +366,9 @@ def _downscale_in_8_bit_rgb(image: Image, level: Level, stream: np.random.Random
     return Observation(luma(small, rounded=False), "superres", scale=scale, uint8=small.shape[2] == 1)
 
 
+BLIND = ("denoise-blind",)
+"""`like` of tasks that restorers of unknown noise may do: the picture keeps its size."""
+
 TASKS: dict[str, Task] = {
     task.name: task
     for task in (
@@ -296,3 +400,10 @@ def get_task(name: str) -> Task:
         return TASKS[name]
     except KeyError:
         raise RequestError(unknown("task", name, TASKS)) from None
+
+
+def title_of(task: str, level_name: str = "") -> str:
+    """What stands above a task's figures; of one that is not in TASKS its name, and what its level is called."""
+    if task in TASKS:
+        return TASKS[task].title
+    return f"{task} ({level_name})" if level_name else task

@@ -57,7 +57,12 @@ def handed(seen: Observation) -> Observation:
         seen,
         image=np.array(seen.image, order="C"),
         mask=None if seen.mask is None else np.array(seen.mask, order="C"),
+        known={name: np.array(one, order="C") if _is_array(one) else one for name, one in seen.known.items()},
     )
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, np.ndarray)
 
 
 def check_untouched(given: Observation, seen: Observation) -> None:
@@ -71,6 +76,8 @@ def check_untouched(given: Observation, seen: Observation) -> None:
 def _same(given: Any, seen: Any) -> bool:
     if type(given) is not type(seen):
         return False
+    if isinstance(seen, dict):
+        return [*given] == [*seen] and all(_same(given[name], seen[name]) for name in seen)
     if isinstance(seen, np.ndarray):
         return given.dtype == seen.dtype and np.array_equal(given, seen)
     return bool(given == seen)

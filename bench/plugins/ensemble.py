@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.plugins.boundary import check_answer, handed, number
+from bench.plugins.boundary import BadAnswerError, check_answer, handed, number
 from bench.restorer import Image, Observation, Restorer, Setting
 
 __all__ = ["VIEWS", "SelfEnsemble"]
@@ -84,7 +84,18 @@ def turned(seen: Observation, turn: Turn) -> Observation:
         image=turn(seen.image),
         mask=None if seen.mask is None else turn(seen.mask),
         pattern=None if seen.pattern is None else _turned_pattern(seen.pattern, seen.image.shape, turn),
+        known={name: _turned_known(name, value, seen, turn) for name, value in seen.known.items()},
     )
+
+
+def _turned_known(name: str, value: Any, seen: Observation, turn: Turn) -> Any:
+    """Numbers and words stay. Maps of the picture turn with it, and so does a kernel whose centre is its middle."""
+    if not isinstance(value, np.ndarray):
+        return value
+    is_map = value.ndim >= 2 and value.shape[:2] == seen.image.shape[:2]
+    if is_map or (name == "kernel" and value.ndim == 2 and all(side % 2 for side in value.shape)):
+        return turn(value)
+    raise BadAnswerError(f"a self-ensemble cannot turn what is known as '{name}', of shape {value.shape}")
 
 
 def _turned_pattern(pattern: str, shape: tuple[int, ...], turn: Turn) -> str:

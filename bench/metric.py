@@ -1,0 +1,131 @@
+"""Metrics: figures of a restored picture beside PSNR and SSIM, and how one of your own is written.
+
+    from bench.metric import metric
+
+    @metric(better="larger", low=0)
+    def sharpness(restored, clean):
+        \"\"\"Mean gradient of the restored picture, as a share of the clean one's.\"\"\"
+        ...
+
+A metric is given two float64 pictures (H, W, C), C = 1 or 3, as the protocol scores them: 0-255, clipped, rounded to
+8 bits if the protocol rounds, without the border that it leaves out. It answers with one number.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
+
+from bench.errors import RequestError, unknown
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["DEFAULT", "METRICS", "Metric", "metric"]
+
+Picture: TypeAlias = "NDArray[np.float64]"
+Measure = Callable[[Picture, Picture], float]
+F = TypeVar("F", bound=Callable[..., float])
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric.
+
+    name       what users type after --metrics, and the column of its figures
+    title      what it measures, in a line
+    better     whether `larger` or `smaller` figures are better
+    low, high  the range of its figures
+    unit       "" for a pure number
+    source     paper and equation
+    digits     behind the decimal point, in tables
+    measure    (restored, clean) -> the figure; None: see bench.plugins.metrics
+    identity   of what computes it: figures of two identities are never mixed
+    """
+
+    name: str
+    title: str
+    better: Literal["larger", "smaller"]
+    low: float = -math.inf
+    high: float = math.inf
+    unit: str = ""
+    source: str = ""
+    digits: int = 4
+    measure: Measure | None = None
+    identity: str = "1"
+
+
+def metric(
+    *,
+    better: Literal["larger", "smaller"],
+    low: float = -math.inf,
+    high: float = math.inf,
+    unit: str = "",
+    source: str = "",
+    digits: int = 4,
+    name: str = "",
+) -> Callable[[F], F]:
+    """Marks a function (restored, clean) -> number as a metric; its arguments are literals, read from the source.
+
+    better     "larger" or "smaller"
+    low, high  the range of its figures; one outside is a fault
+    name       what users type; "": the function's name
+    """
+
+    def marked(function: F) -> F:
+        return function
+
+    return marked
+
+
+# --- the metrics that come with bench ------------------------------------------------------------
+
+
+def _psnr(x: Picture, y: Picture) -> float:
+    from bench.measure.quality import psnr_db
+
+    return psnr_db(x, y, peak=255)
+
+
+def _ssim(x: Picture, y: Picture) -> float:
+    from bench.measure.quality import ssim
+
+    return ssim(x, y, peak=255)
+
+
+METRICS: dict[str, Metric] = {
+    one.name: one
+    for one in (
+        Metric(
+            "psnr",
+            "peak signal-to-noise ratio, one mean over pixels and channels",
+            "larger",
+            unit="dB",
+            digits=2,
+            measure=_psnr,
+        ),
+        Metric(
+            "ssim",
+            "structural similarity, 11x11 Gaussian window, per channel then averaged",
+            "larger",
+            low=-1,
+            high=1,
+            source="Wang et al., IEEE TIP 13(4), 2004, Eq. 13",
+            measure=_ssim,
+        ),
+    )
+}
+
+DEFAULT = ("psnr", "ssim")
+"""Always measured, in columns of their own: `psnr_db` and `ssim`."""
+
+
+def get_metric(name: str) -> Metric:
+    """The built-in metric of that name. Raises RequestError with the nearest name."""
+    try:
+        return METRICS[name]
+    except KeyError:
+        raise RequestError(unknown("metric", name, METRICS)) from None
