@@ -1,12 +1,13 @@
 """Pictures of strangers, decoded in a process of its own: what a file does to its decoder costs that picture alone.
 
     pixels, note = decode(path)   # as `bench.data.decode.decode`
+    values = photo(path)          # with 16 bits, alpha and profile, for who restores it
 
 The process starts with the first picture, serves all threads one after the other, and ends with this process. It has
 a limit of memory, and one of time for each picture. It is replaced when it dies.
 
 A question is a line of JSON. An answer is a line of JSON, its length before it, and the values of the picture if it
-was asked for them. Both are bounded, and nothing that is received is run.
+was asked for them, of a photo its colour profile too. Both are bounded, and nothing that is received is run.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from bench.data.errors import DataError, in_a_line
 from bench.data.limits import most_pixels
-from bench.data.picture import Values, read_header, read_values
+from bench.data.picture import MOST_ICC_BYTES, Values, read_header, read_values
 
 try:
     import fcntl
@@ -39,15 +40,19 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["decode", "header", "serve"]
+__all__ = ["decode", "header", "photo", "serve"]
 
-SECONDS = {"header": 10.0, "values": 60.0}
+SECONDS = {"header": 10.0, "values": 60.0, "photo": 60.0}
 """for one picture; the largest that is allowed takes a few"""
 
 _MIB = 1 << 20
 _BASE_BYTES = 512 * _MIB
-_BYTES_A_PIXEL = 16
-"""that decoding takes at most: Pillow's own four, those of a conversion, and the values as bytes, each once more"""
+_BYTES_A_PIXEL = {"header": 16, "values": 16, "photo": 32}
+"""that decoding takes at most: Pillow's own four, those of a conversion, and the values as bytes, each once more. The
+four channels of 16 bits that a photo may have are eight bytes, put together of two halves"""
+
+_CHANNELS = {"header": (1, 3), "values": (1, 3), "photo": (1, 2, 3, 4)}
+_BITS = {"header": (8,), "values": (8,), "photo": (8, 16)}
 
 _LENGTH = struct.Struct("<I")
 _MOST_HEADER = 16_384
@@ -63,6 +68,14 @@ def header(path: Path) -> tuple[int, int, int] | None:
     except DataError:  # `decode` says what is wrong
         return None
     return values.width, values.height, values.channels
+
+
+def photo(path: Path) -> Values:
+    """The values of a photo, as stored, and what is to be kept beside them: see `bench.data.photo`.
+
+    Raises DataError, naming the file, as `decode` does; transparency is no fault here.
+    """
+    return _ask("photo", path)
 
 
 def decode(path: Path) -> tuple[NDArray[np.uint8], str]:
@@ -85,6 +98,7 @@ class _Process:
     def __init__(self) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-c", _START, json.dumps(sys.path)],
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # NumPy's threads have memory of their own
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -110,8 +124,8 @@ class _Process:
             answer = _parsed(self._read(min(length, _MOST_HEADER)))
             if "error" in answer:
                 raise DataError(in_a_line(answer["error"]))
-            width, height, channels, notes = _checked(answer, most)
-            content = self._read(width * height * channels if what == "values" else 0)
+            values, n_bytes, n_icc = _checked(answer, what, most)
+            return values._replace(content=self._read(n_bytes), icc=self._read(n_icc))
         except DataError:
             raise
         except (EOFError, OSError, TypeError, ValueError, KeyError):
@@ -119,7 +133,6 @@ class _Process:
         except BaseException:  # Ctrl-C too: the rest of the answer would be taken for the next
             self.end()
             raise
-        return Values(width, height, channels, content, notes)
 
     def _read(self, n_bytes: int) -> bytearray:
         into = bytearray(n_bytes)
@@ -172,12 +185,17 @@ def _parsed(header: bytearray) -> dict[str, Any]:
     return answer
 
 
-def _checked(answer: dict[str, Any], most: int) -> tuple[int, int, int, tuple[str, ...]]:
-    width, height, channels = map(int, answer["shape"])
+def _checked(answer: dict[str, Any], what: str, most: int) -> tuple[Values, int, int]:
+    """What the header of an answer says, and how many bytes of content and of profile follow it."""
+    width, height, channels, bits, orientation, n_icc = map(int, answer["numbers"])
     notes = tuple(in_a_line(note, 300) for note in answer["notes"][:10])
-    if width < 1 or height < 1 or width * height > most or channels not in (1, 3):
-        raise ValueError(answer["shape"])
-    return width, height, channels, notes
+    quality = in_a_line(answer["quality"], 20)
+    is_size = width >= 1 and height >= 1 and width * height <= most
+    is_kind = channels in _CHANNELS[what] and bits in _BITS[what] and 1 <= orientation <= 8
+    if not (is_size and is_kind and 0 <= n_icc <= MOST_ICC_BYTES):
+        raise ValueError(answer["numbers"])
+    n_bytes = 0 if what == "header" else width * height * channels * (bits // 8)
+    return Values(width, height, channels, b"", notes, bits, orientation, quality), n_bytes, n_icc
 
 
 def _widen(pipe: int) -> None:
@@ -231,31 +249,40 @@ def serve() -> None:
     questions, answers = sys.stdin.buffer, sys.stdout.buffer
     while line := questions.readline():
         question = json.loads(line)
-        _limit(question["pixels"], SECONDS[question["what"]])
-        told, content = _answer(question["what"], Path(question["path"]))
+        _limit(question["what"], question["pixels"])
+        told, *parts = _answer(question["what"], Path(question["path"]))
         header = json.dumps(told).encode()
-        _send(answers, _LENGTH.pack(len(header)), header, content)
+        _send(answers, _LENGTH.pack(len(header)), header, *parts)
 
 
-def _limit(pixels: int, seconds: float) -> None:
+def _limit(what: str, pixels: int) -> None:
     """Hold this process to the memory that a picture of so many pixels takes, and to the time for one."""
     os.environ["BENCH_MAX_PIXELS"] = str(pixels)
     if resource is not None:
-        most = _BASE_BYTES + _BYTES_A_PIXEL * pixels
+        most = _BASE_BYTES + _BYTES_A_PIXEL[what] * pixels
         hard = resource.getrlimit(resource.RLIMIT_AS)[1]
         with contextlib.suppress(ValueError, OSError):  # the user's own limit is lower, or the system has none
             resource.setrlimit(resource.RLIMIT_AS, (most, hard))
-        signal.alarm(int(seconds) + 5)  # if who asks is dead, or stopped
+        signal.alarm(int(SECONDS[what]) + 5)  # if who asks is dead, or stopped
 
 
-def _answer(what: str, path: Path) -> tuple[dict[str, Any], bytes | bytearray]:
+def _answer(what: str, path: Path) -> tuple[dict[str, Any], bytes | bytearray, bytes | bytearray]:
     try:
-        if what == "header":
-            return {"shape": read_header(path), "notes": []}, b""
-        values = read_values(path)
-        return {"shape": values[:3], "notes": values.notes}, values.content
+        values = _values(what, path)
     except DataError as error:
-        return {"error": str(error)}, b""
+        return {"error": str(error)}, b"", b""
+    numbers = [*values[:3], values.bits, values.orientation, len(values.icc)]
+    return {"numbers": numbers, "notes": values.notes, "quality": values.quality}, values.content, values.icc
+
+
+def _values(what: str, path: Path) -> Values:
+    if what == "header":
+        return Values(*read_header(path), b"", ())
+    if what == "values":
+        return read_values(path)
+    from bench.data.photo_values import read_photo_values  # with NumPy, which most runs need not wait for
+
+    return read_photo_values(path)
 
 
 def _send(answers: BinaryIO, *parts: bytes | bytearray) -> None:

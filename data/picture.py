@@ -34,7 +34,10 @@ from PIL import (  # noqa: F401
     WebPImagePlugin,
 )
 
-__all__ = ["Values", "jpeg_quality", "open_picture", "read_header", "read_values"]
+__all__ = ["MOST_ICC_BYTES", "Values", "jpeg_quality", "open_picture", "read_header", "read_values"]
+
+MOST_ICC_BYTES = 16 << 20
+"""of a colour profile: as many as the segments of a JPEG hold"""
 
 _GRAY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N")
 _ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
@@ -54,11 +57,15 @@ _opening = threading.Lock()
 
 
 class Values(NamedTuple):
-    """The 8-bit values of a picture.
+    """The values of a picture; and of a photo, see `bench.data.photo`, what is to be kept beside them.
 
-    width, height, channels  channels: 1 or 3
-    content                  rows first, channels last, a byte a value
+    width, height, channels  channels: 1 or 3; of a photo 2 or 4 too, where the last is alpha
+    content                  rows first, channels last, each value in this machine's order of bytes
     notes                    what was converted or lost, see `bench.data.decode.decode`
+    bits                     of a value: 8; of a photo 16 too
+    orientation              EXIF's tag, 1 to 8; 1: as stored
+    quality                  see `jpeg_quality`
+    icc                      colour profile; empty: none
     """
 
     width: int
@@ -66,6 +73,10 @@ class Values(NamedTuple):
     channels: int
     content: bytes | bytearray
     notes: tuple[str, ...]
+    bits: int = 8
+    orientation: int = 1
+    quality: str = ""
+    icc: bytes | bytearray = b""
 
 
 def read_header(path: Path) -> tuple[int, int, int]:

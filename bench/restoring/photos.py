@@ -56,7 +56,7 @@ def errands(files: Sequence[str | Path], output: str | Path) -> tuple[Errand, ..
     Raises RequestError or DataError for a file or folder that is not there, a format that loses something, or two
     files that would become one.
     """
-    from bench.data.decode import header
+    from bench.data.decoder import header
     from bench.data.saving import FORMATS, check_suffix
 
     sources = [source for named in files for source in _sources(Path(named).expanduser())]

@@ -114,6 +114,31 @@ def test_memory_is_bounded_by_what_a_picture_of_the_allowed_size_takes(tmp_path,
         decoder.decode(path)
 
 
+HONEST = {"numbers": [12, 10, 3, 8, 1, 0], "notes": [], "quality": ""}
+
+
+@pytest.mark.parametrize(
+    ("what", "numbers"),
+    [
+        ("values", [12, 11, 3, 8, 1, 0]),
+        ("values", [0, 10, 3, 8, 1, 0]),
+        ("values", [-12, -10, 3, 8, 1, 0]),
+        ("values", [12, 10, 4, 8, 1, 0]),
+        ("values", [12, 10, 3, 16, 1, 0]),
+        ("photo", [12, 10, 5, 8, 1, 0]),
+        ("photo", [12, 10, 3, 32, 1, 0]),
+        ("photo", [12, 10, 3, 8, 9, 0]),
+        ("photo", [12, 10, 3, 8, 1, -1]),
+        ("photo", [12, 10, 3, 8, 1, (16 << 20) + 1]),
+        ("photo", [12, 10, 3, 8, 1]),
+    ],
+)
+def test_an_answer_that_would_not_be_allowed_is_refused_before_there_is_memory_for_it(what, numbers):
+    assert decoder._checked(HONEST, what, 120)[1:] == (360, 0)
+    with pytest.raises(ValueError, match=r"\[|unpack"):
+        decoder._checked({**HONEST, "numbers": numbers}, what, 120)
+
+
 def test_threads_do_not_take_each_others_answers(path, tmp_path):
     Image.fromarray(COLOURS[:, ::-1].copy()).save(tmp_path / "b.png")
     wrong = []

@@ -1,14 +1,25 @@
 """Pictures of one's own: what is read is written again, whole or not at all."""
 
+import sys
+
 import numpy as np
 import pytest
 import tifffile
+from bench.data import decoder
 from bench.data.errors import DataError
 from bench.data.photo import read_photo
+from bench.data.picture import MOST_ICC_BYTES
 from bench.data.saving import FORMATS, Kept, save, written_whole
 from PIL import Image, ImageCms
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+NONE_TO_SPARE = (
+    "import bench.data.decoder as d, bench.data.photo_values; "
+    "d._BASE_BYTES = 4096 * int(open('/proc/self/statm').read().split()[0])"
+)
+"""for the process that decodes: a limit of what it holds when it starts, and what a picture takes"""
 
 
 def picture(channels, bits=8, height=23, width=17):
@@ -104,6 +115,34 @@ def test_what_is_no_picture_is_named(tmp_path):
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\nnot much more")
     with pytest.raises(DataError, match=r"a\.png cannot be read as an image"):
         read_photo(tmp_path / "a.png")
+
+
+class TestAStrangersPhoto:
+    def test_is_decoded_by_the_other_process(self, tmp_path, monkeypatch):
+        save(picture(3, 16), tmp_path / "a.tif", Kept(bits=16))
+        monkeypatch.setattr(Image, "open", None)
+        assert np.array_equal(read_photo(tmp_path / "a.tif").image, picture(3, 16))
+
+    def test_may_bring_a_profile_of_a_length_that_is_bounded(self, tmp_path):
+        values = np.zeros((8, 9), np.uint8)
+        for name, n_bytes in (("a.tif", MOST_ICC_BYTES), ("b.tif", MOST_ICC_BYTES + 1)):
+            tifffile.imwrite(tmp_path / name, values, iccprofile=bytes(n_bytes))
+        assert len(read_photo(tmp_path / "a.tif").icc) == MOST_ICC_BYTES
+        photo = read_photo(tmp_path / "b.tif")
+        assert (photo.icc, photo.note) == (b"", "its colour profile, of 16 MiB, was left out")
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell what a process holds")
+    def test_has_the_memory_that_a_photo_of_the_allowed_size_takes(self, tmp_path, monkeypatch):
+        height, width = 1000, 1200
+        values = np.zeros((height, width, 4), np.uint16)
+        tifffile.imwrite(tmp_path / "a.tif", values, photometric="rgb", compression="zlib")
+        monkeypatch.setattr(decoder, "_START", decoder._START.replace("serve()", f"{NONE_TO_SPARE}; serve()"))
+        monkeypatch.setattr(decoder, "_process", None)
+        monkeypatch.setenv("BENCH_MAX_PIXELS", str(height * width))
+        try:
+            assert read_photo(tmp_path / "a.tif").alpha.shape == (height, width, 1)
+        finally:
+            decoder._process.end()
 
 
 class TestWriting:

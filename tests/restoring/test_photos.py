@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+import tifffile
+from bench.data import decoder
 from bench.data.datasets import get, read
 from bench.data.degrade import awgn
 from bench.data.photo import read_photo
@@ -82,6 +84,63 @@ class TestOneFile:
         assert (photo.alpha == 1).all()
 
 
+GRAY, COLOURS = picture(24, 32), np.rint(255 * colours()).astype(np.uint8)
+TURNED = Image.Exif()
+TURNED[274] = 6
+
+
+def gray_png(path):
+    Image.fromarray(GRAY).save(path)
+
+
+def png_with_alpha(path):
+    Image.fromarray(np.dstack([COLOURS, GRAY])).save(path, icc_profile=b"profile")
+
+
+def tiff_of_16_bits(path):
+    tifffile.imwrite(path, 257 * COLOURS.astype(np.uint16), photometric="rgb", iccprofile=b"profile")
+
+
+def turned_jpeg(path):
+    Image.fromarray(COLOURS).save(path, quality=30, exif=TURNED, icc_profile=b"profile")
+
+
+def mosaic(path):
+    Image.fromarray(GRAY).save(path)
+
+
+def small(path):
+    Image.fromarray(COLOURS).save(path)
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("make", "name", "words", "shape", "kept"),
+    [
+        (gray_png, "a.png", ("--sigma", "25"), (24, 32, 1), (8, b"", 1)),
+        (png_with_alpha, "a.png", ("--sigma", "25"), (24, 32, 3), (8, b"profile", 1)),
+        (tiff_of_16_bits, "a.tif", ("--sigma", "25"), (24, 32, 3), (16, b"profile", 1)),
+        (turned_jpeg, "a.jpg", ("--task", "deblock"), (24, 32, 3), (8, b"profile", 6)),
+        (mosaic, "a.png", ("--task", "demosaick", "--pattern", "GBRG"), (24, 32, 3), (8, b"", 1)),
+        (small, "a.png", ("--task", "superres", "--scale", "2"), (48, 64, 3), (8, b"", 1)),
+    ],
+    ids=["gray", "alpha", "16 bits", "turned jpeg", "mosaic", "small"],
+)
+def test_six_kinds_of_file(tmp_path, make, name, words, shape, kept):
+    make(tmp_path / name)
+    target = tmp_path / f"restored{'.tif' if name.endswith('.tif') else '.png'}"
+    result = restore(tmp_path / name, "-o", target, *words, sigma=None)
+    assert result.returncode == 0, result.stderr
+    before, photo = read_photo(tmp_path / name), read_photo(target)
+    assert photo.image.shape == shape
+    assert (photo.bits, photo.icc, photo.orientation) == kept
+    assert (photo.alpha is None) == (before.alpha is None)
+    assert photo.alpha is None or np.array_equal(photo.alpha, before.alpha)
+    if words == ("--sigma", "25"):
+        most = 2**photo.bits - 1
+        assert np.array_equal(np.rint(most * photo.image), np.rint(most * box(before.image)))
+
+
 @pytest.mark.usefixtures("here")
 class TestSeveralFiles:
     def test_a_folder_becomes_a_folder_and_a_failure_costs_its_own_file(self, tmp_path, photos):
@@ -92,6 +151,20 @@ class TestSeveralFiles:
         assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["1.png", "3.png", "4.png"]
         assert "2.png cannot be read as an image" in result.stderr
         assert "; 1 of 4, about " in result.stderr
+
+    def test_a_file_that_kills_its_decoder_costs_itself(self, tmp_path, photos, monkeypatch):
+        ask = decoder._Process.ask
+
+        def die(process, what, path, most):
+            if (what, path.name) == ("photo", "2.png"):
+                process._process.kill()
+            return ask(process, what, path, most)
+
+        monkeypatch.setattr(decoder._Process, "ask", die)
+        result = restore(photos, "-o", tmp_path / "out")
+        assert result.returncode == 1
+        assert "2.png ended the process that decodes pictures (SIGKILL)" in result.stderr
+        assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["1.png", "3.png"]
 
     def test_a_restorer_that_fails_does_so_for_one_picture(self, tmp_path):
         for name, level in (("a", 200), ("b", 20)):
