@@ -11,6 +11,7 @@ import typer
 
 from bench import api
 from bench.cli.options import DEFAULT_STORE, SETTINGS, DeviceOption, SelectOption, StoreOption, app
+from bench.plugins.names import split
 
 __all__ = ["crops", "images", "levels", "pareto"]
 
@@ -104,7 +105,7 @@ def crops(
 
 
 def _parts(methods: str) -> list[str]:
-    return [part.strip() for part in methods.split(",") if part.strip()]
+    return [part for part in split(methods) if part]
 
 
 def _tell(told: Sequence[str], output: Path) -> None:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from bench.data.toml import tomllib
 from bench.errors import RequestError, unknown
 from bench.judge.verdict import NOT_MEASURED, OFF, REPRODUCED, Comparison
+from bench.plugins.names import split
 from bench.records.current import IDENTITY, devices, fastest
 from bench.records.files import machines, read_records
 from bench.records.record import frame_of
@@ -138,12 +139,12 @@ def _check_run(where: str, run: Any) -> None:
 
 def _only(names: Collection[str], runs: Sequence[Mapping[str, Any]], path: Path) -> Iterator[dict[str, Any]]:
     """The runs that have some of these restorers, with them alone."""
-    known = {method.partition("@")[0] for run in runs for method in run["methods"].split(",")}
+    known = {method.partition("@")[0] for run in runs for method in split(run["methods"])}
     for name in names:
         if name not in known:
             raise RequestError(f"{path}: {unknown('restorer', name, known)}")
     for run in runs:
-        methods = [method for method in run["methods"].split(",") if method.partition("@")[0] in names]
+        methods = [method for method in split(run["methods"]) if method.partition("@")[0] in names]
         if methods:
             yield {**run, "methods": ",".join(methods)}
 

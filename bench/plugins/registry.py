@@ -1,34 +1,34 @@
 """Finds restorers: the entry-point group `bench.methods`, or a class in a file (`./my.py:MyDenoiser`).
 
-What a listing or a plan needs to know of a restorer is read from its source as literals; its module is imported
-only by the worker that runs it.
+How they are asked for, `bench.plugins.names` says. What a listing or a plan needs to know of a restorer is read from
+its source as literals; its module is imported only by the worker that runs it.
 """
 
 from __future__ import annotations
 
-import ast
+import difflib
 import importlib
 import importlib.util
-import re
-import reprlib
+import inspect
 import sys
-import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import RestorerError, unknown
 from bench.plugins.identity import BUILT_IN, Code, code_of
 from bench.plugins.installed import Point, Sources, brought
+from bench.plugins.names import Asked, read, spelled
+from bench.plugins.source import ANYTHING, Takes, declared
 
 if TYPE_CHECKING:
-    from bench.restorer import Restorer
+    from bench.restorer import Restorer, WeightsFile
 
-__all__ = ["RestorerInfo", "RestorerSpec", "choose", "infos", "load_class"]
+__all__ = ["RestorerInfo", "RestorerSpec", "choose", "choose_all", "infos", "load_class", "made"]
 
 GROUP = "bench.methods"
 
@@ -43,6 +43,8 @@ class RestorerInfo:
     target    `module:Class` of an installed plugin, `path.py:Class` of a file
     version   what it says of itself; what it is, `code` tells
     reads     the files beside it that it opens
+    adapts    the ends of the names of the files that it runs, if it is asked for as NAME:FILE
+    takes     the keywords that its class is made with
     missing   the packages in `requires` that are not installed
     fault     why its declarations could not be read: one broken plugin does not stop the others
     """
@@ -57,6 +59,8 @@ class RestorerInfo:
     variants: tuple[str, ...] = ()
     needs_weights: bool = False
     reads: tuple[str, ...] = ()
+    adapts: tuple[str, ...] = ()
+    takes: Takes = ANYTHING
     distribution: str = ""
     fault: str = ""
 
@@ -101,16 +105,18 @@ class RestorerInfo:
 
 @dataclass(frozen=True)
 class RestorerSpec:
-    """One restorer as asked for: `dncnn`, `dncnn:bf16`, `dncnn+`, `dncnn@published`, `./my.py:Mine`, `dncnn@my.pt`.
+    """One restorer as asked for: `dncnn`, `dncnn:bf16`, `dncnn+`, `tv(weight=0.2)`, `./my.py:Mine`, `dncnn@my.pt`.
 
-    weights   what stood behind the @: "published", "ours", a file, or "" for the first that can be had
-    ensemble  whether it is to be averaged over flips and rotations, which a + behind name and variant says
+    weights     what stood behind the @: "published", "ours", a file, or "" for the first that can be had
+    ensemble    whether it is to be averaged over flips and rotations, which a + says
+    parameters  keywords that its class is made with, by name in alphabetical order: see `bench.plugins.names.checked`
     """
 
     info: RestorerInfo
     variant: str = ""
     weights: str = ""
     ensemble: bool = False
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def code(self) -> Code:
@@ -123,8 +129,13 @@ class RestorerSpec:
 
     @property
     def name(self) -> str:
-        """The name in records and tables: with the variant and the +, without the weights."""
+        """The name in records and tables: with the variant, the parameters and the +, without the weights.
+
+        Parameters are those that were given. One that is given its default is another name, since its class may tell.
+        """
         name = f"{self.info.name}:{self.variant}" if self.variant else self.info.name
+        if self.parameters:
+            name += f"({spelled(self.parameters)})"
         return f"{name}+" if self.ensemble else name
 
 
@@ -152,23 +163,68 @@ def infos() -> Mapping[str, RestorerInfo]:
 
 
 def choose(asked: str) -> RestorerSpec:
-    """The restorer that a user asked for.
+    """The restorer that a user asked for: see `bench.plugins.names`.
 
-    Raises RestorerError for an unknown name (with the nearest right one), variant, file or class.
+    Raises RestorerError for an unknown name (with the nearest right one), variant, parameter, file or class, and if
+    several are asked for.
     """
-    base, _, weights = asked.partition("@")
-    ensemble, base = base.endswith("+"), base.removesuffix("+")
-    in_file = re.fullmatch(r"(.+\.py):(\w+)(?::(\w+))?", base)
-    if in_file:
-        info = _info_of_file(Path(in_file[1]), in_file[2])
-        variant = in_file[3] or ""
+    first, *others = choose_all(asked)
+    if others:
+        raise RestorerError(f"{asked} asks for {len(others) + 1} restorers; expected one.")
+    return first
+
+
+def choose_all(asked: str) -> list[RestorerSpec]:
+    """The restorers that a user asked for, several if a parameter has several values: `mine(radius=1|2)`."""
+    return [_chosen(one) for one in read(asked, _is_adapter)]
+
+
+def _is_adapter(name: str) -> bool:
+    return name in infos() and bool(infos()[name].adapts)
+
+
+def _chosen(asked: Asked) -> RestorerSpec:
+    if asked.file:
+        info, variant = _info_of_file(Path(asked.file).expanduser(), asked.class_name), asked.variant
     else:
-        name, variant = _installed_name(base)
+        name, variant = _installed_name(asked.base)
         info = infos()[name]
     if variant and variant not in info.variants:
         known = f"It has: {', '.join(info.variants)}." if info.variants else "It has none."
         raise RestorerError(f"{info.name} has no variant '{variant}'. {known}")
-    return RestorerSpec(info, variant, weights, ensemble)
+    if asked.weights and asked.base == info.name and info.adapts:
+        _check_adapter(info, asked.weights)
+    if not info.fault:
+        check_parameters(info.name, info.takes, asked.parameters)
+    return RestorerSpec(info, variant, _file_or_origin(asked.weights), asked.ensemble, asked.parameters)
+
+
+def _check_adapter(info: RestorerInfo, file: str) -> None:
+    """Raise RestorerError, with the right adapter if there is one, for a file that it does not run."""
+    suffix = Path(file).suffix.lower().removeprefix(".")
+    if suffix in info.adapts:
+        return
+    others = [name for name, other in infos().items() if suffix in other.adapts]
+    hint = f" Files .{suffix} are run by {' and '.join(others)}." if others else ""
+    raise RestorerError(f"{info.name} runs files {', '.join(f'.{end}' for end in info.adapts)}, not {file}.{hint}")
+
+
+def _file_or_origin(weights: str) -> str:
+    return str(Path(weights).expanduser()) if weights.startswith("~") else weights
+
+
+def check_parameters(name: str, takes: Takes, given: Iterable[str]) -> None:
+    """Raise RestorerError for a parameter that the class does not take, or that it lacks."""
+    unknown_ones = [key for key in given if key not in takes.names]
+    if unknown_ones and takes.is_known:
+        close = difflib.get_close_matches(unknown_ones[0], takes.names, n=1)
+        hint = f" Did you mean '{close[0]}'?" if close else ""
+        known = f"It has: {', '.join(takes.names)}." if takes.names else "It has none."
+        raise RestorerError(f"{name} has no parameter '{unknown_ones[0]}'.{hint} {known}")
+    lacking = [key for key in takes.required if key not in given]
+    if lacking:
+        example = ", ".join(f"{key}=…" for key in lacking)
+        raise RestorerError(f"{name} needs {' and '.join(lacking)}: ask for it as {name}({example}).")
 
 
 def _installed_name(base: str) -> tuple[str, str]:
@@ -198,6 +254,33 @@ def load_class(target: str) -> type[Restorer]:
     return found
 
 
+def made(cls: type[Restorer], variant: str, weights: WeightsFile | None, parameters: Mapping[str, Any]) -> Restorer:
+    """A restorer of the class. What its `__init__` does not take of variant and weights is set afterwards.
+
+    Raises RestorerError for parameters that it does not take, or lacks.
+    """
+    signature = inspect.signature(cls)
+    kinds = {argument.kind for argument in signature.parameters.values()}
+    ours: dict[str, Any] = {"variant": variant, "weights": weights}
+    if inspect.Parameter.VAR_KEYWORD not in kinds:
+        ours = {name: value for name, value in ours.items() if name in signature.parameters}
+    takes_any = inspect.Parameter.VAR_KEYWORD in kinds
+    named = [one for one in signature.parameters.values() if one.name not in ours]
+    defaults = {one.name: "" if one.default is one.empty else "…" for one in named if one.kind in BY_NAME}
+    check_parameters(cls.name, Takes(defaults, not takes_any), parameters)
+    if not ours and inspect.Parameter.VAR_POSITIONAL in kinds:
+        return cls(variant, weights, **parameters)
+    restorer = cls(**ours, **parameters)
+    if "variant" not in ours:
+        restorer.variant = variant
+    if "weights" not in ours:
+        restorer.weights = weights
+    return restorer
+
+
+BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
 def _import_file(path: Path) -> Any:
     sys.path.insert(0, str(path.resolve().parent))  # so that the file may import its neighbours
     spec = importlib.util.spec_from_file_location(path.stem, path)
@@ -217,7 +300,7 @@ def _installed(package: str) -> bool:
     return True
 
 
-# --- reading declarations without importing -----------------------------------------------------------
+# --- what is known of each -----------------------------------------------------------------------------
 
 
 def _info_of_entry_point(point: Point, sources: Sources) -> RestorerInfo:
@@ -249,61 +332,11 @@ def _info_of_file(path: Path, class_name: str) -> RestorerInfo:
     return info
 
 
-MOST_BYTES = 1 << 20
-"""of a source that is read: it takes some hundred times the memory to do so"""
-
-
-def _parsed(path: Path) -> ast.Module:
-    """The syntax tree of a source. Raises RestorerError for what is none."""
-    try:
-        n_bytes = path.stat().st_size
-        if n_bytes > MOST_BYTES:
-            raise RestorerError(f"{path} has {n_bytes} bytes; of a restorer's source at most {MOST_BYTES} are read.")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd escapes and the like: whoever imports it is told
-            return ast.parse(path.read_bytes())
-    except OSError as error:
-        raise RestorerError(f"{path} cannot be read: {error.strerror}.") from None
-    except SyntaxError as error:
-        line = f", line {error.lineno}" if error.lineno else ""
-        raise RestorerError(f"{path}{line}: not valid Python ({error.msg}).") from None
-    except ValueError as error:  # a zero byte
-        raise RestorerError(f"{path}: not valid Python ({error}).") from None
-    except (RecursionError, MemoryError):
-        raise RestorerError(f"{path}: nested too deeply to be read.") from None
-
-
 def _info(path: Path, class_name: str, target: str) -> RestorerInfo:
-    module = _parsed(path)
-    classes = {node.name: node for node in module.body if isinstance(node, ast.ClassDef)}
-    if class_name not in classes:
-        raise RestorerError(f"{path}: {unknown('class', class_name, classes)}")
-    try:
-        known = _declared(class_name, classes, {})
-    except RecursionError:
-        raise RestorerError(f"{path}: class {class_name} has too many bases, one of another, to be read.") from None
-    for wanted in ("name", "tasks"):
-        if wanted not in known:
-            raise RestorerError(
-                f"{path}: class {class_name} must set `{wanted}` to a literal, e.g. {LITERALS[wanted].example}."
-            )
-    for key, value in known.items():
-        if key in LITERALS and not LITERALS[key].fits(value):
-            raise RestorerError(
-                f"{path}: class {class_name} sets `{key}` to {_shown(value)}; expected a literal such as"
-                f" {LITERALS[key].example}."
-            )
-    for name in (known["name"], *known.get("variants", ())):
-        if name.endswith("+"):
-            raise RestorerError(f"{path}: class {class_name}: '{name}' ends in +, which asks for a self-ensemble.")
-        if not _can_be_asked_for(name):
-            raise RestorerError(
-                f"{path}: class {class_name}: {reprlib.repr(name)} cannot be asked for: expected at most"
-                f" {MOST_LETTERS} letters, and none of {' '.join(OF_THE_COMMAND_LINE)} or what cannot be printed."
-            )
+    summary, known, takes = declared(path, class_name)
     return RestorerInfo(
         name=known["name"],
-        summary=(ast.get_docstring(classes[class_name]) or "").partition("\n")[0],
+        summary=summary,
         source=path,
         target=target,
         tasks=frozenset(known["tasks"]),
@@ -312,121 +345,6 @@ def _info(path: Path, class_name: str, target: str) -> RestorerInfo:
         variants=tuple(known.get("variants", ())),
         needs_weights=known.get("needs_weights", False),
         reads=tuple(known.get("reads", ())),
+        adapts=tuple(known.get("adapts", ())),
+        takes=takes,
     )
-
-
-MOST_LETTERS = 100
-OF_THE_COMMAND_LINE = ",@:/\\"
-
-
-def _can_be_asked_for(name: str) -> bool:
-    is_plain = name.isprintable() and name == name.strip() and len(name) <= MOST_LETTERS
-    return is_plain and not any(sign in name for sign in OF_THE_COMMAND_LINE)
-
-
-COMPUTED = object()
-"""stands for a value that only running the module would tell"""
-
-
-class Literal(NamedTuple):
-    """What an attribute that is read from the source must be."""
-
-    example: str
-    fits: Callable[[Any], bool]
-
-
-def _is_words(value: Any) -> bool:
-    """A collection of texts; one text is none, though it is a collection of letters."""
-    return isinstance(value, (list, tuple, set, frozenset)) and all(isinstance(word, str) and word for word in value)
-
-
-LITERALS = {
-    "name": Literal('name = "mine"', lambda value: isinstance(value, str) and bool(value)),
-    "tasks": Literal('tasks = {"denoise"}', lambda value: _is_words(value) and bool(value)),
-    "version": Literal('version = "2"', lambda value: isinstance(value, str)),
-    "requires": Literal(
-        'requires = {"scikit-image": ""}',
-        lambda value: (
-            isinstance(value, dict)
-            and _is_words([*value])
-            and all(isinstance(terms, str) for terms in value.values())
-        ),
-    ),
-    "variants": Literal('variants = ("fast",)', _is_words),
-    "needs_weights": Literal("needs_weights = True", lambda value: isinstance(value, bool)),
-    "reads": Literal('reads = ["params.txt"]', _is_words),
-    "devices": Literal('devices = ("cpu", "cuda")', _is_words),
-}
-"""The attributes of a class that are read from its source: one that is computed would be another one unseen."""
-
-
-def _shown(value: Any) -> str:
-    return "what only running it would tell" if value is COMPUTED else reprlib.repr(value)
-
-
-def _declared(
-    class_name: str, classes: Mapping[str, ast.ClassDef], of_others: dict[str, dict[str, Any]]
-) -> dict[str, Any]:
-    """Class attributes that are literals, those of base classes in the same file included.
-
-    of_others  what was read already, by class; of one that is being read nothing, which ends a circle of bases
-    """
-    if class_name in of_others:
-        return of_others[class_name]
-    of_others[class_name] = {}
-    node, known = classes[class_name], dict[str, Any]()
-    for base in reversed(node.bases):
-        name = base.id if isinstance(base, ast.Name) else base.attr if isinstance(base, ast.Attribute) else ""
-        if name in classes:
-            known |= _declared(name, classes, of_others)
-        elif name == "TorchRestorer":
-            known["needs_weights"] = True
-    for statement in node.body:
-        for name, value in _assignments(statement):
-            known[name] = COMPUTED if value is None else _literal(value)
-    of_others[class_name] = known
-    return known
-
-
-def _assignments(statement: ast.stmt) -> Iterator[tuple[str, ast.expr | None]]:
-    """(name, value) of `a = b = 1`, `a: T = 1` and `a, b = 1, 2`; None for what another statement may set."""
-    if isinstance(statement, ast.AnnAssign):
-        if isinstance(statement.target, ast.Name) and statement.value:
-            yield statement.target.id, statement.value
-    elif isinstance(statement, ast.Assign):
-        for target in statement.targets:
-            yield from _pairs(target, statement.value)
-    elif isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-        yield statement.name, None
-    else:
-        stored = (node for node in ast.walk(statement) if isinstance(node, ast.Name))
-        yield from ((node.id, None) for node in stored if isinstance(node.ctx, ast.Store))
-
-
-def _pairs(target: ast.expr, value: ast.expr | None) -> Iterator[tuple[str, ast.expr | None]]:
-    if isinstance(target, ast.Name):
-        yield target.id, value
-    elif isinstance(target, (ast.Tuple, ast.List)):
-        parts = (
-            value.elts if isinstance(value, (ast.Tuple, ast.List)) and len(value.elts) == len(target.elts) else None
-        )
-        for i, part in enumerate(target.elts):
-            yield from _pairs(part, parts[i] if parts else None)
-
-
-def _literal(value: ast.expr) -> Any:
-    """The value of a literal, in `frozenset(…)` or not; COMPUTED if it is none."""
-    if (
-        isinstance(value, ast.Call)
-        and isinstance(value.func, ast.Name)
-        and value.func.id in COLLECTIONS
-        and value.args
-    ):
-        value = value.args[0]
-    try:
-        return ast.literal_eval(value)
-    except (ValueError, TypeError, RecursionError, MemoryError):
-        return COMPUTED
-
-
-COLLECTIONS = ("frozenset", "set", "tuple", "list", "dict")

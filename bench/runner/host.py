@@ -38,6 +38,7 @@ from bench.plugins.boundary import (
     words,
 )
 from bench.plugins.ensemble import SelfEnsemble
+from bench.plugins.names import read_parameters
 from bench.plugins.unchanged import Unchanged, hold
 from bench.restorer import Observation, Restorer, WeightsFile
 from bench.runner.messages import (
@@ -88,7 +89,7 @@ class Session:
         return self.restore(message)
 
     def load(self, message: Load) -> Ready:
-        from bench.plugins.registry import load_class
+        from bench.plugins.registry import load_class, made
 
         self.unseen = Unseen(message.folder, [held.path for held in message.code])
         if message.watch:
@@ -101,7 +102,11 @@ class Session:
                 raise BadAnswerError(
                     f"its {what} is {found!r} when it runs, and {declared!r} in its source: {LITERAL}"
                 )
-        make = partial(cls, message.variant)
+        parameters = read_parameters(message.parameters)
+
+        def make(weights: WeightsFile | None) -> Restorer:
+            return made(cls, message.variant, weights, parameters)
+
         self.make = (lambda weights: SelfEnsemble(make(weights))) if message.ensemble else make
         self.device = message.device
         if self.device.startswith("cuda:"):  # a plugin's own kernels go to the current device

@@ -7,7 +7,7 @@ write to the pipe too: each field of theirs is checked for its type and range.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -20,6 +20,7 @@ from bench.plugins.boundary import MOST_COUNTED, in_a_line, shown
 from bench.plugins.identity import Held
 from bench.restorer import Image, Observation, Setting, WeightsFile
 from bench.runner.wire import BadMessageError
+from bench.task import Known
 
 __all__ = [
     "Answer",
@@ -45,6 +46,7 @@ MOST_WORDS = 20
 class Load:
     """Make the restorer: import its class (`bench.plugins.registry.RestorerInfo.target`).
 
+    parameters     keywords that it is made with, as `bench.plugins.names.spelled` writes them
     ensemble       average it over flips and rotations
     name, version  what its source says of itself
     folder         where its code is: see bench.runner.unseen
@@ -54,6 +56,7 @@ class Load:
 
     target: str
     variant: str
+    parameters: str
     ensemble: bool
     device: str
     name: str
@@ -133,9 +136,12 @@ def written(message: Message | Reply) -> tuple[dict[str, Any], list[Array]]:
     kind = type(message).__name__
     if isinstance(message, Restore):
         seen, arrays = message.seen, [np.asarray(message.seen.image, np.float32)]
-        if seen.mask is not None:
+        has_mask = seen.mask is not None and "mask" not in seen.known
+        if has_mask:
             arrays.append(np.asarray(seen.mask, np.bool_))
-        return {"kind": kind, **_flat(message, "seen"), "seen": _flat(seen, "image", "mask")}, arrays
+        known, of_known = known_as_fields(seen.known)
+        told = {"seen": _flat(seen, "image", "mask", "known"), "has_mask": has_mask, "known": known}
+        return {"kind": kind, **_flat(message, "seen"), **told}, [*arrays, *of_known]
     if isinstance(message, Answer):
         return {"kind": kind, **_flat(message, "x_hat")}, [message.x_hat]
     if isinstance(message, Prepare):
@@ -158,9 +164,22 @@ def question_of(told: Mapping[str, Any], arrays: list[Array]) -> Message:
         weights = given["weights"]
         file = weights and WeightsFile(**{**weights, "path": Path(weights["path"])})
         return Prepare(Setting(**given["setting"]), file)
-    image, *mask = arrays
-    seen = Observation(image, mask=mask[0] if mask else None, **given["seen"])
-    return Restore(**{**given, "seen": seen})
+    image, *others = arrays
+    mask = others.pop(0) if given.pop("has_mask") else None
+    known = known_of(given.pop("known"), others)
+    return Restore(**{**given, "seen": Observation(image, mask=mask, known=known, **given["seen"])})
+
+
+def known_as_fields(known: Known) -> tuple[dict[str, Any], list[Array]]:
+    """What an observation tells, as fields and arrays; in place of an array stands None."""
+    arrays = [value for value in known.values() if isinstance(value, np.ndarray)]
+    return {name: None if isinstance(value, np.ndarray) else value for name, value in known.items()}, arrays
+
+
+def known_of(fields: Mapping[str, Any], arrays: Sequence[Array]) -> dict[str, Any]:
+    """What `known_as_fields` took apart."""
+    left = iter(arrays)
+    return {name: next(left) if value is None else value for name, value in fields.items()}
 
 
 # --- answers, checked ------------------------------------------------------------------------------

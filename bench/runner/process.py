@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bench.plugins.names import spelled
 from bench.plugins.registry import RestorerSpec
 from bench.runner.messages import Answer, Failure, Load, Prepare, Restore, Unable
 from bench.runner.worker import Limits, Worker
@@ -44,7 +45,16 @@ class RestorerProcess:
         folder = "" if info.is_built_in else str(info.source.resolve().parent)
         code = spec.code.held
         self._load = Load(
-            info.target, spec.variant, spec.ensemble, device, info.name, info.version, folder, code, watch
+            info.target,
+            spec.variant,
+            spelled(spec.parameters),
+            spec.ensemble,
+            device,
+            info.name,
+            info.version,
+            folder,
+            code,
+            watch,
         )
         self._kind = kind
         self._worker: Worker | None = None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from operator import index
 from os import PathLike
 from pathlib import Path
@@ -12,7 +13,8 @@ from bench.data.datasets import get, labelled
 from bench.errors import RequestError
 from bench.measure.devices import check_device
 from bench.measure.environment import n_cores
-from bench.plugins.registry import choose
+from bench.plugins.names import plain, split
+from bench.plugins.registry import RestorerSpec, choose_all
 from bench.protocol import get_protocol
 from bench.runner.plan import Request
 from bench.task import Level, Task, get_task, parse_levels
@@ -20,7 +22,10 @@ from bench.task import Level, Task, get_task, parse_levels
 __all__ = ["Levels", "Words", "check_device", "make_request"]
 
 Words = str | PathLike[str] | Iterable[object]
-"""Comma-separated text, or its parts, or one path. A path is one folder whatever its name, and never a known set."""
+"""Comma-separated text, or its parts, or one path. A path is one folder whatever its name, and never a known set.
+
+Quotes keep a comma in a path: see `bench.plugins.names`.
+"""
 
 Levels = str | SupportsFloat | Iterable[object] | None
 """Levels of one kind: comma-separated text, a number, several of either; None: the task's usual ones.
@@ -56,9 +61,9 @@ def make_request(
     if jobs > 1 and readings is not None:
         raise RequestError("--readings asks for times, --jobs takes none: choose one.")
     return Request(
-        specs=tuple(choose(str(name)) for name in _parts(methods, "methods")),
+        specs=tuple(_specs(methods)),
         tasks={t.name: (t, _levels(t, levels or {}, tasks)) for t in tasks},
-        datasets=labelled([get(name) for name in _parts(datasets, "datasets")]),
+        datasets=labelled([get(name) for name in _folders_and_sets(datasets)]),
         protocol=get_protocol(protocol),
         repeats=repeats,
         device=check_device(device),
@@ -93,10 +98,21 @@ def _in_digits(value: object) -> str:
         return "with so many digits"
 
 
-def _parts(words: Words, option: str) -> list[str | Path]:
+def _specs(methods: Words) -> Iterator[RestorerSpec]:
+    for name in _parts(methods, "methods"):
+        yield from choose_all(str(name))
+
+
+def _folders_and_sets(datasets: Words) -> Iterator[str | Path]:
+    for name in _parts(datasets, "datasets", brackets=False):
+        bare = plain(name) if isinstance(name, str) else name
+        yield os.path.expanduser(bare) if isinstance(bare, str) else bare  # noqa: PTH111  text stays text
+
+
+def _parts(words: Words, option: str, *, brackets: bool = True) -> list[str | Path]:
     """What was named, each once: paths stay paths, since text may be the name of something known."""
     given = [words] if isinstance(words, PathLike) else words
-    parts: Iterable[object] = given.split(",") if isinstance(given, str) else given
+    parts: Iterable[object] = split(given, brackets=brackets) if isinstance(given, str) else given
     named = [Path(part) if isinstance(part, PathLike) else str(part).strip() for part in parts]
     kept = list(dict.fromkeys(part for part in named if part != ""))
     if not kept:

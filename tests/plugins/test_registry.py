@@ -8,7 +8,8 @@ import pytest
 from bench.errors import RestorerError
 from bench.plugins import registry
 from bench.plugins.installed import Point
-from bench.plugins.registry import choose, infos, load_class
+from bench.plugins.registry import choose, choose_all, infos, load_class, made
+from bench.plugins.source import Takes
 from tests.conftest import BAD
 
 PLUGIN = '''
@@ -229,3 +230,163 @@ def test_what_comes_with_a_restorer_lies_beside_its_module_or_in_a_package_aroun
     assert deep.companion("weights.toml") == packages / "pkg_a/weights.toml"
     (packages / "pkg_a/nets/weights.toml").write_text("")
     assert deep.companion("weights.toml") == packages / "pkg_a/nets/weights.toml"
+
+
+# --- parameters ----------------------------------------------------------------------------------------
+
+WITH_PARAMETERS = """
+from dataclasses import dataclass
+from typing import ClassVar
+from bench.restorer import Restorer, TorchRestorer
+from elsewhere import Base
+
+class Plain(Restorer):
+    name, tasks = "plain", {"denoise"}
+
+class Usual(Restorer):
+    name, tasks, variants = "usual", {"denoise"}, ("v",)
+    def __init__(self, variant="", weights=None, radius=2, *, steps):
+        super().__init__(variant, weights)
+        self.given = radius, steps
+
+class Heir(Usual):
+    name = "heir"
+
+class Short(Restorer):
+    name, tasks, variants = "short", {"denoise"}, ("v",)
+    def __init__(self, radius=2):
+        self.given = radius,
+
+@dataclass
+class Fields(Restorer):
+    name, tasks = "fields", {"denoise"}
+    count: ClassVar[int] = 0
+    radius: int
+    mode: str = "fast"
+    @property
+    def given(self):
+        return self.radius, self.mode
+
+@dataclass
+class MoreFields(Fields):
+    name = "more"
+    steps: int = 7
+
+class Open(Restorer):
+    name, tasks = "open", {"denoise"}
+    def __init__(self, variant="", weights=None, **given):
+        super().__init__(variant, weights)
+        self.given = tuple(given.items())
+
+class Passing(Restorer):
+    name, tasks, variants = "passing", {"denoise"}, ("v",)
+    def __init__(self, *args, radius=2):
+        super().__init__(*args)
+        self.given = radius,
+
+class Foreign(Base):
+    name, tasks = "foreign", {"denoise"}
+"""
+ELSEWHERE = """
+from bench.restorer import Restorer
+
+class Base(Restorer):
+    def __init__(self, radius=2):
+        self.given = radius,
+"""
+
+
+@pytest.fixture
+def family(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "elsewhere.py").write_text(ELSEWHERE)
+    path = tmp_path / "family.py"
+    path.write_text(WITH_PARAMETERS)
+    yield path
+    for name in ("family", "elsewhere"):
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ("Plain(radius=3)", "plain has no parameter 'radius'. It has none."),
+        ("Usual(radus=3, steps=1)", "usual has no parameter 'radus'. Did you mean 'radius'? It has: radius, steps."),
+        ("Usual(radius=3)", "usual needs steps: ask for it as usual(steps=…)."),
+        ("Usual", "usual needs steps: ask for it as usual(steps=…)."),
+        ("Heir", "heir needs steps: ask for it as heir(steps=…)."),
+        ("Heir(step=3)", "heir has no parameter 'step'. Did you mean 'steps'? It has: radius, steps."),
+        ("Short(mode=3)", "short has no parameter 'mode'. It has: radius."),
+        ("Fields(rad=3)", "fields has no parameter 'rad'. Did you mean 'radius'? It has: radius, mode."),
+        ("Fields(count=3)", "fields has no parameter 'count'. It has: radius, mode."),
+        ("MoreFields", "more needs radius: ask for it as more(radius=…)."),
+        ("Passing(size=1)", "passing has no parameter 'size'. It has: radius."),
+    ],
+)
+def test_a_wrong_or_missing_parameter_is_named_before_anything_runs(family, asked, says):
+    with pytest.raises(RestorerError) as raised:
+        choose(f"{family}:{asked}")
+    assert str(raised.value) == says
+
+
+@pytest.mark.parametrize(
+    ("asked", "given", "variant"),
+    [
+        ("Usual:v(steps=3)", (2, 3), "v"),
+        ("Heir(radius=4, steps=3)", (4, 3), ""),
+        ("Short:v(radius=5)", (5,), "v"),
+        ("Fields(radius=1)", (1, "fast"), ""),
+        ("MoreFields(radius=1, mode=slow)", (1, "slow"), ""),
+        ("Open(a=1, b=(2, x))", (("a", 1), ("b", (2, "x"))), ""),
+        ("Passing:v(radius=3)", (3,), "v"),
+        ("Foreign(radius=3)", (3,), ""),
+    ],
+)
+def test_a_class_is_made_with_them(family, asked, given, variant):
+    spec = choose(f"{family}:{asked}")
+    cls = load_class(spec.info.target)
+    restorer = made(type(cls.__name__, (cls,), {"restore": None}), spec.variant, None, spec.parameters)
+    assert (restorer.given, restorer.variant, restorer.weights) == (given, variant, None)
+
+
+def test_what_only_the_loaded_class_tells_is_told_as_well(family):
+    spec = choose(f"{family}:Foreign(radus=3)")
+    with pytest.raises(
+        RestorerError, match=r"foreign has no parameter 'radus'\. Did you mean 'radius'\? It has: radius"
+    ):
+        made(load_class(spec.info.target), "", None, spec.parameters)
+
+
+def test_parameters_are_part_of_the_name_and_a_sweep_is_several(family):
+    names = [spec.name for spec in choose_all(f"{family}:Usual:v(steps=1|2, radius='3')+")]
+    assert names == ["usual:v(radius='3', steps=1)+", "usual:v(radius='3', steps=2)+"]
+    with pytest.raises(RestorerError, match="asks for 2 restorers; expected one"):
+        choose(f"{family}:Usual(steps=1|2)")
+
+
+def test_a_home_folder_and_odd_signs_lead_to_files(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    folder = tmp_path / "a, b@c (d)"
+    folder.mkdir()
+    (folder / "my.py").write_text(PLUGIN)
+    spec = choose("'~/a, b@c (d)/my.py':Net@'~/a, b@c (d)/w.pt'")
+    assert spec.info.source == folder / "my.py"
+    assert spec.weights == str(folder / "w.pt")
+
+
+ADAPTER = replace(
+    choose("noisy").info, name="adapter", adapts=("onnx", "pt2"), needs_weights=True, takes=Takes({}, False)
+)
+
+
+def test_an_adapter_is_asked_for_with_its_file(monkeypatch):
+    known = {**infos(), "adapter": ADAPTER, "other": replace(ADAPTER, name="other", adapts=("pth",))}
+    monkeypatch.setattr(registry, "infos", lambda: known)
+    spec = choose("adapter:./m@1.onnx(range=255)+")
+    assert spec.weights == "./m@1.onnx"
+    assert spec.name == "adapter(range=255)+"
+    assert choose("adapter(range=255)+@./m@1.onnx") == spec
+    with pytest.raises(
+        RestorerError, match=r"adapter runs files \.onnx, \.pt2, not m\.pth\. Files \.pth are run by other"
+    ):
+        choose("adapter:m.pth")

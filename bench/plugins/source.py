@@ -1,0 +1,283 @@
+"""What a restorer's source says of it, read without being run: its attributes, and the keywords it is made with."""
+
+from __future__ import annotations
+
+import ast
+import reprlib
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bench.errors import RestorerError, unknown
+from bench.plugins.names import OF_THE_GRAMMAR
+
+__all__ = ["ANYTHING", "Declared", "Takes", "declared"]
+
+
+class Takes(NamedTuple):
+    """The keywords that a class is made with, beyond variant and weights.
+
+    names     with their defaults as they are written; of one that must be given ""
+    is_known  whether these are all: a base in another file, or **keywords, may take more
+    """
+
+    names: Mapping[str, str]
+    is_known: bool
+
+    @property
+    def required(self) -> list[str]:
+        return [name for name, default in self.names.items() if not default]
+
+
+ANYTHING = Takes({}, False)
+"""of a class whose source was not read"""
+
+
+class Declared(NamedTuple):
+    """summary: first line of the docstring; attributes: those of LITERALS that are set, checked."""
+
+    summary: str
+    attributes: Mapping[str, Any]
+    takes: Takes
+
+
+MOST_BYTES = 1 << 20
+"""of a source that is read: it takes some hundred times the memory to do so"""
+
+
+def _parsed(path: Path) -> ast.Module:
+    """The syntax tree of a source. Raises RestorerError for what is none."""
+    try:
+        n_bytes = path.stat().st_size
+        if n_bytes > MOST_BYTES:
+            raise RestorerError(f"{path} has {n_bytes} bytes; of a restorer's source at most {MOST_BYTES} are read.")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd escapes and the like: whoever imports it is told
+            return ast.parse(path.read_bytes())
+    except OSError as error:
+        raise RestorerError(f"{path} cannot be read: {error.strerror}.") from None
+    except SyntaxError as error:
+        line = f", line {error.lineno}" if error.lineno else ""
+        raise RestorerError(f"{path}{line}: not valid Python ({error.msg}).") from None
+    except ValueError as error:  # a zero byte
+        raise RestorerError(f"{path}: not valid Python ({error}).") from None
+    except (RecursionError, MemoryError):
+        raise RestorerError(f"{path}: nested too deeply to be read.") from None
+
+
+def declared(path: Path, class_name: str) -> Declared:
+    """What the class in the file declares. Raises RestorerError for what will not do."""
+    module = _parsed(path)
+    classes = {node.name: node for node in module.body if isinstance(node, ast.ClassDef)}
+    if class_name not in classes:
+        raise RestorerError(f"{path}: {unknown('class', class_name, classes)}")
+    try:
+        known = _declared(class_name, classes, {})
+    except RecursionError:
+        raise RestorerError(f"{path}: class {class_name} has too many bases, one of another, to be read.") from None
+    for wanted in ("name", "tasks"):
+        if wanted not in known:
+            raise RestorerError(
+                f"{path}: class {class_name} must set `{wanted}` to a literal, e.g. {LITERALS[wanted].example}."
+            )
+    for key, value in known.items():
+        if key in LITERALS and not LITERALS[key].fits(value):
+            raise RestorerError(
+                f"{path}: class {class_name} sets `{key}` to {_shown(value)}; expected a literal such as"
+                f" {LITERALS[key].example}."
+            )
+    for name in (known["name"], *known.get("variants", ())):
+        if name.endswith("+"):
+            raise RestorerError(f"{path}: class {class_name}: '{name}' ends in +, which asks for a self-ensemble.")
+        if not _can_be_asked_for(name):
+            raise RestorerError(
+                f"{path}: class {class_name}: {reprlib.repr(name)} cannot be asked for: expected at most"
+                f" {MOST_LETTERS} letters, and none of {' '.join(OF_THE_GRAMMAR)} or what cannot be printed."
+            )
+    summary = (ast.get_docstring(classes[class_name]) or "").partition("\n")[0]
+    return Declared(summary, known, _takes(class_name, classes))
+
+
+MOST_LETTERS = 100
+
+
+def _can_be_asked_for(name: str) -> bool:
+    is_plain = name.isprintable() and name == name.strip() and len(name) <= MOST_LETTERS
+    return is_plain and not any(sign in name for sign in OF_THE_GRAMMAR)
+
+
+COMPUTED = object()
+"""stands for a value that only running the module would tell"""
+
+
+class Literal(NamedTuple):
+    """What an attribute that is read from the source must be."""
+
+    example: str
+    fits: Callable[[Any], bool]
+
+
+def _is_words(value: Any) -> bool:
+    """A collection of texts; one text is none, though it is a collection of letters."""
+    return isinstance(value, (list, tuple, set, frozenset)) and all(isinstance(word, str) and word for word in value)
+
+
+LITERALS = {
+    "name": Literal('name = "mine"', lambda value: isinstance(value, str) and bool(value)),
+    "tasks": Literal('tasks = {"denoise"}', lambda value: _is_words(value) and bool(value)),
+    "version": Literal('version = "2"', lambda value: isinstance(value, str)),
+    "requires": Literal(
+        'requires = {"scikit-image": ""}',
+        lambda value: (
+            isinstance(value, dict)
+            and _is_words([*value])
+            and all(isinstance(terms, str) for terms in value.values())
+        ),
+    ),
+    "variants": Literal('variants = ("fast",)', _is_words),
+    "needs_weights": Literal("needs_weights = True", lambda value: isinstance(value, bool)),
+    "reads": Literal('reads = ["params.txt"]', _is_words),
+    "devices": Literal('devices = ("cpu", "cuda")', _is_words),
+    "adapts": Literal('adapts = ("onnx",)', _is_words),
+}
+"""The attributes of a class that are read from its source: one that is computed would be another one unseen."""
+
+
+def _shown(value: Any) -> str:
+    return "what only running it would tell" if value is COMPUTED else reprlib.repr(value)
+
+
+def _declared(
+    class_name: str, classes: Mapping[str, ast.ClassDef], of_others: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
+    """Class attributes that are literals, those of base classes in the same file included.
+
+    of_others  what was read already, by class; of one that is being read nothing, which ends a circle of bases
+    """
+    if class_name in of_others:
+        return of_others[class_name]
+    of_others[class_name] = {}
+    node, known = classes[class_name], dict[str, Any]()
+    for base in reversed(node.bases):
+        name = base.id if isinstance(base, ast.Name) else base.attr if isinstance(base, ast.Attribute) else ""
+        if name in classes:
+            known |= _declared(name, classes, of_others)
+        elif name == "TorchRestorer":
+            known["needs_weights"] = True
+    for statement in node.body:
+        for name, value in _assignments(statement):
+            known[name] = COMPUTED if value is None else _literal(value)
+    of_others[class_name] = known
+    return known
+
+
+def _assignments(statement: ast.stmt) -> Iterator[tuple[str, ast.expr | None]]:
+    """(name, value) of `a = b = 1`, `a: T = 1` and `a, b = 1, 2`; None for what another statement may set."""
+    if isinstance(statement, ast.AnnAssign):
+        if isinstance(statement.target, ast.Name) and statement.value:
+            yield statement.target.id, statement.value
+    elif isinstance(statement, ast.Assign):
+        for target in statement.targets:
+            yield from _pairs(target, statement.value)
+    elif isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        yield statement.name, None
+    else:
+        stored = (node for node in ast.walk(statement) if isinstance(node, ast.Name))
+        yield from ((node.id, None) for node in stored if isinstance(node.ctx, ast.Store))
+
+
+def _pairs(target: ast.expr, value: ast.expr | None) -> Iterator[tuple[str, ast.expr | None]]:
+    if isinstance(target, ast.Name):
+        yield target.id, value
+    elif isinstance(target, (ast.Tuple, ast.List)):
+        parts = (
+            value.elts if isinstance(value, (ast.Tuple, ast.List)) and len(value.elts) == len(target.elts) else None
+        )
+        for i, part in enumerate(target.elts):
+            yield from _pairs(part, parts[i] if parts else None)
+
+
+def _literal(value: ast.expr) -> Any:
+    """The value of a literal, in `frozenset(…)` or not; COMPUTED if it is none."""
+    if (
+        isinstance(value, ast.Call)
+        and isinstance(value.func, ast.Name)
+        and value.func.id in COLLECTIONS
+        and value.args
+    ):
+        value = value.args[0]
+    try:
+        return ast.literal_eval(value)
+    except (ValueError, TypeError, RecursionError, MemoryError):
+        return COMPUTED
+
+
+COLLECTIONS = ("frozenset", "set", "tuple", "list", "dict")
+
+
+# --- the keywords that it is made with -----------------------------------------------------------------
+
+
+OF_THE_ENGINE = ("variant", "weights")
+WITHOUT_KEYWORDS = {"Restorer", "TorchRestorer", "ABC", "object", "Generic", "Protocol"}
+
+
+def _takes(class_name: str, classes: Mapping[str, ast.ClassDef]) -> Takes:
+    """Those of its `__init__`, or of the first base that has one; of a dataclass its fields."""
+    waiting, seen = [class_name], set[str]()
+    fields, is_dataclass = dict[str, str](), False
+    while waiting:
+        name = waiting.pop(0)
+        if name in seen:
+            continue
+        seen.add(name)
+        if name not in classes:
+            if name not in WITHOUT_KEYWORDS:
+                return Takes(fields, False)
+            continue
+        node = classes[name]
+        init = next((one for one in node.body if isinstance(one, ast.FunctionDef) and one.name == "__init__"), None)
+        if _is_dataclass(node):
+            is_dataclass = True
+            fields = {**_fields(node), **fields}
+        elif init is not None and not is_dataclass:
+            return _of_init(init.args)
+        bases = [_base(base) for base in node.bases]
+        waiting = [*bases, *waiting]
+    return Takes(fields, True)
+
+
+def _of_init(arguments: ast.arguments) -> Takes:
+    by_place = [*arguments.posonlyargs, *arguments.args][1:]
+    of_places = [None] * (len(by_place) - len(arguments.defaults)) + [*arguments.defaults][-len(by_place) or 0 :]
+    names = dict[str, str]()
+    for argument, default in zip(
+        [*by_place, *arguments.kwonlyargs], [*of_places, *arguments.kw_defaults], strict=True
+    ):
+        if argument.arg not in OF_THE_ENGINE:
+            names[argument.arg] = ast.unparse(default) if default else ""
+    return Takes(names, arguments.kwarg is None)
+
+
+def _is_dataclass(node: ast.ClassDef) -> bool:
+    made = (one.func if isinstance(one, ast.Call) else one for one in node.decorator_list)
+    return any(_base(one) == "dataclass" for one in made)
+
+
+def _fields(node: ast.ClassDef) -> dict[str, str]:
+    """The fields of a dataclass, `name: type = default`, with their defaults."""
+    return {
+        one.target.id: ast.unparse(one.value) if one.value else ""
+        for one in node.body
+        if isinstance(one, ast.AnnAssign)
+        and isinstance(one.target, ast.Name)
+        and "ClassVar" not in ast.unparse(one.annotation)
+    }
+
+
+def _base(node: ast.expr) -> str:
+    """The last word of a base's name, `TorchRestorer` of `bench.restorer.TorchRestorer`."""
+    while isinstance(node, ast.Subscript):
+        node = node.value
+    return node.attr if isinstance(node, ast.Attribute) else ast.unparse(node)
