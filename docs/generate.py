@@ -375,8 +375,10 @@ def described(command: Any, name: str, parent: Any) -> Iterator[str]:
         yield f"## {name}"
         yield escaped(command.help)
     if hasattr(command, "list_commands"):
-        for word in command.list_commands(context):
-            yield from described(command.get_command(context, word), f"{name} {word}", context)
+        inner = [(word, command.get_command(context, word)) for word in command.list_commands(context)]
+        for word, one in inner:
+            if not one.hidden:
+                yield from described(one, f"{name} {word}", context)
         return
     rows = [record for option in command.get_params(context) if (record := help_record(option, context))]
     yield fence(" ".join([name, *command.collect_usage_pieces(context)]))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 # ruff: isort: off
-from bench.cli import run, why, restore, table, plot, page, compare, listing, check, train, data, weights, store  # noqa: F401
+from bench.cli import run, why, restore, table, plot, page, compare, listing, check  # noqa: F401
+from bench.cli import train, data, weights, store, completion  # noqa: F401
 
 # ruff: isort: on
 from bench.cli.options import app as app

@@ -29,6 +29,24 @@ SETTINGS: dict[str, Any] = {"rich_markup_mode": None, "no_args_is_help": True, "
 
 app = typer.Typer(**SETTINGS, pretty_exceptions_enable=False, help="Measure image restorers, comparably.")
 
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"bench {version('bench')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _of_all_commands(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_tell_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Measure image restorers, comparably."""
+
+
 DEFAULT_STORE = Path(STORE)
 REFERENCE_STORE = Path(REFERENCE)
 
