@@ -54,13 +54,15 @@ PLACE = [*(name for name in IDENTITY if name != "weights"), "plugin", "folder", 
 def current(frame: pd.DataFrame, *, by_device: bool = False) -> pd.DataFrame:
     """The records that count: one per cell, and never of two versions of one restorer. This is the rule:
 
-    1. Of a restorer (a name, from one place) at one task, under one protocol, on one device those count whose code is
+    1. Of a task of one's own, and of a level that names a file, those count whose code and file are those last asked
+       for.
+    2. Of a restorer (a name, from one place) at one task, under one protocol, on one device those count whose code is
        that of the record last asked for. A run asks for all of its cells, measured or found in the store; so after
        going back to an older version the older one counts.
-    2. Of its weights of one origin (published, ours, or a file of one's own) those that were last asked for at a
+    3. Of its weights of one origin (published, ours, or a file of one's own) those that were last asked for at a
        level; of these the content last asked for.
-    3. Of a cell those whose picture and noise were last asked for.
-    4. Of what is left a good record goes before a failed one, a timed one before an untimed one, then the one last
+    4. Of a cell those whose picture and noise were last asked for.
+    5. Of what is left a good record goes before a failed one, a timed one before an untimed one, then the one last
        asked for (`bench.records.record.standing`).
 
     by_device  one record per cell and device, for tables and times; else those of `on_one_device`
@@ -72,6 +74,8 @@ def current(frame: pd.DataFrame, *, by_device: bool = False) -> pd.DataFrame:
     known = _told(frame)
     row = [*ROW, "_device"]
     for group, version in (
+        (["task"], "_task_code"),
+        (["task", "level"], "task_sha256"),
         (row, "_code"),
         ([*row, "_origin", "level", "channels"], "weights"),
         ([*row, "_origin", "weights"], "weights_sha256"),
@@ -108,6 +112,7 @@ def _told(frame: pd.DataFrame) -> pd.DataFrame:
     known = known.assign(
         _origin=kind.where(kind != "file", "file:" + file),
         _device=devices(frame),
+        _task_code=known["task_sha256"].str.partition(".")[0],
         _code=known["code_sha256"].where(known["code_sha256"] != "", unknown),
         _quality=known["key"].map(quality_part),
         _ok=known["status"] == "ok",
@@ -117,7 +122,17 @@ def _told(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 TOLD = (
-    *(*PLACE, "weights", "weights_file", "code_sha256", "restorer_version", "weights_sha256", "key", "asked_at"),
+    *(
+        *PLACE,
+        "task_sha256",
+        "weights",
+        "weights_file",
+        "code_sha256",
+        "restorer_version",
+        "weights_sha256",
+        "key",
+        "asked_at",
+    ),
     *("status", "seconds", "device_seconds", "threads"),
 )
 

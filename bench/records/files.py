@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import StoreError
 from bench.escape import from_csv
 from bench.records.current import IDENTITY
+from bench.records.figures import with_figures
 from bench.records.layout_3 import name_code
 from bench.records.record import COLUMNS, TEXTS, Record
 from bench.task import Level
@@ -45,7 +46,7 @@ def read_records(path: Path) -> pd.DataFrame:
     frame = name_code(frame)
     if {*map(type, frame["environment"])} == {int}:
         frame["environment"] = frame["environment"].map(dict(enumerate(machines(path.parent)))).fillna("")
-    return frame
+    return with_figures(frame)
 
 
 def _read(path: Path) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
@@ -18,6 +18,7 @@ __all__ = [
     "LAYOUT",
     "ROW",
     "Totals",
+    "completed",
     "create",
     "guard",
     "insert",
@@ -25,23 +26,31 @@ __all__ = [
     "looks_like_ours",
     "record_of_older",
     "records_of_older",
+    "tables",
 ]
 
 APPLICATION_ID = 0x62_6E_63_68  # "bnch": tells our files from other SQLite files
-LAYOUT = 5
+LAYOUT = 6
 
 ROW = ("checksum", "place", *COLUMNS)
 """The columns of the table of records. `place` counts upwards: a record that replaces another gets the next one."""
 
+N_COLUMNS = {5: COLUMNS.index("level_name"), LAYOUT: len(COLUMNS)}
+"""of a record, by layout since there are checksums: each has the columns of the one before, and more behind them"""
+
 _DECLARED = {"place": "place INTEGER PRIMARY KEY", "key": "key UNIQUE"}
-TABLES = {
-    "records": f"CREATE TABLE records ({', '.join(_DECLARED.get(name, name) for name in ROW)})",
-    "totals": "CREATE TABLE totals (n, checksums, last, checksum)",
-}
-OURS = {
-    *(("table", name, name, sql) for name, sql in TABLES.items()),
-    ("index", "sqlite_autoindex_records_1", "records", None),
-}
+
+
+def tables(layout: int = LAYOUT) -> dict[str, str]:
+    """By name the statement that makes each table of a layout with checksums."""
+    row = ("checksum", "place", *COLUMNS[: N_COLUMNS[layout]])
+    return {
+        "records": f"CREATE TABLE records ({', '.join(_DECLARED.get(name, name) for name in row)})",
+        "totals": "CREATE TABLE totals (n, checksums, last, checksum)",
+    }
+
+
+INDEX = ("index", "sqlite_autoindex_records_1", "records", None)
 OLDER_COLUMN = re.compile(r"[a-z0-9_]+( PRIMARY KEY| DEFAULT '')?")
 LONGEST = 1 << 24  # bytes of a text or a row: no record comes near it, and a damaged length asks for no more memory
 
@@ -105,7 +114,7 @@ def looks_like_ours(start: bytes) -> bool:
 
 
 def create(db: sqlite3.Connection) -> None:
-    for sql in TABLES.values():
+    for sql in tables().values():
         db.execute(sql)
     db.execute("INSERT INTO totals VALUES (0, 0, 0, 0)")
     Totals().write(db)
@@ -137,8 +146,8 @@ def layout_of(db: sqlite3.Connection) -> int:
         return -1
     if layout > LAYOUT:
         return int(layout)
-    if layout == LAYOUT:
-        if {*there} != OURS:
+    if layout in N_COLUMNS:
+        if {*there} != {*(("table", name, name, sql) for name, sql in tables(layout).items()), INDEX}:
             raise UnsoundError("its tables are not a store's")
         Totals.read(db)
     else:
@@ -158,7 +167,7 @@ def _hold_to_older(there: list[tuple[str, str, str, str | None]]) -> None:
 
 
 def records_of_older(db: sqlite3.Connection) -> list[Values]:
-    """The records of an earlier layout, in their order: without checksums, so SQLite looks at the whole file.
+    """The records of an earlier layout, in their order. Before layout 5 there are no checksums: SQLite looks at all.
 
     Up to layout 3 they told a restorer's version alone: what code a version stood for is written down. Raises
     UnsoundError if the file or a record is damaged.
@@ -167,10 +176,31 @@ def records_of_older(db: sqlite3.Connection) -> list[Values]:
     if said != "ok":
         raise UnsoundError(" ".join(str(said).split()))
     names = [row[1] for row in db.execute("PRAGMA table_info(records)")]
+    if "checksum" in names:
+        return _sealed_of_older(db)
     if strange := {*names} - {*COLUMNS}:
         raise UnsoundError(f"it has a column {min(strange)}")
     rows = db.execute(f"SELECT {', '.join(names)} FROM records ORDER BY rowid")
     return [values_of(record_of_older(dict(zip(names, row, strict=True)))) for row in rows]
+
+
+def _sealed_of_older(db: sqlite3.Connection) -> list[Values]:
+    """The records of a layout with checksums; each is looked at, and how many there must be."""
+    totals, found = Totals.read(db), Totals()
+    values = []
+    for seal, place, *told in db.execute("SELECT * FROM records ORDER BY place"):
+        if seal != checksum((place, *told)):
+            raise UnsoundError(f"record {place} is not as it was written")
+        found.gain(seal)
+        values.append(values_of(record_of(completed(told))))
+    if (found.n, found.checksums) != (totals.n, totals.checksums):
+        raise UnsoundError(f"{totals.n} records were written and {found.n} are there, or not the same")
+    return values
+
+
+def completed(values: Sequence[Any]) -> Values:
+    """A record's values with the columns that came since the layout that they are of: texts, all empty."""
+    return (*values, *[""] * (len(COLUMNS) - len(values))) if len(values) in N_COLUMNS.values() else (*values,)
 
 
 NEEDED = ("key", *(field.name for field in fields(Record) if field.default is MISSING))

@@ -47,6 +47,10 @@ class Record:
     asked_at         when a run last asked for it, whether it measured it or found it in the store
     environment      machine and versions, JSON
     key              hash of all that could change the result, see `bench.runner.plan`
+    level_name       what the level is called, of a task of one's own; "" for built-in ones
+    task_plugin      where the class of a task of one's own is; "" for built-in ones
+    task_sha256      of the code of a task of one's own, a dot, and of files that the level names; "" for neither
+    metrics          the figures that were asked for beside PSNR and SSIM, JSON: see `bench.records.figures`
     """
 
     restorer: str
@@ -85,6 +89,10 @@ class Record:
     revision: str = ""
     measured_at: str = ""
     asked_at: str = ""
+    level_name: str = ""
+    task_plugin: str = ""
+    task_sha256: str = ""
+    metrics: str = ""
 
 
 COLUMNS = tuple(field.name for field in fields(Record))
@@ -106,8 +114,10 @@ def standing(record: Record) -> tuple[bool, bool, str]:
 
 
 def frame_of(records: Iterable[Record | Mapping[str, Any]]) -> pd.DataFrame:
-    """Records as a DataFrame with the columns of `Record`, one row each."""
+    """Records as a DataFrame, one row each: the columns of `Record`, and one for each metric that was asked for."""
     import pandas as pd
 
+    from bench.records.figures import with_figures
+
     rows = [vars(record) if isinstance(record, Record) else dict(record) for record in records]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return with_figures(pd.DataFrame(rows, columns=list(COLUMNS)))

@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.errors import StoreError
 from bench.escape import terminal
-from bench.records.layouts import LAYOUT, ROW, Totals, guard, looks_like_ours, record_of_older
+from bench.records.layouts import LAYOUT, Totals, completed, guard, looks_like_ours, record_of_older
 from bench.records.pages import rows
 from bench.records.record import COLUMNS, Record
 from bench.records.sealed import UnsoundError, checksum, is_time, record_of
@@ -133,10 +133,11 @@ def _is_ours(path: Path) -> bool:
 
 
 def _is_sealed(place: int, values: tuple[Any, ...]) -> bool:
-    if len(values) != len(ROW):
+    told = completed(values[2:])
+    if len(told) != len(COLUMNS):
         return False
     try:
-        record = record_of(values[2:])
+        record = record_of(told)
     except UnsoundError:
         return False
     return checksum((place, *values[2:])) == values[0] and (not record.asked_at or is_time(record.asked_at))
@@ -149,14 +150,15 @@ def _salvaged(path: Path, damage: str) -> Checked:
     totals: Totals | None = None
     for row in rows(path):
         place, values = row or (0, ())
+        told = completed(values[2:])
         if _is_sealed(place, values):
-            record = record_of(values[2:])
+            record = record_of(told)
             version = (record.asked_at, place, record)
             if record.key not in whole or whole[record.key][:2] < version[:2]:
                 whole[record.key] = version
-        elif len(values) == len(ROW):
-            told = dict(zip(COLUMNS, values[2:], strict=True))
-            broken[str(told["key"])] = _name(told)
+        elif len(told) == len(COLUMNS):
+            named = dict(zip(COLUMNS, told, strict=True))
+            broken[str(named["key"])] = _name(named)
         elif (found := Totals.of_row(values)) and (totals is None or found.last >= totals.last):
             totals = found
     if not whole and (records := _salvaged_of_older(path)) is not None:

@@ -31,6 +31,7 @@ from bench.records.layouts import (
     layout_of,
     looks_like_ours,
     records_of_older,
+    tables,
 )
 from bench.records.record import Record, quality_part, standing
 from bench.records.sealed import UnsoundError, Values, checksum, is_time, record_of, values_of
@@ -136,7 +137,8 @@ class Store:
                 create(self._db)
             elif layout < LAYOUT:
                 records = records_of_older(self._db)
-                self._db.execute("DROP TABLE records")
+                for table in tables():
+                    self._db.execute(f"DROP TABLE IF EXISTS {table}")
                 _fill(self._db, records)
         except BaseException:
             self._roll_back()

@@ -9,7 +9,10 @@ import pytest
 
 from bench.errors import StoreError
 from bench.records.current import current, devices, fastest
+from bench.records.layouts import Totals, tables
 from bench.records.record import COLUMNS, Record, frame_of
+from bench.records.repair import repair
+from bench.records.sealed import checksum, values_of
 from bench.records.store import Store
 
 
@@ -140,6 +143,55 @@ def test_a_store_of_the_first_layout_keeps_its_records_and_gets_the_columns_that
         assert [r.key for r in store.records()] == ["old", "new"]
 
 
+def as_layout_5(path, *records):
+    """A store as the fifth layout had it: with checksums, and without the columns of tasks and metrics."""
+    n = COLUMNS.index("level_name")
+    totals = Totals()
+    with sqlite3.connect(path) as db:
+        for sql in tables(5).values():
+            db.execute(sql)
+        for place, one in enumerate(records, start=1):
+            row = (place, *values_of(one)[:n])
+            db.execute(f"INSERT INTO records VALUES ({', '.join('?' * (n + 2))})", (checksum(row), *row))
+            totals.last = place
+            totals.gain(checksum(row))
+        db.execute("INSERT INTO totals VALUES (0, 0, 0, 0)")
+        totals.write(db)
+        db.execute("PRAGMA application_id = 1651401576")
+        db.execute("PRAGMA user_version = 5")
+    db.close()
+
+
+@pytest.mark.parametrize("reading", [True, False])
+def test_a_store_of_the_fifth_layout_is_read_and_gets_the_columns_that_came_later(tmp_path, reading):
+    path = tmp_path / "s.sqlite"
+    as_layout_5(path, record(key="a"), record(key="b", psnr_db=31.5))
+    before = path.read_bytes()
+    with Store(path, reading=reading) as store:
+        assert [(r.key, r.psnr_db, r.metrics) for r in store.records()] == [("a", 20.25, ""), ("b", 31.5, "")]
+    assert (path.read_bytes() == before) == reading
+    with Store(path) as store:
+        store.add(record(key="c", metrics="{}"))
+        assert [r.metrics for r in store.records()] == ["", "", "{}"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "kept"),
+    [("UPDATE records SET psnr_db = 1.0 WHERE place = 1", ["b"]), ("DELETE FROM totals", ["a", "b"])],
+)
+def test_a_damaged_store_of_the_fifth_layout_is_known_as_such_and_repaired(tmp_path, damage, kept):
+    path = tmp_path / "s.sqlite"
+    as_layout_5(path, record(key="a"), record(key="b"))
+    with sqlite3.connect(path) as db:
+        db.execute(damage)
+    db.close()
+    with pytest.raises(StoreError, match="damaged"):
+        Store(path, reading=True)
+    assert [r.key for r in repair(path).records] == kept
+    with Store(path) as store:
+        assert [r.key for r in store.records()] == kept
+
+
 def test_a_store_of_a_later_layout_is_refused(tmp_path):
     path = tmp_path / "s.sqlite"
     Store(path).__exit__(None, None, None)
@@ -221,3 +273,25 @@ def test_the_least_time_is_sought_among_those_of_one_device():
     least = fastest(frame)
     assert least["seconds"].tolist() == [2.0, 0.1]
     assert least["device_seconds"].tolist()[1] == 0.04
+
+
+@pytest.mark.parametrize("asked", ["the new code last", "the old code last"])
+def test_records_of_two_versions_of_a_task_never_share_a_table(asked):
+    first, last = ("old", "new") if asked == "the new code last" else ("new", "old")
+    told = {"task": "photons", "task_plugin": "/p.py:P"}
+    records = [
+        record(key="a-", restorer="nlm", task_sha256=first, asked_at="2026-11-27T10:00:00+00:00", **told),
+        record(key="b-", task_sha256=first, level=4.0, asked_at="2026-11-27T10:00:01+00:00", **told),
+        record(key="c-", task_sha256=last, asked_at="2026-11-28T10:00:00+00:00", **told),
+        record(key="d-", asked_at="2026-11-26T10:00:00+00:00"),
+    ]
+    assert current(frame_of(records))["key"].tolist() == ["c-", "d-"]
+
+
+def test_of_a_level_s_file_the_content_last_asked_for_counts_and_other_levels_stay():
+    records = [
+        record(key="a-", level="./k.png", task_sha256=".1", asked_at="2026-11-27T10:00:00+00:00"),
+        record(key="b-", level="uniform-9", asked_at="2026-11-27T10:00:01+00:00"),
+        record(key="c-", level="./k.png", task_sha256=".2", restorer="nlm", asked_at="2026-11-28T10:00:00+00:00"),
+    ]
+    assert current(frame_of(records))["key"].tolist() == ["b-", "c-"]

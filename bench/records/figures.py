@@ -1,0 +1,99 @@
+"""What a record's column `metrics` holds: the figures that were asked for beside PSNR and SSIM.
+
+    {"gmsd": {"value": 0.031, "identity": "1", "better": "smaller", "unit": "", "digits": 4}, …}
+
+With a figure stands what a table must know of it, since the file that a metric of one's own is in may be gone. A
+metric that failed has no `value`. Figures of two identities (of two versions of the metric's code) are never mixed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import StoreError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Figure", "as_text", "figures_in", "metrics_of", "with_figures"]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """value: None where the metric failed; better: `larger` or `smaller`; the others as of a metric."""
+
+    value: float | None
+    identity: str
+    better: str
+    unit: str = ""
+    digits: int = 4
+
+
+def as_text(figures: Mapping[str, Figure]) -> str:
+    """Figures by metric, as a record holds them; "" for none. An infinite one is `1e999`, which JSON readers take."""
+    if not figures:
+        return ""
+    told = {name: vars(figure) for name, figure in figures.items()}
+    return json.dumps(told, sort_keys=True).replace("Infinity", "1e999")
+
+
+def figures_in(text: str) -> dict[str, Figure]:
+    """The figures by metric that a record holds. Raises StoreError for a text that holds none."""
+    if not text:
+        return {}
+    try:
+        told = json.loads(text)
+        figures = {str(name): Figure(**figure) for name, figure in told.items()}
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        figures = None
+    if figures is None or not all(map(_is_sound, figures.values())):
+        raise StoreError(f"A record's metrics are '{text[:60]}': these are no figures.")
+    return figures
+
+
+def _is_sound(figure: Figure) -> bool:
+    texts = (figure.identity, figure.better, figure.unit)
+    number = figure.value is None or (type(figure.value) in (int, float) and not math.isnan(figure.value))
+    return (
+        number and all(type(text) is str for text in texts) and type(figure.digits) is int and 0 <= figure.digits < 20
+    )
+
+
+def with_figures(frame: pd.DataFrame) -> pd.DataFrame:
+    """The records with a column for each metric that any of them has: the values of its identity last asked for."""
+    import pandas as pd
+
+    by_text = _read(frame)
+    last = _last(frame, by_text)
+    columns: dict[str, Any] = {}
+    for name, figure in last.items():
+        values = {
+            text: figures[name].value
+            for text, figures in by_text.items()
+            if name in figures and figures[name].identity == figure.identity
+        }
+        columns[name] = pd.Series([values.get(text) for text in frame["metrics"]], index=frame.index, dtype=float)
+    return frame.assign(**columns) if columns else frame
+
+
+def metrics_of(frame: pd.DataFrame) -> dict[str, Figure]:
+    """The metrics that records have columns of, in alphabetical order, with what a table must know of each."""
+    return _last(frame, _read(frame))
+
+
+def _read(frame: pd.DataFrame) -> dict[str, dict[str, Figure]]:
+    if "metrics" not in frame:
+        return {}
+    return {text: figures_in(text) for text in frame["metrics"].unique() if isinstance(text, str) and text}
+
+
+def _last(frame: pd.DataFrame, by_text: Mapping[str, Mapping[str, Figure]]) -> dict[str, Figure]:
+    found: dict[str, Figure] = {}
+    if by_text:
+        for text in frame.sort_values("asked_at", kind="stable")["metrics"]:
+            found.update(by_text.get(text, {}))
+    return {name: replace(found[name], value=None) for name in sorted(found)}
