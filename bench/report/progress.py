@@ -74,12 +74,10 @@ class LineProgress(Progress):
 
 def _of_group(group: tuple[str, str, str], statuses: Counter[str]) -> str:
     """`measured bm3d, denoise sigma 25 gray, set12`, and how many of its cells failed or were skipped."""
-    named, n = ", ".join(group), statuses.total()
-    for status in ("failed", "skipped"):
-        if statuses[status] == n:
-            return f"{status} {named}"
-    others = [f"{statuses[status]} of {n} {status}" for status in ("failed", "skipped") if statuses[status]]
-    return f"measured {named}" + (f": {', '.join(others)}" if others else "")
+    word, *others = (status for status in ("ok", "failed", "skipped") if statuses[status])
+    told = ", ".join(f"{statuses[status]} of {statuses.total()} {status}" for status in others)
+    done = "measured" if word == "ok" else word
+    return f"{done} {', '.join(group)}" + (f": {told}" if told else "")
 
 
 class CellProgress(Progress):
