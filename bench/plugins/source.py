@@ -1,18 +1,32 @@
-"""What a restorer's source says of it, read without being run: its attributes, and the keywords it is made with."""
+"""What a plugin's source says of it, read without being run: its attributes, and the keywords it is made with."""
 
 from __future__ import annotations
 
 import ast
 import reprlib
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.errors import RestorerError, unknown
 from bench.plugins.names import OF_THE_GRAMMAR
 
-__all__ = ["ANYTHING", "Declared", "Takes", "declared"]
+__all__ = [
+    "ANYTHING",
+    "COMPUTED",
+    "Declared",
+    "Literal",
+    "Takes",
+    "attributes",
+    "can_be_asked_for",
+    "check_literals",
+    "classes_in",
+    "declared",
+    "is_words",
+    "literal",
+    "parsed",
+]
 
 
 class Takes(NamedTuple):
@@ -20,10 +34,12 @@ class Takes(NamedTuple):
 
     names     with their defaults as they are written; of one that must be given ""
     is_known  whether these are all: a base in another file, or **keywords, may take more
+    choices   the values of those that are annotated as `Literal[1, 255]`, as they are written
     """
 
     names: Mapping[str, str]
     is_known: bool
+    choices: Mapping[str, Sequence[str]] = {}
 
     @property
     def required(self) -> list[str]:
@@ -46,12 +62,12 @@ MOST_BYTES = 1 << 20
 """of a source that is read: it takes some hundred times the memory to do so"""
 
 
-def _parsed(path: Path) -> ast.Module:
+def parsed(path: Path) -> ast.Module:
     """The syntax tree of a source. Raises RestorerError for what is none."""
     try:
         n_bytes = path.stat().st_size
         if n_bytes > MOST_BYTES:
-            raise RestorerError(f"{path} has {n_bytes} bytes; of a restorer's source at most {MOST_BYTES} are read.")
+            raise RestorerError(f"{path} has {n_bytes} bytes; of a plugin's source at most {MOST_BYTES} are read.")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd escapes and the like: whoever imports it is told
             return ast.parse(path.read_bytes())
@@ -68,29 +84,13 @@ def _parsed(path: Path) -> ast.Module:
 
 def declared(path: Path, class_name: str) -> Declared:
     """What the class in the file declares. Raises RestorerError for what will not do."""
-    module = _parsed(path)
-    classes = {node.name: node for node in module.body if isinstance(node, ast.ClassDef)}
-    if class_name not in classes:
-        raise RestorerError(f"{path}: {unknown('class', class_name, classes)}")
-    try:
-        known = _declared(class_name, classes, {})
-    except RecursionError:
-        raise RestorerError(f"{path}: class {class_name} has too many bases, one of another, to be read.") from None
-    for wanted in ("name", "tasks"):
-        if wanted not in known:
-            raise RestorerError(
-                f"{path}: class {class_name} must set `{wanted}` to a literal, e.g. {LITERALS[wanted].example}."
-            )
-    for key, value in known.items():
-        if key in LITERALS and not LITERALS[key].fits(value):
-            raise RestorerError(
-                f"{path}: class {class_name} sets `{key}` to {_shown(value)}; expected a literal such as"
-                f" {LITERALS[key].example}."
-            )
+    classes = classes_in(path, class_name)
+    known = attributes(path, class_name, classes)
+    check_literals(path, class_name, known, LITERALS, ("name", "tasks"))
     for name in (known["name"], *known.get("variants", ())):
         if name.endswith("+"):
             raise RestorerError(f"{path}: class {class_name}: '{name}' ends in +, which asks for a self-ensemble.")
-        if not _can_be_asked_for(name):
+        if not can_be_asked_for(name):
             raise RestorerError(
                 f"{path}: class {class_name}: {reprlib.repr(name)} cannot be asked for: expected at most"
                 f" {MOST_LETTERS} letters, and none of {' '.join(OF_THE_GRAMMAR)} or what cannot be printed."
@@ -99,10 +99,44 @@ def declared(path: Path, class_name: str) -> Declared:
     return Declared(summary, known, _takes(class_name, classes))
 
 
+def classes_in(path: Path, class_name: str) -> dict[str, ast.ClassDef]:
+    """The classes of a source by name. Raises RestorerError if the one that is asked for is not among them."""
+    classes = {node.name: node for node in parsed(path).body if isinstance(node, ast.ClassDef)}
+    if class_name not in classes:
+        raise RestorerError(f"{path}: {unknown('class', class_name, classes)}")
+    return classes
+
+
+def attributes(path: Path, class_name: str, classes: Mapping[str, ast.ClassDef]) -> dict[str, Any]:
+    """The class's attributes, literals or COMPUTED, those of its bases in the same file included."""
+    try:
+        return _declared(class_name, classes, {})
+    except RecursionError:
+        raise RestorerError(f"{path}: class {class_name} has too many bases, one of another, to be read.") from None
+
+
+def check_literals(
+    path: Path, class_name: str, known: Mapping[str, Any], literals: Mapping[str, Literal], wanted: Sequence[str]
+) -> None:
+    """Raise RestorerError for an attribute that is wanted and not set, or set to what it cannot be."""
+    for key in wanted:
+        if key not in known:
+            raise RestorerError(
+                f"{path}: class {class_name} must set `{key}` to a literal, e.g. {literals[key].example}."
+            )
+    for key, value in known.items():
+        if key in literals and not literals[key].fits(value):
+            raise RestorerError(
+                f"{path}: class {class_name} sets `{key}` to {_shown(value)}; expected a literal such as"
+                f" {literals[key].example}."
+            )
+
+
 MOST_LETTERS = 100
 
 
-def _can_be_asked_for(name: str) -> bool:
+def can_be_asked_for(name: str) -> bool:
+    """Whether the grammar of names leaves it whole."""
     is_plain = name.isprintable() and name == name.strip() and len(name) <= MOST_LETTERS
     return is_plain and not any(sign in name for sign in OF_THE_GRAMMAR)
 
@@ -118,28 +152,26 @@ class Literal(NamedTuple):
     fits: Callable[[Any], bool]
 
 
-def _is_words(value: Any) -> bool:
+def is_words(value: Any) -> bool:
     """A collection of texts; one text is none, though it is a collection of letters."""
     return isinstance(value, (list, tuple, set, frozenset)) and all(isinstance(word, str) and word for word in value)
 
 
 LITERALS = {
     "name": Literal('name = "mine"', lambda value: isinstance(value, str) and bool(value)),
-    "tasks": Literal('tasks = {"denoise"}', lambda value: _is_words(value) and bool(value)),
+    "tasks": Literal('tasks = {"denoise"}', lambda value: is_words(value) and bool(value)),
     "version": Literal('version = "2"', lambda value: isinstance(value, str)),
     "requires": Literal(
         'requires = {"scikit-image": ""}',
         lambda value: (
-            isinstance(value, dict)
-            and _is_words([*value])
-            and all(isinstance(terms, str) for terms in value.values())
+            isinstance(value, dict) and is_words([*value]) and all(isinstance(terms, str) for terms in value.values())
         ),
     ),
-    "variants": Literal('variants = ("fast",)', _is_words),
+    "variants": Literal('variants = ("fast",)', is_words),
     "needs_weights": Literal("needs_weights = True", lambda value: isinstance(value, bool)),
-    "reads": Literal('reads = ["params.txt"]', _is_words),
-    "devices": Literal('devices = ("cpu", "cuda")', _is_words),
-    "adapts": Literal('adapts = ("onnx",)', _is_words),
+    "reads": Literal('reads = ["params.txt"]', is_words),
+    "devices": Literal('devices = ("cpu", "cuda")', is_words),
+    "adapts": Literal('adapts = ("onnx",)', is_words),
 }
 """The attributes of a class that are read from its source: one that is computed would be another one unseen."""
 
@@ -167,7 +199,7 @@ def _declared(
             known["needs_weights"] = True
     for statement in node.body:
         for name, value in _assignments(statement):
-            known[name] = COMPUTED if value is None else _literal(value)
+            known[name] = COMPUTED if value is None else literal(value)
     of_others[class_name] = known
     return known
 
@@ -198,7 +230,7 @@ def _pairs(target: ast.expr, value: ast.expr | None) -> Iterator[tuple[str, ast.
             yield from _pairs(part, parts[i] if parts else None)
 
 
-def _literal(value: ast.expr) -> Any:
+def literal(value: ast.expr) -> Any:
     """The value of a literal, in `frozenset(…)` or not; COMPUTED if it is none."""
     if (
         isinstance(value, ast.Call)
@@ -257,7 +289,16 @@ def _of_init(arguments: ast.arguments) -> Takes:
     ):
         if argument.arg not in OF_THE_ENGINE:
             names[argument.arg] = ast.unparse(default) if default else ""
-    return Takes(names, arguments.kwarg is None)
+    choices = {one.arg: _choices(one.annotation) for one in (*by_place, *arguments.kwonlyargs)}
+    return Takes(names, arguments.kwarg is None, {name: values for name, values in choices.items() if values})
+
+
+def _choices(annotation: ast.expr | None) -> list[str]:
+    """`1` and `255` of `Literal[1, 255]`; nothing of other annotations."""
+    if not isinstance(annotation, ast.Subscript) or _base(annotation.value) != "Literal":
+        return []
+    told = annotation.slice
+    return [ast.unparse(value) for value in (told.elts if isinstance(told, ast.Tuple) else [told])]
 
 
 def _is_dataclass(node: ast.ClassDef) -> bool:
