@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bench.data import BAYER_PATTERNS
+from bench.data.kinds import EXTENSIONS
 from bench.errors import RequestError, unknown
 
 if (
@@ -260,6 +261,44 @@ def _number_or_word(word: Level) -> Level:
         return word
 
 
+def _share_or_mask(text: str) -> Level | None:
+    if text.lower().endswith((*EXTENSIONS, ".npy")):
+        from pathlib import Path
+
+        from bench.data.holes import read_mask
+
+        read_mask(Path(text).expanduser())  # raises
+        return text
+    return Part("missing", 0, 1).read(text)
+
+
+def _kernel_and_sigma(text: str) -> Level | None:
+    from bench.data.blur import kernel_named
+
+    level = level_of(Part("kernel"), Part("sigma", 0, 255)).accept(text)
+    if level is not None:
+        kernel_named(str(parts_of(level, 2)[0]))  # raises
+    return level
+
+
+PEAK = level_of(Part("peak", 0, above=True), expected="a peak above 0: how many photons white is")
+GAIN_AND_VARIANCE = level_of(
+    Part("a", 0), Part("b", 0), expected="a gain and a variance A/B, both 0 or more, e.g. 0.01/0.0004"
+)
+SHARE = level_of(Part("share", 0, 1), expected="a share of lost values from 0 to 1")
+LOOKS = level_of(Part("looks", 0, above=True), expected="a number of looks above 0")
+HOLES = LevelKind(
+    "missing",
+    "a share of missing pixels from 0 to 1, or the file of a mask, black where they are missing",
+    _share_or_mask,
+)
+BLUR = LevelKind(
+    "kernel/sigma",
+    "a kernel and the noise after it, KERNEL/SIGMA, e.g. gaussian-1.6/2, motion-15-45/2.55, uniform-9/0 or ./k.npy/2",
+    _kernel_and_sigma,
+)
+
+
 def parse_levels(task: Task, text: str) -> tuple[Level, ...]:
     """Levels from a comma-separated option, e.g. "15,25,50".
 
@@ -366,6 +405,70 @@ def _downscale_in_8_bit_rgb(image: Image, level: Level, stream: np.random.Random
     return Observation(luma(small, rounded=False), "superres", scale=scale, uint8=small.shape[2] == 1)
 
 
+def _awgn_in_8_bits(image: Image, level: Level, stream: np.random.RandomState) -> Observation:
+    from bench.data.noise import awgn_in_8_bits
+
+    return Observation(awgn_in_8_bits(image, float(level), stream), "denoise8", sigma=float(level))
+
+
+def _poisson(image: Image, level: Level, stream: np.random.RandomState) -> Observation:
+    from bench.data.noise import poisson
+
+    peak = float(level)
+    return Observation(poisson(image, peak, stream), "poisson", known={"peak": peak, "a": 1 / peak, "b": 0.0})
+
+
+def _poisson_gaussian(image: Image, level: Level, stream: np.random.RandomState) -> Observation:
+    from bench.data.noise import poisson_gaussian
+
+    a, b = map(float, parts_of(level, 2))
+    return Observation(poisson_gaussian(image, a, b, stream), "poisson-gaussian", known={"a": a, "b": b})
+
+
+def _salt_pepper(image: Image, level: Level, stream: np.random.RandomState) -> Observation:
+    from bench.data.noise import salt_pepper
+
+    share = float(level)
+    return Observation(salt_pepper(image, share, stream), "salt-pepper", known={"share": share})
+
+
+def _speckle(image: Image, level: Level, stream: np.random.RandomState) -> Observation:
+    from bench.data.noise import speckle
+
+    looks = float(level)
+    return Observation(speckle(image, looks, stream), "speckle", known={"looks": looks})
+
+
+def _holes(image: Image, level: Level, stream: np.random.RandomState) -> Observation:
+    from bench.data.holes import mask_for, pierced
+
+    mask = mask_for(level, image.shape, stream)
+    return Observation(pierced(image, mask), "inpaint", known={"mask": mask})
+
+
+def _blurred(image: Image, level: Level, stream: np.random.RandomState) -> Observation:
+    from bench.data.blur import blurred, kernel_named
+    from bench.data.degrade import awgn
+
+    name, sigma = parts_of(level, 2)
+    kernel = kernel_named(str(name))
+    seen = awgn(blurred(image, kernel), float(sigma), stream)
+    return Observation(seen, "deblur", known={"kernel": kernel, "sigma": float(sigma)})
+
+
+def _mask_file(level: Level) -> tuple[Path, ...]:
+    from pathlib import Path
+
+    return (Path(level).expanduser(),) if isinstance(level, str) else ()
+
+
+def _kernel_file(level: Level) -> tuple[Path, ...]:
+    from bench.data.blur import file_of
+
+    path = file_of(str(parts_of(level, 2)[0]))
+    return () if path is None else (path,)
+
+
 BLIND = ("denoise-blind",)
 """`like` of tasks that restorers of unknown noise may do: the picture keeps its size."""
 
@@ -384,6 +487,38 @@ TASKS: dict[str, Task] = {
             _luma_multiple_of_scale,
             _downscale,
             channels=1,
+        ),
+        Task(
+            "denoise8",
+            "Gaussian denoising, the noisy picture clipped and rounded to 8 bits",
+            SIGMA,
+            (15.0, 25.0, 50.0),
+            _as_it_is,
+            _awgn_in_8_bits,
+            like=("denoise", *BLIND),
+        ),
+        Task("poisson", "Poisson denoising", PEAK, (10.0, 30.0, 120.0), _as_it_is, _poisson, like=BLIND),
+        Task(
+            "poisson-gaussian",
+            "Poisson-Gaussian denoising",
+            GAIN_AND_VARIANCE,
+            ("0.01/0.0004", "0.1/0.01"),
+            _as_it_is,
+            _poisson_gaussian,
+            like=BLIND,
+        ),
+        Task("salt-pepper", "removal of salt and pepper", SHARE, (0.1, 0.3), _as_it_is, _salt_pepper, like=BLIND),
+        Task("speckle", "despeckling of intensities", LOOKS, (1.0, 4.0, 16.0), _as_it_is, _speckle, like=BLIND),
+        Task("inpaint", "inpainting", HOLES, (0.5, 0.8), _as_it_is, _holes, like=BLIND, files=_mask_file),
+        Task(
+            "deblur",
+            "deblurring",
+            BLUR,
+            ("gaussian-1.6/2", "motion-15-45/2.55"),
+            _as_it_is,
+            _blurred,
+            like=BLIND,
+            files=_kernel_file,
         ),
     )
 }

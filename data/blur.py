@@ -18,7 +18,17 @@ from bench.data.errors import DataError, in_a_line, near_miss
 from bench.data.given_file import array_of
 from numpy.typing import NDArray
 
-__all__ = ["Kernel", "blurred", "gaussian", "kernel_named", "motion", "normalised", "read_kernel", "uniform"]
+__all__ = [
+    "Kernel",
+    "blurred",
+    "file_of",
+    "gaussian",
+    "kernel_named",
+    "motion",
+    "normalised",
+    "read_kernel",
+    "uniform",
+]
 
 Kernel = NDArray[np.float64]
 
@@ -27,7 +37,7 @@ MOST_TAPS = 101
 _STEP = 2.0**-40
 """Values of named kernels are multiples of it, so that machines whose `exp` differs in its last bit agree."""
 
-KNOWN = ("gaussian-STD", "motion-LENGTH-ANGLE", "uniform-SIDE", "./file")
+KNOWN = ("gaussian-STD", "motion-LENGTH-ANGLE", "uniform-SIDE")
 
 
 def blurred(clean: Image, kernel: Kernel) -> Image:
@@ -133,9 +143,17 @@ def kernel_named(text: str) -> Kernel:
         return motion(*_numbers(text, numbers, 2))
     if name == "uniform":
         return uniform(*_numbers(text, numbers, 1))
-    if "/" in text or os.sep in text:
-        return read_kernel(Path(text).expanduser())
-    raise DataError(f"No kernel named '{in_a_line(text, 60)}'.{near_miss(text, KNOWN)}")
+    path = file_of(text)
+    if path is not None:
+        return read_kernel(path)
+    known = near_miss(name, [form.partition("-")[0] for form in KNOWN])
+    raise DataError(f"No kernel named '{in_a_line(text, 60)}'.{known} Spelled {', '.join(KNOWN)}, or ./file.")
+
+
+def file_of(text: str) -> Path | None:
+    """The file that a kernel is read from; None for one that has a name of ours."""
+    is_path = "/" in text or os.sep in text
+    return Path(text).expanduser() if is_path else None
 
 
 def _numbers(kernel: str, text: str, n: int) -> list[float]:

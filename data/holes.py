@@ -13,7 +13,7 @@ from bench.data.errors import DataError, in_a_line
 from bench.data.given_file import array_of
 from numpy.typing import NDArray
 
-__all__ = ["Mask", "pierced", "random_mask", "read_mask"]
+__all__ = ["Mask", "mask_for", "pierced", "random_mask", "read_mask"]
 
 Mask = NDArray[np.bool_]
 
@@ -24,6 +24,13 @@ def pierced(clean: Image, mask: Mask) -> Image:
         (height, width), (h, w) = clean.shape[:2], mask.shape[:2]
         raise DataError(f"The mask is {w}x{h} and the picture {width}x{height}: they must be of one size.")
     return np.where(mask, clean, np.float32(0))
+
+
+def mask_for(level: float | str, shape: tuple[int, ...], stream: np.random.RandomState) -> Mask:
+    """For a picture of `shape` (H, W, C): of a share by chance, or of the file that `level` names."""
+    if isinstance(level, str):
+        return read_mask(Path(level).expanduser())
+    return random_mask(shape[0], shape[1], level, stream)
 
 
 def random_mask(height: int, width: int, missing: float, stream: np.random.RandomState) -> Mask:

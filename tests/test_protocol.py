@@ -242,15 +242,24 @@ def test_a_level_is_written_as_shortly_as_keeps_it(level, text):
     assert format_level(level) == text
 
 
-@given(data=st.data(), task=st.sampled_from([task for task in TASKS.values() if task.level.name != "sigma"]))
-def test_whole_levels_and_patterns_are_read_back_in_their_order(data, task):
-    known = {
-        "quality": [float(n) for n in range(1, 101)],
-        "scale": [2.0, 3.0, 4.0],
-        "pattern": list(BAYER_PATTERNS),
-    }
-    levels = data.draw(st.lists(st.sampled_from(known[task.level.name]), min_size=1, unique=True))
-    assert parse_levels(task, ", ".join(map(format_level, levels))) == tuple(levels)
+@pytest.mark.parametrize(
+    ("task", "known"),
+    [
+        ("deblock", [float(n) for n in range(1, 101)]),
+        ("superres", [2.0, 3.0, 4.0]),
+        ("demosaick", list(BAYER_PATTERNS)),
+    ],
+    ids=["deblock", "superres", "demosaick"],
+)
+@given(data=st.data())
+def test_whole_levels_and_patterns_are_read_back_in_their_order(task, known, data):
+    levels = data.draw(st.lists(st.sampled_from(known), min_size=1, unique=True))
+    assert parse_levels(get_task(task), ", ".join(map(format_level, levels))) == tuple(levels)
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
+def test_the_levels_of_every_task_are_read_back(task):
+    assert parse_levels(task, ",".join(map(format_level, task.levels))) == task.levels
 
 
 def test_protocols_are_named_with_their_version():

@@ -72,7 +72,11 @@ def test_kernels_have_names():
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("gauss", "No kernel named 'gauss'. Known: ./file, gaussian-STD, motion-LENGTH-ANGLE, uniform-SIDE."),
+        (
+            "gauss-2",
+            "No kernel named 'gauss-2'. Did you mean 'gaussian'? Known: gaussian, motion, uniform. "
+            "Spelled gaussian-STD, motion-LENGTH-ANGLE, uniform-SIDE, or ./file.",
+        ),
         ("gaussian", "The kernel 'gaussian' is not spelled as gaussian-STD."),
         ("motion-15", "The kernel 'motion-15' is not spelled as motion-LENGTH-ANGLE."),
         ("gaussian-0", "A Gaussian blur of 0.0 pixels: it must be above 0, and at most 12.5."),
