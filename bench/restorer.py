@@ -15,11 +15,11 @@ them from the source, so that listing restorers imports none of them.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -31,14 +31,18 @@ if TYPE_CHECKING:
     from torch import nn
 
 __all__ = [
+    "Denoiser",
     "Image",
     "Level",
     "Observation",
     "Restorer",
     "RestorerError",
+    "Served",
     "Setting",
+    "SeveralWeights",
     "TorchRestorer",
     "WeightsFile",
+    "WithDenoiser",
     "nearest_level",
     "tensors_in",
 ]
@@ -59,6 +63,22 @@ class WeightsFile:
     label: str
     sha256: str
     loader: str = ""
+
+
+class Served(NamedTuple):
+    """A file for denoising at sigma `least` to `most` in pictures of so many channels."""
+
+    least: float
+    most: float
+    channels: int
+    file: WeightsFile
+
+
+@dataclass(frozen=True)
+class SeveralWeights(WeightsFile):
+    """The files of all levels of a denoiser inside another restorer; path is the first one's, sha256 of all."""
+
+    served: tuple[Served, ...] = ()
 
 
 def tensors_in(path: Path) -> Any:
@@ -129,6 +149,44 @@ class Restorer(ABC):
     def macs_per_pixel(self, seen: Observation) -> float | None:
         """Multiply-accumulates per pixel of the restored image, counted for this input; None: not counted."""
         return None
+
+
+class Denoiser(ABC):
+    """A denoiser of Gaussian noise, as another restorer calls it: see `WithDenoiser`."""
+
+    @abstractmethod
+    def __call__(self, image: Image, sigma: float) -> Image:
+        """The denoised image, float32 (H, W, C). `sigma`, on the 0-255 scale, is taken for the nearest level served."""
+
+    @abstractmethod
+    def nearest(self, sigma: float) -> float:
+        """The level that is served and nearest to `sigma`."""
+
+    @abstractmethod
+    def n_params(self) -> int:
+        """Learned parameters of all networks that were called."""
+
+    @abstractmethod
+    def macs(self, do: Callable[[], object]) -> float | None:
+        """Multiply-accumulates of the calls that `do()` makes, of which none is computed; None: not counted."""
+
+
+class WithDenoiser(Restorer):
+    """A restorer with a denoiser inside, which its user names: `vst:bm3d`, `pnp:dncnn`.
+
+    The engine sets `denoiser` before `prepare`, with the weights of all levels that there are. It serves pictures of
+    as many channels as the setting has: a denoiser of gray ones is shown each channel alone.
+    """
+
+    denoiser: Denoiser
+
+    def n_params(self) -> int:
+        return self.denoiser.n_params()
+
+    def macs_per_pixel(self, seen: Observation) -> float | None:
+        macs = self.denoiser.macs(lambda: self.restore(seen))
+        height, width, _ = seen.restored_shape
+        return None if macs is None else macs / (height * width)
 
 
 class TorchRestorer(Restorer):

@@ -45,6 +45,7 @@ class RestorerInfo:
     reads     the files beside it that it opens
     adapts    the ends of the names of the files that it runs, if it is asked for as NAME:FILE
     takes     the keywords that its class is made with
+    takes_denoiser  whether another restorer is named behind its colon: `vst:bm3d`
     missing   the packages in `requires` that are not installed
     fault     why its declarations could not be read: one broken plugin does not stop the others
     """
@@ -61,6 +62,7 @@ class RestorerInfo:
     reads: tuple[str, ...] = ()
     adapts: tuple[str, ...] = ()
     takes: Takes = ANYTHING
+    takes_denoiser: bool = False
     distribution: str = ""
     fault: str = ""
 
@@ -110,6 +112,7 @@ class RestorerSpec:
     weights     what stood behind the @: "published", "ours", a file, or "" for the first that can be had
     ensemble    whether it is to be averaged over flips and rotations, which a + says
     parameters  keywords that its class is made with, by name in alphabetical order: see `bench.plugins.names.checked`
+    inside      the denoiser that it takes, whose name is the variant then, and whose are the weights
     """
 
     info: RestorerInfo
@@ -117,11 +120,12 @@ class RestorerSpec:
     weights: str = ""
     ensemble: bool = False
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    inside: RestorerSpec | None = None
 
     @cached_property
     def code(self) -> Code:
-        """Its code when it was first asked for."""
-        return self.info.code
+        """Its code when it was first asked for, with that of the denoiser inside."""
+        return self.info.code if self.inside is None else self.info.code.with_other(self.inside.code)
 
     @cached_property
     def code_sha256(self) -> str:
@@ -184,6 +188,9 @@ def _is_adapter(name: str) -> bool:
 
 
 def _chosen(asked: Asked) -> RestorerSpec:
+    outer, _, rest = (asked.file or asked.base).partition(":")
+    if outer in infos() and infos()[outer].takes_denoiser:
+        return _around(infos()[outer], rest, asked)
     if asked.file:
         info, variant = _info_of_file(Path(asked.file).expanduser(), asked.class_name), asked.variant
     else:
@@ -192,15 +199,30 @@ def _chosen(asked: Asked) -> RestorerSpec:
     if variant and variant not in info.variants:
         known = f"It has: {', '.join(info.variants)}." if info.variants else "It has none."
         raise RestorerError(f"{info.name} has no variant '{variant}'. {known}")
-    if asked.weights and asked.base == info.name and info.adapts:
+    if asked.base == info.name and info.adapts:
         _check_adapter(info, asked.weights)
     if not info.fault:
-        check_parameters(info.name, info.takes, asked.parameters)
+        file = f":{Path(asked.weights).name}" if info.adapts and asked.weights else ""
+        check_parameters(f"{info.name}{file}", info.takes, asked.parameters)
     return RestorerSpec(info, variant, _file_or_origin(asked.weights), asked.ensemble, asked.parameters)
 
 
+def _around(info: RestorerInfo, denoiser: str, asked: Asked) -> RestorerSpec:
+    """A restorer with a denoiser inside. Parameters and the + are its own, weights those of the denoiser."""
+    if not denoiser:
+        raise RestorerError(f"{info.name} takes a denoiser: ask for it as {info.name}:NAME, e.g. {info.name}:bm3d.")
+    alike = {"file": denoiser} if asked.file else {"base": denoiser}
+    inside = _chosen(replace(asked, **alike, parameters={}, ensemble=False))
+    if "denoise" not in inside.info.tasks or inside.inside is not None:
+        raise RestorerError(f"{info.name}:{inside.name}: {inside.name} is not a denoiser, which {info.name} takes.")
+    check_parameters(info.name, info.takes, asked.parameters)
+    return RestorerSpec(info, inside.name, "", asked.ensemble, asked.parameters, inside)
+
+
 def _check_adapter(info: RestorerInfo, file: str) -> None:
-    """Raise RestorerError, with the right adapter if there is one, for a file that it does not run."""
+    """Raise RestorerError, with the right adapter if there is one, for a file that it does not run, and for none."""
+    if not file:
+        raise RestorerError(f"{info.name} runs a network in a file: ask for it as {info.name}:FILE.")
     suffix = Path(file).suffix.lower().removeprefix(".")
     if suffix in info.adapts:
         return
@@ -224,7 +246,10 @@ def check_parameters(name: str, takes: Takes, given: Iterable[str]) -> None:
     lacking = [key for key in takes.required if key not in given]
     if lacking:
         example = ", ".join(f"{key}=…" for key in lacking)
-        raise RestorerError(f"{name} needs {' and '.join(lacking)}: ask for it as {name}({example}).")
+        values = [f", {key} {' or '.join(takes.choices[key])}" for key in lacking if key in takes.choices]
+        raise RestorerError(
+            f"{name} needs {' and '.join(lacking)}: ask for it as {name}({example}){''.join(values)}."
+        )
 
 
 def _installed_name(base: str) -> tuple[str, str]:
@@ -347,4 +372,5 @@ def _info(path: Path, class_name: str, target: str) -> RestorerInfo:
         reads=tuple(known.get("reads", ())),
         adapts=tuple(known.get("adapts", ())),
         takes=takes,
+        takes_denoiser=known.get("takes_denoiser", False),
     )

@@ -197,6 +197,8 @@ def _declared(
             known |= _declared(name, classes, of_others)
         elif name == "TorchRestorer":
             known["needs_weights"] = True
+        elif name == "WithDenoiser":
+            known["takes_denoiser"] = True
     for statement in node.body:
         for name, value in _assignments(statement):
             known[name] = COMPUTED if value is None else literal(value)
@@ -252,7 +254,7 @@ COLLECTIONS = ("frozenset", "set", "tuple", "list", "dict")
 
 
 OF_THE_ENGINE = ("variant", "weights")
-WITHOUT_KEYWORDS = {"Restorer", "TorchRestorer", "ABC", "object", "Generic", "Protocol"}
+WITHOUT_KEYWORDS = {"Restorer", "TorchRestorer", "WithDenoiser", "ABC", "object", "Generic", "Protocol"}
 
 
 def _takes(class_name: str, classes: Mapping[str, ast.ClassDef]) -> Takes:

@@ -24,7 +24,7 @@ from __future__ import annotations
 import hashlib
 import re
 import reprlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -38,7 +38,7 @@ from bench.task import Setting, colour_word, format_level, get_task
 
 if TYPE_CHECKING:
     from bench.data.download import RemoteFile
-    from bench.restorer import WeightsFile
+    from bench.restorer import Served, SeveralWeights, WeightsFile
 
 __all__ = [
     "Declaration",
@@ -348,6 +348,8 @@ def pick(spec: RestorerSpec, setting: Setting, *, download: bool = True) -> Pick
     Raises OutOfReachError if none are declared for the setting and the restorer needs some, WeightsError if none of
     those that are can be had, or what stands behind the @ is nothing.
     """
+    if spec.inside is not None:
+        return _of_denoiser(spec.inside, setting.channels, download)
     own = file_named(spec)
     if own is not None:
         return Picked(own)
@@ -364,6 +366,43 @@ def pick(spec: RestorerSpec, setting: Setting, *, download: bool = True) -> Pick
     if errors:
         raise WeightsError(" ".join(errors))
     return Picked(None)
+
+
+def _of_denoiser(spec: RestorerSpec, channels: int, download: bool) -> Picked:
+    """The weights of all levels that a denoiser inside another restorer has, as one.
+
+    For pictures of so many channels, or else for gray ones. Raises as `pick` does.
+    """
+    from bench.restorer import Served
+
+    own = file_named(spec)
+    if own is not None:
+        return Picked(own)
+    for n in dict.fromkeys([channels, 1]):
+        spans = {
+            (float(use.levels[0]), float(use.levels[-1])) if use.is_range else (float(level), float(level))
+            for declaration in _declared_for(spec.info)
+            for use in _uses(spec, declaration)
+            if (use.task, use.channels) == ("denoise", n)
+            for level in use.levels
+        }
+        picked = {span: pick(spec, Setting("denoise", span[0], n), download=download) for span in sorted(spans)}
+        served = [Served(*span, n, one.file) for span, one in picked.items() if one.file is not None]
+        if served:
+            first = next(iter(picked.values()))
+            return Picked(_as_one(served), first.declaration, first.instead_of)
+    if spec.info.needs_weights:
+        raise OutOfReachError(f"{spec.name} has no weights for denoise {colour_word(channels)}, nor for gray")
+    return Picked(None)
+
+
+def _as_one(served: Sequence[Served]) -> SeveralWeights:
+    from bench.restorer import SeveralWeights
+
+    files = list(dict.fromkeys(one.file for one in served))
+    label = files[0].label + (f" and {len(files) - 1} more" if len(files) > 1 else "")
+    digest = hashlib.sha256(repr([(*one[:3], one.file.sha256, one.file.loader) for one in served]).encode())
+    return SeveralWeights(files[0].path, label, digest.hexdigest(), "", tuple(served))
 
 
 def _as_declared(declaration: Declaration) -> WeightsFile:

@@ -38,9 +38,10 @@ from bench.plugins.boundary import (
     words,
 )
 from bench.plugins.ensemble import SelfEnsemble
+from bench.plugins.inside import DenoiserInside
 from bench.plugins.names import read_parameters
 from bench.plugins.unchanged import Unchanged, hold
-from bench.restorer import Observation, Restorer, WeightsFile
+from bench.restorer import Observation, Restorer, SeveralWeights, WeightsFile, WithDenoiser
 from bench.runner.messages import (
     MOST_WORDS,
     Answer,
@@ -102,10 +103,17 @@ class Session:
                 raise BadAnswerError(
                     f"its {what} is {found!r} when it runs, and {declared!r} in its source: {LITERAL}"
                 )
-        parameters = read_parameters(message.parameters)
+        parameters, inside = read_parameters(message.parameters), message.inside[0]
+        inner = load_class(inside) if inside else None
 
         def make(weights: WeightsFile | None) -> Restorer:
-            return made(cls, message.variant, weights, parameters)
+            if inner is None:
+                return made(cls, message.variant, weights, parameters)
+            restorer = made(cls, message.variant, None, parameters)
+            assert isinstance(restorer, WithDenoiser)
+            make_inner = partial(made, inner, message.inside[1], parameters={})
+            restorer.denoiser = DenoiserInside(lambda file: make_inner(weights=file), weights, message.device)
+            return restorer
 
         self.make = (lambda weights: SelfEnsemble(make(weights))) if message.ensemble else make
         self.device = message.device
@@ -114,11 +122,13 @@ class Session:
 
             torch.cuda.set_device(self.device)
         self.clock = clock_for(self.device)
-        return Ready(flag("needs_weights", cls.needs_weights), words("devices", cls.devices))
+        network = inner or cls
+        return Ready(flag("needs_weights", network.needs_weights), words("devices", network.devices))
 
     def prepare(self, message: Prepare) -> Ready | Unable:
         file = message.weights
-        self.weights = Unchanged({str(self.home / file.path): file.sha256} if file else {})
+        files = [one.file for one in file.served] if isinstance(file, SeveralWeights) else [file] if file else []
+        self.weights = Unchanged({str(self.home / one.path): one.sha256 for one in files})
         self.check_files()
         self.restorer = self.make(file)
         reason = text("why_not()", self.restorer.why_not(message.setting))

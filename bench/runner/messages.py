@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from bench.measure.clocks import Timing
 from bench.plugins.boundary import MOST_COUNTED, in_a_line, shown
 from bench.plugins.identity import Held
-from bench.restorer import Image, Observation, Setting, WeightsFile
+from bench.restorer import Image, Observation, Served, Setting, SeveralWeights, WeightsFile
 from bench.runner.wire import BadMessageError
 from bench.task import Known
 
@@ -47,6 +47,7 @@ class Load:
     """Make the restorer: import its class (`bench.plugins.registry.RestorerInfo.target`).
 
     parameters     keywords that it is made with, as `bench.plugins.names.spelled` writes them
+    inside         class and variant of the denoiser inside it; "" where there is none
     ensemble       average it over flips and rotations
     name, version  what its source says of itself
     folder         where its code is: see bench.runner.unseen
@@ -57,6 +58,7 @@ class Load:
     target: str
     variant: str
     parameters: str
+    inside: tuple[str, str]
     ensemble: bool
     device: str
     name: str
@@ -145,9 +147,7 @@ def written(message: Message | Reply) -> tuple[dict[str, Any], list[Array]]:
     if isinstance(message, Answer):
         return {"kind": kind, **_flat(message, "x_hat")}, [message.x_hat]
     if isinstance(message, Prepare):
-        file = message.weights
-        weights = None if file is None else {**_flat(file), "path": str(file.path)}
-        return {"kind": kind, "setting": _flat(message.setting), "weights": weights}, []
+        return {"kind": kind, "setting": _flat(message.setting), "weights": _weights_as_fields(message.weights)}, []
     return {"kind": kind, **_flat(message)}, []
 
 
@@ -159,15 +159,33 @@ def question_of(told: Mapping[str, Any], arrays: list[Array]) -> Message:
     """The question that `written` wrote."""
     given = {name: value for name, value in told.items() if name != "kind"}
     if told["kind"] == "Load":
-        return Load(**{**given, "code": tuple(Held(*held) for held in given["code"])})
+        code, inside = tuple(Held(*held) for held in given["code"]), tuple(given["inside"])
+        return Load(**{**given, "code": code, "inside": inside})
     if told["kind"] == "Prepare":
-        weights = given["weights"]
-        file = weights and WeightsFile(**{**weights, "path": Path(weights["path"])})
-        return Prepare(Setting(**given["setting"]), file)
+        return Prepare(Setting(**given["setting"]), _weights_of(given["weights"]))
     image, *others = arrays
     mask = others.pop(0) if given.pop("has_mask") else None
     known = known_of(given.pop("known"), others)
     return Restore(**{**given, "seen": Observation(image, mask=mask, known=known, **given["seen"])})
+
+
+def _weights_as_fields(file: WeightsFile | None) -> dict[str, Any] | None:
+    if file is None:
+        return None
+    told = {**_flat(file), "path": str(file.path)}
+    if isinstance(file, SeveralWeights):
+        told["served"] = [(*one[:3], _weights_as_fields(one.file)) for one in file.served]
+    return told
+
+
+def _weights_of(told: Mapping[str, Any] | None) -> WeightsFile | None:
+    if told is None:
+        return None
+    path, served = Path(told["path"]), told.get("served")
+    if served is None:
+        return WeightsFile(**{**told, "path": path})
+    of_levels = (Served(least, most, n, _weights_of(file)) for least, most, n, file in served)
+    return SeveralWeights(**{**told, "path": path, "served": tuple(of_levels)})
 
 
 def known_as_fields(known: Known) -> tuple[dict[str, Any], list[Array]]:

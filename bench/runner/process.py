@@ -48,6 +48,7 @@ class RestorerProcess:
             info.target,
             spec.variant,
             spelled(spec.parameters),
+            (spec.inside.info.target, spec.inside.variant) if spec.inside else ("", ""),
             spec.ensemble,
             device,
             info.name,

@@ -23,7 +23,7 @@ MOSAIC = Setting("demosaick", "RGGB", 3)
 def session(name, setting=GRAY, *, ensemble=False):
     """A session that is prepared, and its answer to that, or to loading if that failed."""
     made, info = Session(), choose(f"{CARELESS}:{name}").info
-    said = answer(made, Load(info.target, "", "", ensemble, "cpu", info.name, info.version, "", (), False))
+    said = answer(made, Load(info.target, "", "", ("", ""), ensemble, "cpu", info.name, info.version, "", (), False))
     return made, said if isinstance(said, Failure) else answer(made, Prepare(setting, None))
 
 

@@ -19,7 +19,7 @@ from bench.runner.worker import Limits, Worker
 LIMIT = 30
 SEEN = Observation(np.random.default_rng(0).random((16, 24, 1), dtype=np.float32), "denoise", sigma=25.0)
 ASKED = Restore(SEEN, True, None)
-LOAD = Load("a.py:A", "", "", False, "cpu", "a", "1", "", (), False)
+LOAD = Load("a.py:A", "", "", ("", ""), False, "cpu", "a", "1", "", (), False)
 
 HEAD = """
 import json, os, struct, sys, time
