@@ -22,7 +22,8 @@ pytestmark = pytest.mark.gpu
 DEVICE = os.environ.get("BENCH_TEST_DEVICE", "cuda")
 ON_CUDA = DEVICE.startswith("cuda")
 SETTING = Setting("denoise", 25.0, 1)
-NETWORKS = [name for name, card in infos().items() if card.needs_weights and "denoise" in card.tasks]
+CARDS = [card for card in infos().values() if not card.adapts]
+NETWORKS = [card.name for card in CARDS if card.needs_weights and "denoise" in card.tasks]
 
 NET = """
 from bench.restorer import TorchRestorer

@@ -1,12 +1,13 @@
 """`bench check`: a restorer is tried against what every restorer must keep to.
 
-Run in a worker process, as a benchmark would, on small synthetic images; learned restorers are tried untrained.
+Run in a worker process, as a benchmark would, on small synthetic images; learned restorers are tried untrained, those
+that run a file with it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -20,6 +21,9 @@ from bench.runner.messages import Answer, Failure, Unable
 from bench.runner.process import RestorerProcess
 from bench.runner.worker import Limits
 from bench.task import TASKS, Image, Level, Observation, Setting, Task, get_task
+
+if TYPE_CHECKING:
+    from bench.restorer import WeightsFile
 
 __all__ = ["Finding", "check"]
 
@@ -61,11 +65,12 @@ def check(spec: RestorerSpec, limits: Limits | None = None) -> Iterator[Finding]
         yield _finding("loads", failure)
         if failure is not None:
             return
-        if spec.weights:
+        file = file_named(spec) if spec.info.adapts else None
+        if spec.weights and file is None:
             yield _check_weights(spec, process.limits)
         for task in (get_task(name) for name in sorted(set(spec.info.tasks) - unknown_tasks)):
             for channels in (task.channels,) if task.channels else (1, 3):
-                yield from _check_setting(process, task, channels)
+                yield from _check_task(process, task, channels, file)
         yield Finding("its code's hash knows what it opens", not process.unseen, unseen_in_words(process.unseen))
     finally:
         process.close()
@@ -97,15 +102,24 @@ def _check_weights(spec: RestorerSpec, limits: Limits) -> Finding:
     return Finding(what, False, reasons[0] if reasons else "it declines every setting")
 
 
-def _check_setting(process: RestorerProcess, task: Task, channels: int) -> Iterator[Finding]:
-    setting = Setting(task.name, _level(task), channels)
-    prevented = process.ready(setting, None, untrained=True)
-    if isinstance(prevented, Unable):
-        yield Finding(str(setting), True, f"declined: {prevented.reason}")
-        return
-    yield _finding(f"{setting}: prepares", prevented)
+def _check_task(process: RestorerProcess, task: Task, channels: int, file: WeightsFile | None) -> Iterator[Finding]:
+    """Try the task's middle level, or the first other one that is not declined."""
+    middle = _level(task)
+    declined: list[str] = []
+    for level in dict.fromkeys([middle, *task.levels]):
+        setting = Setting(task.name, level, channels)
+        prevented = process.ready(setting, file, untrained=True)
+        if not isinstance(prevented, Unable):
+            yield _finding(f"{setting}: prepares", prevented)
+            yield from _check_sizes(process, setting, file)
+            return
+        declined.append(prevented.reason)
+    yield Finding(str(Setting(task.name, middle, channels)), True, f"declined: {declined[0]}")
+
+
+def _check_sizes(process: RestorerProcess, setting: Setting, file: WeightsFile | None) -> Iterator[Finding]:
     for size in SIZES:
-        if process.ready(setting, None, untrained=True) is not None:
+        if process.ready(setting, file, untrained=True) is not None:
             return
         yield _check_size(process, setting, size)
 

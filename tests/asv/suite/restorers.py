@@ -20,7 +20,13 @@ PROTOCOL = get_protocol("standard-v1")
 
 class Restorers:
     param_names = ("restorer",)
-    params = (tuple(name for name, card in infos().items() if "denoise" in card.tasks and not card.unavailable),)
+    params = (
+        tuple(
+            name
+            for name, card in infos().items()
+            if "denoise" in card.tasks and not card.adapts and not card.unavailable
+        ),
+    )
     timeout = 900
 
     def setup(self, name: str) -> None:
