@@ -28,7 +28,7 @@ from bench.plugins.source import ANYTHING, Takes, declared
 if TYPE_CHECKING:
     from bench.restorer import Restorer, WeightsFile
 
-__all__ = ["RestorerInfo", "RestorerSpec", "choose", "choose_all", "infos", "load_class", "made"]
+__all__ = ["RestorerInfo", "RestorerSpec", "choose", "choose_all", "import_file", "infos", "load_class", "made"]
 
 GROUP = "bench.methods"
 
@@ -268,12 +268,18 @@ def _installed_name(base: str) -> tuple[str, str]:
 
 
 def load_class(target: str) -> type[Restorer]:
-    """Import the class of an info's `target`. Raises RestorerError if it is not a Restorer."""
+    """Import the class of an info's `target`; of a function, the class that calls it.
+
+    Raises RestorerError if it is not a Restorer.
+    """
+    from bench.plugins.functions import restorer_of
     from bench.restorer import Restorer
 
     place, _, class_name = target.rpartition(":")
-    module = _import_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+    module = import_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
     found = getattr(module, class_name, None)
+    if inspect.isroutine(found):
+        return restorer_of(found, class_name)
     if not (isinstance(found, type) and issubclass(found, Restorer)):
         raise RestorerError(f"{target} is not a class derived from bench.restorer.Restorer.")
     return found
@@ -306,8 +312,9 @@ def made(cls: type[Restorer], variant: str, weights: WeightsFile | None, paramet
 BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
-def _import_file(path: Path) -> Any:
-    sys.path.insert(0, str(path.resolve().parent))  # so that the file may import its neighbours
+def import_file(path: Path) -> Any:
+    """The module in a file, which may import its neighbours."""
+    sys.path.insert(0, str(path.resolve().parent))
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None

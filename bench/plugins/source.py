@@ -83,7 +83,13 @@ def parsed(path: Path) -> ast.Module:
 
 
 def declared(path: Path, class_name: str) -> Declared:
-    """What the class in the file declares. Raises RestorerError for what will not do."""
+    """What the class in the file declares; of a function what its signature says: see `bench.plugins.functions`.
+
+    Raises RestorerError for what will not do.
+    """
+    function = _function_in(path, class_name)
+    if function is not None:
+        return _of_function(function)
     classes = classes_in(path, class_name)
     known = attributes(path, class_name, classes)
     check_literals(path, class_name, known, LITERALS, ("name", "tasks"))
@@ -99,11 +105,31 @@ def declared(path: Path, class_name: str) -> Declared:
     return Declared(summary, known, _takes(class_name, classes))
 
 
+def _function_in(path: Path, name: str) -> ast.FunctionDef | None:
+    """The function of that name, if that is what the name stands for at the end."""
+    defined = [node for node in parsed(path).body if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
+    last = next((node for node in reversed(defined) if node.name == name), None)
+    return last if isinstance(last, ast.FunctionDef) else None
+
+
+def _of_function(function: ast.FunctionDef) -> Declared:
+    from bench.plugins.functions import role_of
+
+    arguments = function.args
+    takes = _of_arguments(arguments, [*arguments.posonlyargs, *arguments.args])
+    role = role_of(function.name, {name: bool(default) for name, default in takes.names.items()})
+    own = {name: default for name, default in [*takes.names.items()][1:] if name not in role.told}
+    summary = (ast.get_docstring(function) or "").partition("\n")[0]
+    known = {"name": function.name, "tasks": role.tasks}
+    return Declared(summary, known, Takes(own, takes.is_known, takes.choices))
+
+
 def classes_in(path: Path, class_name: str) -> dict[str, ast.ClassDef]:
     """The classes of a source by name. Raises RestorerError if the one that is asked for is not among them."""
     classes = {node.name: node for node in parsed(path).body if isinstance(node, ast.ClassDef)}
     if class_name not in classes:
-        raise RestorerError(f"{path}: {unknown('class', class_name, classes)}")
+        there = [*classes, *(node.name for node in parsed(path).body if isinstance(node, ast.FunctionDef))]
+        raise RestorerError(f"{path}: {unknown('class or function', class_name, there)}")
     return classes
 
 
@@ -283,7 +309,10 @@ def _takes(class_name: str, classes: Mapping[str, ast.ClassDef]) -> Takes:
 
 
 def _of_init(arguments: ast.arguments) -> Takes:
-    by_place = [*arguments.posonlyargs, *arguments.args][1:]
+    return _of_arguments(arguments, [*arguments.posonlyargs, *arguments.args][1:])
+
+
+def _of_arguments(arguments: ast.arguments, by_place: Sequence[ast.arg]) -> Takes:
     of_places = [None] * (len(by_place) - len(arguments.defaults)) + [*arguments.defaults][-len(by_place) or 0 :]
     names = dict[str, str]()
     for argument, default in zip(

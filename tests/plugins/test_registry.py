@@ -130,7 +130,7 @@ def test_a_class_without_a_name_is_told_what_to_write(plugin):
 
 
 def test_an_unknown_class_gets_the_near_miss(plugin):
-    with pytest.raises(RestorerError, match=r"No class named 'Mien'\. Did you mean 'Mine'"):
+    with pytest.raises(RestorerError, match=r"No class or function named 'Mien'\. Did you mean 'Mine'"):
         choose(f"{plugin}:Mien")
 
 
@@ -380,13 +380,13 @@ ADAPTER = replace(
 
 
 def test_an_adapter_is_asked_for_with_its_file(monkeypatch):
-    known = {**infos(), "adapter": ADAPTER, "other": replace(ADAPTER, name="other", adapts=("pth",))}
+    known = {**infos(), "adapter": ADAPTER, "other": replace(ADAPTER, name="other", adapts=("net",))}
     monkeypatch.setattr(registry, "infos", lambda: known)
     spec = choose("adapter:./m@1.onnx(range=255)+")
     assert spec.weights == "./m@1.onnx"
     assert spec.name == "adapter(range=255)+"
     assert choose("adapter(range=255)+@./m@1.onnx") == spec
     with pytest.raises(
-        RestorerError, match=r"adapter runs files \.onnx, \.pt2, not m\.pth\. Files \.pth are run by other"
+        RestorerError, match=r"adapter runs files \.onnx, \.pt2, not m\.net\. Files \.net are run by other"
     ):
-        choose("adapter:m.pth")
+        choose("adapter:m.net")
