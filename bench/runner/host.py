@@ -42,6 +42,7 @@ from bench.plugins.inside import DenoiserInside
 from bench.plugins.names import read_parameters
 from bench.plugins.unchanged import Unchanged, hold
 from bench.restorer import Observation, Restorer, SeveralWeights, WeightsFile, WithDenoiser
+from bench.runner.guest import Guest
 from bench.runner.messages import (
     MOST_WORDS,
     Answer,
@@ -69,7 +70,7 @@ LITERAL = "write it as a literal in the class"
 
 
 class Session:
-    """One restorer's life in this process."""
+    """One restorer's life in this process; or that of a task or metric of one's own, which is the guest's."""
 
     make: Callable[[WeightsFile | None], Restorer]
     restorer: Restorer
@@ -81,13 +82,16 @@ class Session:
 
     def __init__(self) -> None:
         self.home = Path.cwd()  # which the restorer may leave
+        self.guest = Guest()
 
     def handle(self, message: Message) -> Reply:
         if isinstance(message, Load):
             return self.load(message)
         if isinstance(message, Prepare):
             return self.prepare(message)
-        return self.restore(message)
+        if isinstance(message, Restore):
+            return self.restore(message)
+        return self.guest.handle(message)
 
     def load(self, message: Load) -> Ready:
         from bench.plugins.registry import load_class, made

@@ -10,21 +10,26 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.measure.clocks import Timing
-from bench.plugins.boundary import MOST_COUNTED, in_a_line, shown
+from bench.plugins.boundary import MOST_CHARACTERS, MOST_COUNTED, in_a_line, shown
 from bench.plugins.identity import Held
 from bench.restorer import Image, Observation, Served, Setting, SeveralWeights, WeightsFile
 from bench.runner.wire import BadMessageError
-from bench.task import Known
+from bench.task import Known, Level
 
 __all__ = [
     "Answer",
+    "Bring",
+    "Degrade",
+    "Degraded",
     "Failure",
+    "Judge",
+    "Judged",
     "Load",
     "Message",
     "Prepare",
@@ -32,6 +37,9 @@ __all__ = [
     "Reply",
     "Restore",
     "Unable",
+    "arrays_of",
+    "known_as_fields",
+    "known_of",
     "question_of",
     "reply_of",
     "written",
@@ -125,9 +133,67 @@ class Answer:
     unseen: tuple[str, ...] = ()
 
 
-Message: TypeAlias = "Load | Prepare | Restore"
-Reply: TypeAlias = "Ready | Unable | Failure | Answer"
-MAY_FOLLOW = {Load: (Ready, Failure), Prepare: (Ready, Unable, Failure), Restore: (Answer, Failure)}
+# --- tasks and metrics of one's own ----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Bring:
+    """Import a task or a metric (`bench.plugins.own.Place.target`); the others as of `Load`."""
+
+    what: Literal["task", "metric"]
+    target: str
+    name: str
+    folder: str
+    code: tuple[Held, ...]
+    watch: bool = False
+
+
+@dataclass(frozen=True)
+class Degrade:
+    """seed: of the task's stream; disturbed: of the global generators, which must not matter."""
+
+    image: Image
+    level: Level
+    seed: tuple[int, ...]
+    disturbed: int = 0
+
+
+@dataclass(frozen=True)
+class Degraded:
+    """clean: the reference; image, known: what is seen and told."""
+
+    clean: Image
+    image: Image
+    known: dict[str, Any]
+    unseen: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Judge:
+    """The restored picture and the reference, as scored."""
+
+    restored: NDArray[np.float64]
+    clean: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A metric's figure, which may be infinite."""
+
+    value: float
+    unseen: tuple[str, ...] = ()
+
+
+Message: TypeAlias = "Load | Prepare | Restore | Bring | Degrade | Judge"
+Reply: TypeAlias = "Ready | Unable | Failure | Answer | Degraded | Judged"
+MAY_FOLLOW: dict[type, tuple[type, ...]] = {
+    Load: (Ready, Failure),
+    Prepare: (Ready, Unable, Failure),
+    Restore: (Answer, Failure),
+    Bring: (Ready, Failure),
+    Degrade: (Degraded, Failure),
+    Judge: (Judged, Failure),
+}
 
 
 # --- as fields and arrays ------------------------------------------------------------------------
@@ -146,6 +212,18 @@ def written(message: Message | Reply) -> tuple[dict[str, Any], list[Array]]:
         return {"kind": kind, **_flat(message, "seen"), **told}, [*arrays, *of_known]
     if isinstance(message, Answer):
         return {"kind": kind, **_flat(message, "x_hat")}, [message.x_hat]
+    if isinstance(message, Degrade):
+        return {"kind": kind, **_flat(message, "image")}, [np.asarray(message.image, np.float32)]
+    if isinstance(message, Degraded):
+        known, of_known = known_as_fields(message.known)
+        shapes = [(array.dtype.name, array.shape) for array in of_known]
+        told = {"clean": message.clean.shape, "image": message.image.shape, "known": known, "told": shapes}
+        return {"kind": kind, **told, "unseen": message.unseen}, [message.clean, message.image, *of_known]
+    if isinstance(message, Judge):
+        return {"kind": kind}, [np.asarray(message.restored, np.float64), np.asarray(message.clean, np.float64)]
+    if isinstance(message, Judged):
+        value = message.value if math.isfinite(message.value) else str(message.value)
+        return {"kind": kind, "value": value, "unseen": message.unseen}, []
     if isinstance(message, Prepare):
         return {"kind": kind, "setting": _flat(message.setting), "weights": _weights_as_fields(message.weights)}, []
     return {"kind": kind, **_flat(message)}, []
@@ -163,6 +241,12 @@ def question_of(told: Mapping[str, Any], arrays: list[Array]) -> Message:
         return Load(**{**given, "code": code, "inside": inside})
     if told["kind"] == "Prepare":
         return Prepare(Setting(**given["setting"]), _weights_of(given["weights"]))
+    if told["kind"] == "Bring":
+        return Bring(**{**given, "code": tuple(Held(*held) for held in given["code"])})
+    if told["kind"] == "Degrade":
+        return Degrade(arrays[0], given["level"], tuple(given["seed"]), given["disturbed"])
+    if told["kind"] == "Judge":
+        return Judge(*arrays)
     image, *others = arrays
     mask = others.pop(0) if given.pop("has_mask") else None
     known = known_of(given.pop("known"), others)
@@ -204,7 +288,7 @@ def known_of(fields: Mapping[str, Any], arrays: Sequence[Array]) -> dict[str, An
 
 
 def reply_of(told: Mapping[str, Any], number: int, to: Message) -> Reply:
-    """The answer to question `number`; its image has the right shape and is still to be filled.
+    """The answer to question `number`; its arrays have the right shapes and are still to be filled.
 
     Raises BadMessageError for what is no answer to it, and names the field.
     """
@@ -213,13 +297,19 @@ def reply_of(told: Mapping[str, Any], number: int, to: Message) -> Reply:
     kind = {reply.__name__: reply for reply in MAY_FOLLOW[type(to)]}.get(_text(told, "kind"))
     if kind is None:
         raise BadMessageError(f"'{in_a_line(told['kind'], 30)}' is no answer to {type(to).__name__}")
-    if {*told} - {"number"} != {"kind", *(field.name for field in fields(kind))} - {"x_hat"}:
+    named = {"kind", *(field.name for field in fields(kind)), *(["told"] if kind is Degraded else [])} - {"x_hat"}
+    if {*told} - {"number"} != named:
         raise BadMessageError(f"it has not the fields of {kind.__name__}")
     if kind is Ready:
         return Ready(_flag(told, "needs_weights"), _words(told, "devices"))
     if kind is Answer:
         assert isinstance(to, Restore)
         return _answer(told, np.empty(to.seen.restored_shape, np.float32))
+    if kind is Degraded:
+        assert isinstance(to, Degrade)
+        return _degraded(told, to.image)
+    if kind is Judged:
+        return Judged(_infinite_too(told, "value"), _words(told, "unseen"))
     reason = in_a_line(_text(told, "reason"))
     return Unable(reason) if kind is Unable else Failure(reason)
 
@@ -241,6 +331,86 @@ def _answer(told: Mapping[str, Any], image: Image) -> Answer:
         seconds_restoring=seconds,
         unseen=_words(told, "unseen"),
     )
+
+
+MOST_KNOWN_BYTES = 1 << 26
+"""of the arrays that a task tells, beyond 32 for each value of the picture"""
+KNOWN_TYPES = ("bool", "float32", "float64", "int64")
+MOST_LETTERS = 100
+"""of the name of what a task tells"""
+
+
+def _degraded(told: Mapping[str, Any], image: Image) -> Degraded:
+    """What a task made of a picture, which is never larger than it was."""
+    known, arrays = told["known"], _told_arrays(told, MOST_KNOWN_BYTES + 32 * image.size)
+    if type(known) is not dict or len(known) > MOST_WORDS or [*known.values()].count(None) != len(arrays):
+        raise _wrong(told, "known", f"{MOST_WORDS} names at most")
+    if not all(len(name) <= MOST_LETTERS and _may_be_known(value) for name, value in known.items()):
+        raise _wrong(told, "known", "finite numbers, texts and arrays by name")
+    clean, seen = (_picture(told, name, image) for name in ("clean", "image"))
+    return Degraded(clean, seen, known_of(known, arrays), _words(told, "unseen"))
+
+
+def _told_arrays(told: Mapping[str, Any], most_bytes: int) -> list[Array]:
+    listed = told["told"]
+    if type(listed) is not list or len(listed) > MOST_WORDS:
+        raise _wrong(told, "told", f"{MOST_WORDS} arrays at most")
+    arrays = list[Array]()
+    for one in listed:
+        if not (type(one) is list and len(one) == 2 and one[0] in KNOWN_TYPES and _is_shape(one[1], 4)):
+            raise _wrong(told, "told", f"arrays of {', '.join(KNOWN_TYPES)}")
+        kind, shape = one
+        most_bytes -= math.prod(shape) * np.dtype(kind).itemsize
+        if most_bytes < 0:
+            raise BadMessageError("what it tells is too large")
+        arrays.append(np.empty(shape, kind))
+    return arrays
+
+
+def _is_shape(value: Any, most_axes: int) -> bool:
+    return (
+        type(value) is list
+        and 1 <= len(value) <= most_axes
+        and all(type(n) is int and 0 < n < 1 << 31 for n in value)
+    )
+
+
+def _may_be_known(value: Any) -> bool:
+    if type(value) is str:
+        return len(value) <= MOST_CHARACTERS
+    return value is None or type(value) is bool or (type(value) in (int, float) and abs(value) <= MOST_COUNTED)
+
+
+def _picture(told: Mapping[str, Any], name: str, image: Image) -> Image:
+    shape = told[name]
+    if not (
+        _is_shape(shape, 3)
+        and len(shape) == 3
+        and shape[0] <= image.shape[0]
+        and shape[1] <= image.shape[1]
+        and shape[2] in (1, 3)
+    ):
+        raise _wrong(told, name, "the shape of a picture no larger than the one that was given")
+    return np.empty(shape, np.float32)
+
+
+def arrays_of(reply: Reply) -> list[Array]:
+    """The arrays of an answer, to be filled in this order."""
+    if isinstance(reply, Answer):
+        return [reply.x_hat]
+    if isinstance(reply, Degraded):
+        return [reply.clean, reply.image, *(one for one in reply.known.values() if isinstance(one, np.ndarray))]
+    return []
+
+
+def _infinite_too(told: Mapping[str, Any], name: str) -> float:
+    """A number, or "inf" or "-inf", which JSON has no word for."""
+    if told[name] in ("inf", "-inf"):
+        return float(told[name])
+    figure = _figure(told, name, least=-math.inf)
+    if figure is None:
+        raise _wrong(told, name, "a number")
+    return figure
 
 
 def _timing(told: Mapping[str, Any]) -> Timing | None:

@@ -19,7 +19,7 @@ from bench.errors import RequestError
 from bench.measure.memory import resident_mib
 from bench.plugins.boundary import in_a_line
 from bench.runner.lifeline import Lifeline
-from bench.runner.messages import Answer, Failure, Load, Message, Reply, reply_of, written
+from bench.runner.messages import Bring, Failure, Load, Message, Reply, arrays_of, reply_of, written
 from bench.runner.said import Said
 from bench.runner.wire import (
     PREFIX,
@@ -64,7 +64,7 @@ class _EndedError(Exception):
 
 
 class Worker:
-    """A process that holds one restorer. Use `ask`; after a failure that killed it, `alive` is False.
+    """A process that holds one restorer, task or metric. Use `ask`; after a failure that killed it, `alive` is False.
 
     It starts to load at once, and the constructor does not wait: `loaded()` does.
 
@@ -73,7 +73,7 @@ class Worker:
     died     whether it ended of itself, and not for a limit or for what it sent
     """
 
-    def __init__(self, load: Load, threads: int, limits: Limits, *, shares: bool = False) -> None:
+    def __init__(self, load: Load | Bring, threads: int, limits: Limits, *, shares: bool = False) -> None:
         self.limits = limits
         self.alive, self.died = True, False
         self._said = Said()
@@ -178,14 +178,17 @@ class Worker:
 
         length = header_bytes(read(bytearray(PREFIX.size)))
         reply = reply_of(parsed(read(bytearray(length))), self._number, self._asked)
-        if isinstance(reply, Answer):
-            read(memory_of(reply.x_hat))
+        for array in arrays_of(reply):
+            read(memory_of(array))
         if read(bytearray(TOKEN_BYTES)) != self._token:
             raise BadMessageError("something was written in between")
         if self._is_readable():
             raise BadMessageError("more came than was asked for")
-        if isinstance(reply, Answer) and not np.isfinite(reply.x_hat).all():
-            raise BadMessageError("values that are not finite")
+        for array in arrays_of(reply):
+            if array.dtype == np.bool_:
+                np.not_equal(array.view(np.uint8), 0, out=array)  # any other byte is no truth
+            elif not np.isfinite(array).all():
+                raise BadMessageError("values that are not finite")
         return reply
 
     def _is_readable(self) -> bool:

@@ -1,0 +1,147 @@
+"""Tasks and metrics of one's own, each in a process of its own: what they do wrong costs a cell or a figure.
+
+The built-in ones run in the runner. One of one's own may hang, grow or die, as a restorer may, and is held by the
+same means: `bench.runner.worker` has its limits, `bench.runner.guest` is what runs inside.
+"""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.errors import DataError
+from bench.plugins.metrics import OwnMetric
+from bench.plugins.tasks import OwnTask
+from bench.runner.messages import Bring, Degrade, Degraded, Failure, Judge, Judged, Reply
+from bench.runner.worker import Limits, Worker
+from bench.task import Image, Level, Observation
+
+__all__ = ["Outsider", "Outsiders"]
+
+
+class Outsider:
+    """One task or metric. Its process starts when it is first asked, and anew when it died.
+
+    What could not be loaded is not tried again, unless the process died of it: then it is tried once more.
+    unseen  files of its own folder that it uses, and that its code's hash does not know of
+    """
+
+    def __init__(self, one: OwnTask | OwnMetric, limits: Limits, *, watch: bool = False) -> None:
+        place, folder = one.place, str(one.place.source.resolve().parent)
+        what: Literal["task", "metric"] = "task" if isinstance(one, OwnTask) else "metric"
+        self._bring = Bring(what, place.target, one.name, folder, place.code.held, watch)
+        self._limits = limits
+        self._worker: Worker | None = None
+        self._hopeless: Failure | None = None
+        self._has_died = self._is_stopped = False
+        self._lock = threading.Lock()  # a slot degrades the next picture while it scores one
+        self.unseen: set[str] = set()
+
+    def degrade(self, image: Image, level: Level, seed: tuple[int, ...], *, disturbed: int = 0) -> Degraded | Failure:
+        answer = self._ask(Degrade(image, level, seed, disturbed))
+        assert isinstance(answer, (Degraded, Failure))
+        return answer
+
+    def judge(self, restored: NDArray[np.float64], clean: NDArray[np.float64]) -> Judged | Failure:
+        answer = self._ask(Judge(restored, clean))
+        assert isinstance(answer, (Judged, Failure))
+        return answer
+
+    def loaded(self) -> Failure | None:
+        """Wait until it is loaded; why it cannot be, or None."""
+        with self._lock:
+            return self._load()
+
+    def _ask(self, question: Degrade | Judge) -> Reply:
+        with self._lock:
+            failed = self._load()
+            if failed is not None:
+                return failed
+            assert self._worker is not None
+            answer = self._worker.ask(question)
+            self._worker.said()
+        if isinstance(answer, (Degraded, Judged)):
+            self.unseen |= {*answer.unseen}
+        return answer
+
+    def _load(self) -> Failure | None:
+        if self._hopeless is not None or (self._worker is not None and self._worker.alive):
+            return self._hopeless
+        if self._worker is not None:
+            self._worker.close()
+        self._worker = Worker(self._bring, 1, self._limits)
+        if self._is_stopped:
+            self._worker.cut()
+        answer = self._worker.loaded()
+        if not isinstance(answer, Failure):
+            return None
+        if self._worker.died and not self._has_died:
+            self._has_died = True
+            return self._load()
+        self._hopeless = answer
+        return answer
+
+    def stop(self) -> None:
+        """Kill the process, and any that will be started; from any thread, without waiting."""
+        self._is_stopped = True
+        if (worker := self._worker) is not None:
+            worker.cut()
+
+    def close(self) -> None:
+        """End the process, if there is one."""
+        if self._worker is not None:
+            self._worker.close()
+
+
+class Outsiders:
+    """Those of a plan, each started when it is first needed. Use it in a `with` statement, or close it."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._known: dict[str, Outsider] = {}
+        self._is_stopped = False
+
+    def __enter__(self) -> Outsiders:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def degrade(self, task: OwnTask, image: Image, level: Level, seed: tuple[int, ...]) -> tuple[Image, Observation]:
+        """The reference, and what is seen of it. Raises DataError with the reason for a task that failed."""
+        answer = self._of(task).degrade(image, level, seed)
+        if isinstance(answer, Failure):
+            raise DataError(f"the task {task.name}: {answer.reason}")
+        return answer.clean, Observation(answer.image, task.name, known=answer.known)
+
+    def judge(self, metric: OwnMetric, restored: NDArray[np.float64], clean: NDArray[np.float64]) -> float:
+        """The metric's figure. Raises DataError with the reason for one that failed."""
+        answer = self._of(metric).judge(restored, clean)
+        if isinstance(answer, Failure):
+            raise DataError(answer.reason)
+        return answer.value
+
+    def _of(self, one: OwnTask | OwnMetric) -> Outsider:
+        outsider = self._known.get(one.place.target)
+        if outsider is None:
+            outsider = self._known[one.place.target] = Outsider(one, self._limits)
+            if self._is_stopped:
+                outsider.stop()
+        return outsider
+
+    def stop(self) -> None:
+        """Have them do nothing more: their processes are killed. From any thread."""
+        self._is_stopped = True
+        for outsider in [*self._known.values()]:
+            outsider.stop()
+
+    def close(self) -> None:
+        """End their processes."""
+        for outsider in [*self._known.values()]:
+            outsider.close()
