@@ -96,6 +96,48 @@ def _ssim(x: Picture, y: Picture) -> float:
     return ssim(x, y, peak=255)
 
 
+def _psnr_y(x: Picture, y: Picture) -> float:
+    from bench.measure.metrics.luma import psnr_y_db
+
+    return psnr_y_db(x, y, peak=255)
+
+
+def _psnrb(x: Picture, y: Picture) -> float:
+    from bench.measure.metrics.blocking import psnr_b_db
+
+    return psnr_b_db(x, y, peak=255)
+
+
+def _ssim8(x: Picture, y: Picture) -> float:
+    from bench.measure.metrics.structure import ssim_8x8
+
+    return ssim_8x8(x, y, peak=255)
+
+
+def _ms_ssim(x: Picture, y: Picture) -> float:
+    from bench.measure.metrics.structure import ms_ssim
+
+    return ms_ssim(x, y, peak=255)
+
+
+def _gmsd(x: Picture, y: Picture) -> float:
+    from bench.measure.metrics.gmsd import gmsd
+
+    return gmsd(x, y, peak=255)
+
+
+def _vif(x: Picture, y: Picture) -> float:
+    from bench.measure.metrics.vif import vif
+
+    return vif(x, y, peak=255)
+
+
+def _haarpsi(x: Picture, y: Picture) -> float:
+    from bench.measure.metrics.haarpsi import haarpsi
+
+    return haarpsi(x, y, peak=255)
+
+
 METRICS: dict[str, Metric] = {
     one.name: one
     for one in (
@@ -115,6 +157,67 @@ METRICS: dict[str, Metric] = {
             high=1,
             source="Wang et al., IEEE TIP 13(4), 2004, Eq. 13",
             measure=_ssim,
+        ),
+        Metric(
+            "psnr_y",
+            "PSNR of luma, BT.601 in studio swing, not rounded",
+            "larger",
+            unit="dB",
+            source="ITU-R BT.601-7, Sec. 2.5",
+            digits=2,
+            measure=_psnr_y,
+        ),
+        Metric(
+            "psnrb",
+            "PSNR that counts steps at the borders of 8x8 blocks a second time",
+            "larger",
+            unit="dB",
+            source="Yim and Bovik, IEEE TIP 20(1), 2011, Sec. III",
+            digits=2,
+            measure=_psnrb,
+        ),
+        Metric(
+            "ssim8",
+            "SSIM over uniform windows of 8x8, as AR-CNN's papers print it",
+            "larger",
+            low=-1,
+            high=1,
+            source="Wang et al., IEEE TIP 13(4), 2004, Sec. III-C",
+            measure=_ssim8,
+        ),
+        Metric(
+            "ms_ssim",
+            "SSIM at five scales, from 161 pixels a side",
+            "larger",
+            low=0,
+            high=1,
+            source="Wang, Simoncelli and Bovik, Asilomar 2003, Eq. 7",
+            measure=_ms_ssim,
+        ),
+        Metric(
+            "gmsd",
+            "deviation of the similarity of gradients, of gray",
+            "smaller",
+            low=0,
+            source="Xue et al., IEEE TIP 23(2), 2014, Eq. 6",
+            measure=_gmsd,
+        ),
+        Metric(
+            "vif",
+            "visual information fidelity in the domain of pixels, of gray",
+            "larger",
+            low=0,
+            source="Sheikh and Bovik, IEEE TIP 15(2), 2006, Eq. 22",
+            measure=_vif,
+        ),
+        Metric(
+            "haarpsi",
+            "similarity of Haar wavelet coefficients",
+            "larger",
+            low=0,
+            high=1,
+            source="Reisenhofer et al., Signal Processing: Image Communication 61, 2018, Eq. 10-13",
+            measure=_haarpsi,
         ),
     )
 }

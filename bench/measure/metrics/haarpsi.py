@@ -45,7 +45,7 @@ def haarpsi(x: Image, y: Image, *, peak: float) -> float:
         weights.append((weights[0] + weights[1]) / 2)
     s, w = np.array(similar), np.array(weights)
     mean = (_logistic(s) * w).sum() / w.sum() if w.any() else _logistic(np.ones(1)).item()
-    return float((math.log(mean / (1 - mean)) / ALPHA) ** 2)
+    return min(1.0, float((math.log(mean / (1 - mean)) / ALPHA) ** 2))  # rounding alone takes it above
 
 
 def _planes(image: Image) -> list[Plane]:

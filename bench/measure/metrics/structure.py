@@ -67,6 +67,6 @@ def _terms(x: Plane, y: Plane, window: NDArray[np.float64], peak: float) -> Term
     mu_x, mu_y = inside(x, window), inside(y, window)
     variances = inside(x * x, window) - mu_x**2 + inside(y * y, window) - mu_y**2
     covariance = inside(x * y, window) - mu_x * mu_y
-    cs = (2 * covariance + c2) / (variances + c2)
+    cs = np.minimum(1, (2 * covariance + c2) / (variances + c2))  # rounding alone takes it above
     l = (2 * mu_x * mu_y + c1) / (mu_x**2 + mu_y**2 + c1)  # noqa: E741  the papers' letter
     return Terms(float(np.mean(l * cs)), float(np.mean(cs)))
