@@ -33,10 +33,12 @@ __all__ = [
     "audit",
     "check",
     "check_store",
+    "cite",
     "compare",
     "debug",
     "doctor",
     "export",
+    "info",
     "listing",
     "page",
     "plot",
@@ -586,11 +588,12 @@ def audit() -> list[str]:
 def train(name: str, **options: Any) -> Path:
     """Train a restorer by its recipe, or go on training; the folder of its weights.
 
-    options  sigma, quality, scale or pattern, and those of bench.training.session.train
+    options  sigma, quality, scale, pattern or level, and those of bench.training.session.train
     """
+    from bench.task import LEVEL_OPTIONS
     from bench.training.session import train as run_training
 
-    levels = {kind: options.pop(kind, None) for kind in ("sigma", "quality", "scale", "pattern")}
+    levels = {kind: options.pop(kind, None) for kind in (*LEVEL_OPTIONS, "level")}
     return run_training(name, {kind: None if v is None else str(v) for kind, v in levels.items()}, **options)
 
 
@@ -602,6 +605,23 @@ def listing(what: str = "all") -> str:
     if what not in ("all", *LISTINGS):
         raise RequestError(unknown("listing", what, LISTINGS))
     return "\n\n".join(tell(name) for name in (LISTINGS if what == "all" else [what]))
+
+
+def info(name: str) -> str:
+    """All that is known of a restorer, a data set, a task or a protocol: its settings, weights, terms and paper.
+
+    Raises BenchError with the nearest names if there is nothing of that name.
+    """
+    from bench.report.about import about
+
+    return about(name)
+
+
+def cite(store: Stores = STORE, *, select: str | None = None) -> tuple[str, list[str]]:
+    """BibTeX of all that the records of a store rest on; and of what in it we know no paper, a line each."""
+    from bench.report.about import cited
+
+    return cited(read(store, select))
 
 
 def doctor() -> str:

@@ -143,6 +143,12 @@ def _restorers() -> Iterator[str]:
         yield from (f"{name}@{origin}" for restorer, origin in sorted(origins) if restorer == info.name)
 
 
+def _restorers_alone() -> Iterable[str]:
+    from bench.plugins.registry import infos
+
+    return infos()
+
+
 def _networks() -> Iterator[str]:
     from bench.plugins.registry import infos
 
@@ -212,6 +218,7 @@ KNOWN: dict[str, Callable[[], Iterable[str]]] = {
     "--paper": _papers,
     "export --format": lambda: ("csv", "jsonl", "parquet"),
     "list": _listings,
+    "info": lambda: (*_restorers_alone(), *_datasets(), *_tasks(), *_protocols()),
     "check": _restorers,
     "train": _networks,
     "data fetch": _datasets,

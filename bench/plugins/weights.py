@@ -48,6 +48,7 @@ __all__ = [
     "candidates",
     "check_origin",
     "declarations",
+    "declared_for",
     "fault_of",
     "fetch",
     "file_named",
@@ -240,24 +241,25 @@ def _use(entry: Mapping[str, Any], variants_of_file: Any) -> Use:
     )
 
 
-def _declared_for(info: RestorerInfo) -> list[Declaration]:
+def declared_for(info: RestorerInfo) -> list[Declaration]:
+    """What is declared for a restorer. Raises WeightsError if that cannot be read."""
     if info.fault:  # of which no source may be known
         return []
     return [d for d in declarations(info.companion("weights.toml")) if d.restorer == info.name]
 
 
 def _formats(info: RestorerInfo) -> list[given.Format]:
-    return [(d.file, d.loader) for d in _declared_for(info)]
+    return [(d.file, d.loader) for d in declared_for(info)]
 
 
 def uses_of(spec: RestorerSpec, sha256: str) -> list[Use]:
     """What a file of this content is declared for, whatever the variant."""
-    return [use for d in _declared_for(spec.info) if d.sha256 == sha256 for use in d.settings]
+    return [use for d in declared_for(spec.info) if d.sha256 == sha256 for use in d.settings]
 
 
 def candidates(spec: RestorerSpec, setting: Setting) -> list[Declaration]:
     """What could serve the setting, in order of preference: published first, then ours."""
-    fitting = [d for d in _declared_for(spec.info) if any(use.fits(setting) for use in _uses(spec, d))]
+    fitting = [d for d in declared_for(spec.info) if any(use.fits(setting) for use in _uses(spec, d))]
     return sorted(fitting, key=lambda d: list(ORIGIN).index(d.trained_by))
 
 
@@ -271,7 +273,7 @@ def _uses(spec: RestorerSpec, declaration: Declaration) -> list[Use]:
 def check_origin(spec: RestorerSpec) -> None:
     """Raise WeightsError if what stands behind the @ is neither an origin nor a file of use, or serves no setting."""
     if spec.weights in ("", *ORIGIN.values()):
-        if spec.weights and not any(_uses(spec, d) for d in _declared_for(spec.info)):
+        if spec.weights and not any(_uses(spec, d) for d in declared_for(spec.info)):
             raise WeightsError(f"{spec.name} has no '{spec.weights}' weights.")
     else:
         given.check(spec, _formats(spec.info))
@@ -283,7 +285,7 @@ def _out_of_reach(spec: RestorerSpec, setting: Setting) -> str | None:
     A restorer that does not need weights does without where none are declared for the setting and its variant.
     """
     info = spec.info
-    declared = _declared_for(info)
+    declared = declared_for(info)
     if candidates(spec, setting) or not (info.needs_weights or spec.weights):
         return None
     if not declared:
@@ -381,7 +383,7 @@ def _of_denoiser(spec: RestorerSpec, channels: int, download: bool) -> Picked:
     for n in dict.fromkeys([channels, 1]):
         spans = {
             (float(use.levels[0]), float(use.levels[-1])) if use.is_range else (float(level), float(level))
-            for declaration in _declared_for(spec.info)
+            for declaration in declared_for(spec.info)
             for use in _uses(spec, declaration)
             if (use.task, use.channels) == ("denoise", n)
             for level in use.levels
@@ -420,13 +422,13 @@ def _as_declared(declaration: Declaration) -> WeightsFile:
 
 def all_declarations() -> list[Declaration]:
     """What is declared for every installed restorer; see `fault_of` for the others."""
-    return [declaration for info in infos().values() if not fault_of(info) for declaration in _declared_for(info)]
+    return [declaration for info in infos().values() if not fault_of(info) for declaration in declared_for(info)]
 
 
 def fault_of(info: RestorerInfo) -> str:
     """Why what is declared for a restorer cannot be read; "" if it can."""
     try:
-        _declared_for(info)
+        declared_for(info)
     except WeightsError as error:
         return str(error)
     return ""

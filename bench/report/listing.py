@@ -16,7 +16,7 @@ from bench.plugins.weights import all_declarations, fault_of
 from bench.protocol import PROTOCOLS
 from bench.task import TASKS, format_level
 
-__all__ = ["LISTINGS", "doctor", "listing"]
+__all__ = ["LISTINGS", "doctor", "entry", "listing"]
 
 
 def listing(name: str) -> str:
@@ -29,8 +29,8 @@ def _restorers() -> str:
     for name, info in infos().items():
         variants = "".join(f" :{variant}" for variant in info.variants)
         what = f"{info.summary} [{', '.join(sorted(info.tasks))}]" if info.tasks else info.summary
-        lines += _entry(name + variants, what, _remarks(info))
-    lines += _entry("NAME+", "any of them, averaged over the 8 flips and rotations of an image")
+        lines += entry(name + variants, what, _remarks(info))
+    lines += entry("NAME+", "any of them, averaged over the 8 flips and rotations of an image")
     return "\n".join(lines)
 
 
@@ -46,14 +46,14 @@ def _tasks() -> str:
     lines = ["tasks"]
     for task in TASKS.values():
         levels = ",".join(format_level(level) for level in task.levels)
-        lines += _entry(task.name, f"{task.title}; --{task.level.name} {levels} unless said")
+        lines += entry(task.name, f"{task.title}; --{task.level.name} {levels} unless said")
     return "\n".join(lines)
 
 
 def _protocols() -> str:
     lines = ["protocols"]
     for protocol in PROTOCOLS.values():
-        lines += _entry(protocol.name, protocol.words)
+        lines += entry(protocol.name, protocol.words)
     return "\n".join(lines)
 
 
@@ -63,14 +63,14 @@ def _datasets() -> str:
         dataset = get(name)
         if dataset.role == "part":  # there only for others to be composed of
             continue
-        lines += _entry(name, dataset.title, [f"terms: {dataset.terms}"] if dataset.terms else [])
+        lines += entry(name, dataset.title, [f"terms: {dataset.terms}"] if dataset.terms else [])
     return "\n".join(lines)
 
 
 def _weights() -> str:
     lines = ["weights"]
     for d in all_declarations():
-        lines += _entry(f"{d.restorer}.{d.tag}", f"{d.label}; trained on {', '.join(d.trained_on)}; {d.licence}")
+        lines += entry(f"{d.restorer}.{d.tag}", f"{d.label}; trained on {', '.join(d.trained_on)}; {d.licence}")
     return "\n".join(lines)
 
 
@@ -85,17 +85,25 @@ LISTINGS: dict[str, Callable[[], str]] = {
 
 MOST_CHARACTERS = 500
 """of what is said of one thing"""
+NAME_WIDTH = 18
+MOST_COLUMNS = 100
 
 
-def _entry(name: str, text: str, remarks: Iterable[str] = ()) -> list[str]:
-    """A name in a column of its own, the text wrapped beside it, remarks on lines below."""
+def entry(name: str, text: str, remarks: Iterable[str] = ()) -> list[str]:
+    """A name in a column of its own, the text wrapped beside it, remarks on lines below.
+
+    A name that is wider than its column has a line of its own.
+    """
     name, text = escape.terminal(name, MOST_CHARACTERS), escape.terminal(text, MOST_CHARACTERS)
-    width = max(60, min(shutil.get_terminal_size().columns, 120)) - 21
+    width = max(60, min(shutil.get_terminal_size().columns, MOST_COLUMNS)) - NAME_WIDTH - 3
     lines = textwrap.wrap(text, width) or [""]
     for remark in remarks:
         told = escape.terminal(remark, MOST_CHARACTERS)
         lines += textwrap.wrap(told, width, initial_indent="! ", subsequent_indent="  ")
-    return [f"  {name if i == 0 else '':<18} {line}" for i, line in enumerate(lines)]
+    names = [name] if len(name) <= NAME_WIDTH else [name, ""]
+    beside = lines if len(names) == 1 else ["", *lines]
+    padded = [*names, *[""] * (len(beside) - len(names))]
+    return [f"  {left:<{NAME_WIDTH}} {right}".rstrip() for left, right in zip(padded, beside, strict=True)]
 
 
 def doctor() -> str:

@@ -1,0 +1,155 @@
+"""All that is known of one thing by its name: a restorer, a data set, a task or a protocol; and what to cite."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from bench import escape
+from bench.data import datasets
+from bench.errors import PaperError, RequestError, unknown
+from bench.judge.references import Reference, of_dataset, of_metric, of_restorer
+from bench.plugins.registry import RestorerInfo, choose, infos
+from bench.plugins.weights import ORIGIN, declared_for, fault_of, state
+from bench.protocol import PROTOCOLS
+from bench.report.listing import entry
+from bench.report.table import draw, in_words
+from bench.task import TASKS, Task, colour_word, format_level
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["about", "cited"]
+
+
+def about(name: str) -> str:
+    """What there is to know of the restorer, data set, task or protocol of that name, as text.
+
+    Raises RequestError with the nearest names for one that is none, RestorerError for a file that is no plugin.
+    """
+    if name in infos():
+        return _of_restorer(infos()[name])
+    if name in datasets.names():
+        return _of_dataset(datasets.get(name))
+    if name in TASKS:
+        return _of_task(TASKS[name])
+    if name in PROTOCOLS:
+        return _told([("", PROTOCOLS[name].words)], name)
+    if set(name) & set(":@+(/"):
+        return _of_restorer(choose(name).info)
+    known = [*infos(), *datasets.names(), *TASKS, *PROTOCOLS]
+    raise RequestError(unknown("restorer, data set, task or protocol", name, known))
+
+
+def _of_restorer(info: RestorerInfo) -> str:
+    facts = [
+        ("", info.summary),
+        ("tasks", ", ".join(sorted(info.tasks))),
+        ("variants", " ".join(f"{info.name}:{variant}" for variant in info.variants)),
+        ("parameters", ", ".join(f"{name}={default}" for name, default in info.takes.names.items())),
+        ("written in", f"{info.source}"),
+        *((f"needs {package}", terms or "no terms beyond its licence") for package, terms in info.requires.items()),
+        ("unavailable", info.unavailable or ""),
+        ("weights", fault_of(info)),
+    ]
+    parts = [_told(facts, info.name)]
+    if not fault_of(info) and (rows := [*_weights(info)]):
+        parts += [draw(in_words(["task", "pictures", "levels", "variants", "weights", "here"], rows))]
+        parts += ["\n".join(_terms(info))]
+    elif info.needs_weights:
+        parts += ["It needs weights and declares none."]
+    return "\n\n".join([*parts, *_bibtex(_papers(info))])
+
+
+def _papers(info: RestorerInfo) -> list[Reference]:
+    try:
+        return of_restorer(info)
+    except PaperError:  # of a plugin of somebody else's: all else is told
+        return []
+
+
+def _weights(info: RestorerInfo) -> Iterator[list[str]]:
+    """A row for each setting that a file serves."""
+    for declaration in declared_for(info):
+        for use in declaration.settings:
+            levels = (" to " if use.is_range else ", ").join(map(format_level, use.levels))
+            variants = [f":{name}" if name else "plain" for name in use.variants or ()]
+            serves = [use.task, colour_word(use.channels), levels, ", ".join(variants) or "all"]
+            yield [*serves, declaration.label, state(declaration)]
+
+
+def _terms(info: RestorerInfo) -> Iterator[str]:
+    """`published weights, 12 files: trained on bsd400; MIT (…)`"""
+    declared = declared_for(info)
+    kinds = Counter((ORIGIN[d.trained_by], ", ".join(d.trained_on), d.licence) for d in declared)
+    for (origin, sets, licence), n in kinds.items():
+        yield from entry(origin, f"{n} file{'s' * (n > 1)}, trained on {sets}; {licence}")
+
+
+def _of_dataset(dataset: datasets.Dataset) -> str:
+    n_here = sum(found == "ok" for found in datasets.verify(dataset).values())
+    facts = [
+        ("", dataset.title),
+        ("pictures", f"{dataset.images}, {' and '.join(map(colour_word, dataset.channels))}"),
+        ("here", f"{n_here} of {dataset.images}"),
+        ("terms", dataset.terms),
+        ("from", dataset.url or dataset.embedded),
+        ("composed of", ", ".join(dataset.composed_of)),
+        *((f"overlaps {other}", text) for other, text in dataset.overlaps.items()),
+        *(("note", note) for note in dataset.notes),
+    ]
+    return "\n\n".join([_told(facts, dataset.name), *_bibtex(of_dataset(dataset.name))])
+
+
+def _of_task(task: Task) -> str:
+    option = f"--{task.level.option}"
+    facts = [
+        ("", task.title),
+        ("level", f"{option}: {task.level.expected}"),
+        ("unless said", f"{option} {','.join(map(format_level, task.levels))}"),
+        ("restorers", ", ".join(name for name, info in infos().items() if task.name in info.tasks)),
+    ]
+    return _told(facts, task.name)
+
+
+def _told(facts: Iterable[tuple[str, str]], name: str) -> str:
+    lines = [escape.terminal(name)]
+    for what, text in facts:
+        lines += entry(what, text) if text else []
+    return "\n".join(lines)
+
+
+def _bibtex(references: Sequence[Reference]) -> list[str]:
+    return ["\n".join(map(escape.terminal, reference.bibtex.split("\n"))) for reference in references]
+
+
+# --- what to cite ----------------------------------------------------------------------------------------
+
+
+def cited(frame: pd.DataFrame) -> tuple[str, list[str]]:
+    """BibTeX of all that good records rest on, each entry once below a line that says of what it is; and those
+    restorers and data sets of which we know no paper."""
+    good = frame[frame["status"] == "ok"]
+    restorers = dict.fromkeys(name for named in good["restorer"] for name in _plain_names(named))
+    used = {("restorer", name): _papers_named(name) for name in restorers}
+    used |= {("data set", name): of_dataset(name) for name in dict.fromkeys(good["dataset"])}
+    if good["ssim"].notna().any():
+        used["metric", "ssim"] = of_metric("ssim")
+    of: dict[Reference, list[str]] = {}
+    for (_, name), references in used.items():
+        for reference in references:
+            of.setdefault(reference, []).append(name)
+    told = [f"% {escape.terminal(', '.join(names))}\n{_bibtex([reference])[0]}" for reference, names in of.items()]
+    return "\n\n".join(told), [f"{kind} {name}" for (kind, name), references in used.items() if not references]
+
+
+def _plain_names(named: str) -> list[str]:
+    """The restorers in a record's name: `vst:bm3d+` has two, `dncnn:bf16(tile=64)` has one."""
+    parts = re.split(r"[:+@(]", named)
+    return [parts[0], *(part for part in parts[1:2] if part in infos())]
+
+
+def _papers_named(name: str) -> list[Reference]:
+    return _papers(infos()[name]) if name in infos() else []
