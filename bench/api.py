@@ -74,6 +74,8 @@ def run(
     quality: Levels = None,
     scale: Levels = None,
     pattern: Levels = None,
+    level: Levels = None,
+    metrics: Words = (),
     protocol: str = "standard-v1",
     repeats: int = 1,
     store: str | Path = STORE,
@@ -93,6 +95,8 @@ def run(
 
     methods, task, datasets  comma-separated text or lists; datasets may be folders of images
     sigma, quality, scale, pattern  the levels of the tasks they belong to; left out: each task's usual ones
+    level      the same for a task of any kind, e.g. a peak; (0.01, 0.0004) in a list for one level of two values
+    metrics    to be measured beside PSNR and SSIM, e.g. "gmsd,vif" or "./my.py:sharpness"
     repeats    noise realisations per image
     store      where records are kept; cells already there are not measured again unless `force`
     jobs       cells measured side by side; more than one measures quality only, no times
@@ -119,13 +123,14 @@ def run(
         methods,
         task,
         datasets,
-        levels={"sigma": sigma, "quality": quality, "scale": scale, "pattern": pattern},
+        levels={"sigma": sigma, "quality": quality, "scale": scale, "pattern": pattern, "level": level},
         protocol=protocol,
         repeats=repeats,
         device=device,
         threads=threads,
         jobs=jobs,
         readings=readings,
+        metrics=metrics,
     )
     if save_float and save is None:
         raise RequestError("--save-float goes with --save DIR, which says where to.")
@@ -158,14 +163,16 @@ def preview(
 ) -> str:
     """What `run` would do with the same words, and how long it would take; measures and fetches nothing.
 
-    words  sigma, quality, scale, pattern, protocol, repeats, device, threads, jobs, readings, as for `run`
+    words  sigma, quality, scale, pattern, level, metrics, protocol, repeats, device, threads, jobs, readings, as for
+           `run`
     """
     from bench.report.preview import preview as tell
     from bench.runner.plan import make_plan
     from bench.runner.request import make_request
     from bench.runner.run import look_up
+    from bench.task import LEVEL_OPTIONS
 
-    levels = {kind: words.pop(kind, None) for kind in ("sigma", "quality", "scale", "pattern")}
+    levels = {kind: words.pop(kind, None) for kind in (*LEVEL_OPTIONS, "level")}
     plan = make_plan(make_request(methods, task, datasets, levels=levels, **words), fetch_weights=False)
     with _as_it_is(Path(store)) as records:
         return tell(plan, look_up(plan, records, force=force, retry_failed=retry_failed), records)
@@ -196,14 +203,15 @@ def debug(
 
     Breakpoints in a restorer stop, what it prints is seen, and the traceback of a failure is printed in full.
 
-    words  sigma, quality, scale, pattern, protocol, repeats, device, as for `run`
+    words  sigma, quality, scale, pattern, level, metrics, protocol, repeats, device, as for `run`
     """
     from bench.report.result import RunResult
     from bench.runner.debug import debug as run_here
     from bench.runner.plan import make_plan
     from bench.runner.request import make_request
+    from bench.task import LEVEL_OPTIONS
 
-    levels = {kind: words.pop(kind, None) for kind in ("sigma", "quality", "scale", "pattern")}
+    levels = {kind: words.pop(kind, None) for kind in (*LEVEL_OPTIONS, "level")}
     plan = make_plan(make_request(methods, task, datasets, levels=levels, **words))
     records = run_here(plan, watcher)
     return RunResult(plan, records, len(records))
@@ -232,7 +240,7 @@ def restore(
     quality: int | None = None,
     scale: int | None = None,
     pattern: str | None = None,
-    tile: int | None = None,
+    tile: int | str | None = None,
     overlap: int = 32,
     device: str = "cpu",
     threads: int | None = None,
@@ -246,9 +254,10 @@ def restore(
     method   as after --methods, e.g. "dncnn" or "./my.py:Mine"
     sigma    noise level on the 0-255 scale, or "auto" to have it estimated; not for denoise-blind
     quality, scale, pattern  the level of the other tasks; the pattern is RGGB if none is given
-    tile     most rows and columns to restore at a time, for what does not fit the memory; overlap: pixels around
-             each that the restorer sees too
-    time_limit, memory_limit  of the picture or each tile, in seconds and MiB of resident memory
+    tile     most rows and columns to restore at a time, for what does not fit the memory, or "auto": as many as fit;
+             None: the whole picture; overlap: pixels around each tile that the restorer sees too
+    time_limit, memory_limit  of the picture or each tile, in seconds and MiB of resident memory; no limit of memory:
+             four fifths of what is free
     Answer   float32, as the restorer gave it, not clipped; (H, W) if the input was and it has one channel
 
     Raises bench.errors.BenchError for what will not do, and with the restorer's reason if it failed.
@@ -271,6 +280,7 @@ def restore_files(
     method: str,
     task: str = "denoise",
     *,
+    tile: int | str | None = "auto",
     force: bool = False,
     watcher: PhotoWatcher | None = None,
     time_limit: float = 600,
@@ -282,7 +292,7 @@ def restore_files(
     output   the file to write, PNG, TIFF or WebP; for several, a folder
     force    write over files that are there
     watcher  is told how it goes; None: nobody is
-    words    sigma, quality, scale, pattern, tile, overlap, device, threads, as for `restore`
+    words    sigma, quality, scale, pattern, overlap, device, threads, as for `restore`
 
     Raises bench.errors.BenchError, before anything is restored, for what will not do.
     """
@@ -292,7 +302,7 @@ def restore_files(
 
     to_do = errands(files, output)
     levels = {kind: words.pop(kind, None) for kind in ("sigma", "quality", "scale", "pattern")}
-    restoring = Restoring(method, task, levels, **words, limits=Limits(time_limit, memory_limit))
+    restoring = Restoring(method, task, levels, tile=tile, **words, limits=Limits(time_limit, memory_limit))
 
     def done() -> Iterator[Done]:
         with restoring:
@@ -598,12 +608,15 @@ def train(name: str, **options: Any) -> Path:
 
 
 def listing(what: str = "all") -> str:
-    """What there is: restorers (with the terms that bind a user), tasks, protocols, datasets, weights, or all."""
-    from bench.report.listing import LISTINGS
+    """What there is: restorers (with the terms that bind a user), tasks, protocols, datasets, weights, or all.
+
+    `cached` lists the data sets and weights that are in the cache.
+    """
+    from bench.report.listing import CACHED, LISTINGS
     from bench.report.listing import listing as tell
 
-    if what not in ("all", *LISTINGS):
-        raise RequestError(unknown("listing", what, LISTINGS))
+    if what not in ("all", *LISTINGS, *CACHED):
+        raise RequestError(unknown("listing", what, [*LISTINGS, *CACHED]))
     return "\n\n".join(tell(name) for name in (LISTINGS if what == "all" else [what]))
 
 

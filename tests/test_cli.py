@@ -185,9 +185,57 @@ def test_list_names_restorers_terms_and_sets():
         assert expected in words
 
 
+def states(result):
+    """The last words of the rows of a table, and the exit status."""
+    return {line.split()[-1] for line in result.stdout.splitlines()[2:]}, result.returncode
+
+
 def test_weights_are_listed_and_verified():
     assert "dncnn.gray-25" in bench("weights", "list").stdout
-    assert "missing" in bench("weights", "verify").stdout
+    assert states(bench("weights", "verify")) == ({"shipped"}, 0)
+    assert states(bench("weights", "verify", "dncnn")) == ({"shipped", "missing"}, 1)
+    assert states(bench("weights", "verify", "dncnn.ours-gray-25")) == ({"shipped"}, 0)
+
+
+def test_a_file_that_is_missing_or_damaged_fails_the_verifying_of_its_set(tmp_path, monkeypatch):
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
+    whole = bench("data", "verify")
+    assert {line.split()[0] for line in whole.stdout.splitlines()[2:]} == {"sample", "sample-colour"}
+    assert whole.returncode == 0
+    assert bench("data", "verify", "set5").returncode == 1
+    assert bench("data", "verify", "sample").returncode == 0
+    (tmp_path / "datasets" / "set5").mkdir(parents=True)
+    (tmp_path / "datasets" / "set5" / "baby_GT.bmp").write_bytes(b"BM")
+    damaged = bench("data", "verify")
+    assert ["set5", "0", "4", "1"] in [line.split() for line in damaged.stdout.splitlines()]
+    assert damaged.returncode == 1
+
+
+def test_fetching_goes_on_after_what_cannot_be_had(tmp_path, monkeypatch):
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
+    result = bench("weights", "fetch", "cscnet", "sc")
+    named = [line.split()[1] for line in result.stderr.splitlines()]
+    assert named == [f"weights/cscnet/sigma_{sigma}.model" for sigma in (15, 25, 50, 75)]
+    assert "sc.gray-25: " in result.stdout
+    assert result.returncode == 1
+    result = bench("data", "fetch", "set5", "sample", "set12")
+    assert [line.split("/")[1] for line in result.stderr.splitlines()] == ["set5", "set12"]
+    assert result.returncode == 1
+
+
+def test_what_is_cached_is_listed(tmp_path, monkeypatch):
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "nowhere"))
+    assert bench("list", "cached").stdout.splitlines()[1:] == ["  in all             0.0 MB"]
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
+    for place, n_bytes in (("datasets/set5", 1_250_000), ("weights/cscnet", 250_000)):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "one").write_bytes(bytes(n_bytes))
+        (tmp_path / place / ".part").write_bytes(bytes(9))
+    assert [line.split() for line in bench("list", "cached").stdout.splitlines()[1:]] == [
+        ["datasets/set5", "1", "of", "5", "files,", "1.2", "MB"],
+        ["weights/cscnet", "1", "of", "4", "files,", "0.2", "MB"],
+        ["in", "all", "1.5", "MB"],
+    ]
 
 
 def test_the_wanted_weights_are_listed_as_a_table_or_as_the_page():

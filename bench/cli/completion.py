@@ -202,9 +202,9 @@ def _weights() -> Iterator[str]:
 
 
 def _listings() -> Iterable[str]:
-    from bench.report.listing import LISTINGS
+    from bench.report.listing import CACHED, LISTINGS
 
-    return ("all", *LISTINGS)
+    return ("all", *LISTINGS, *CACHED)
 
 
 KNOWN: dict[str, Callable[[], Iterable[str]]] = {

@@ -16,7 +16,9 @@ __all__ = ["cite", "doctor", "info", "list_"]
 
 @app.command("list")
 def list_(
-    what: Annotated[str, typer.Argument(help="restorers, tasks, protocols, datasets, weights, or all.")] = "all",
+    what: Annotated[
+        str, typer.Argument(help="restorers, tasks, protocols, datasets, weights, cached, or all.")
+    ] = "all",
 ) -> None:
     """List restorers (with the terms that bind a user), tasks, protocols, data sets and weights."""
     print(api.listing(what))

@@ -7,11 +7,16 @@ import errno
 import io
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
+from bench.errors import BenchError
 from bench.escape import terminal
 
-__all__ = ["flush", "open_up", "say", "silence", "what_failed"]
+__all__ = ["flush", "open_up", "say", "silence", "tried", "what_failed"]
+
+T = TypeVar("T")
 
 NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
@@ -20,6 +25,15 @@ def say(line: str) -> None:
     """Print `bench: line` to the standard error stream, if that can be written."""
     with contextlib.suppress(OSError, ValueError):
         print(f"bench: {terminal(line)}", file=sys.stderr, flush=True)
+
+
+def tried(do: Callable[[], T]) -> T | None:
+    """What it gives; None if it will not do, which is said in a line. For one of several that are asked for."""
+    try:
+        return do()
+    except BenchError as error:
+        say(str(error))
+        return None
 
 
 def open_up() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from bench.cli.options import SETTINGS, app, print_rows
+from bench.cli.output import tried
 from bench.cli.signals import keeping
 from bench.escape import terminal
 
@@ -28,22 +30,41 @@ def weights_list() -> None:
 def weights_fetch(
     names: Annotated[list[str], typer.Argument(help="Restorers, or single weights: dncnn, dncnn.gray-25.")],
 ) -> None:
-    """Download weights (or copy them from BENCH_MIRROR), verified."""
+    """Download weights (or copy them from BENCH_MIRROR), verified.
+
+    Exit status: 1 if one could not be had; the others are fetched all the same.
+    """
     from bench.plugins.weights import fetch, named
 
+    n_lacking = 0
     with keeping("Whole files are kept; the same command goes on from there."):
         for declaration in named(names):
-            print(terminal(f"{declaration.restorer}.{declaration.tag}: {fetch(declaration).path}"))
+            if (file := tried(partial(fetch, declaration))) is None:
+                n_lacking += 1
+            else:
+                print(terminal(f"{declaration.restorer}.{declaration.tag}: {file.path}"), flush=True)
+    if n_lacking:
+        raise typer.Exit(1)
 
 
 @weights_app.command("verify")
-def weights_verify() -> None:
-    """Check the weights that are here against their checksums."""
-    from bench.plugins.weights import all_declarations, state
+def weights_verify(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Restorers, or single weights (default: those that are here).")
+    ] = None,
+) -> None:
+    """Check weights against their checksums.
 
-    rows = [[f"{d.restorer}.{d.tag}", d.label, state(d)] for d in all_declarations()]
+    Exit status: 1 if a file is missing or damaged.
+    """
+    from bench.plugins.weights import all_declarations, named, state
+
+    declared = named(names) if names else all_declarations()
+    rows = [[f"{d.restorer}.{d.tag}", d.label, state(d)] for d in declared]
+    if not names:
+        rows = [row for row in rows if row[2] != "missing"]
     print_rows(["weights", "file", "state"], rows)
-    if any(row[2] == "damaged" for row in rows):
+    if any(state in ("missing", "damaged") for _, _, state in rows):
         raise typer.Exit(1)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import textwrap
+from collections import Counter
 from collections.abc import Callable, Iterable
 
 from bench import escape
@@ -16,12 +17,12 @@ from bench.plugins.weights import all_declarations, fault_of
 from bench.protocol import PROTOCOLS
 from bench.task import TASKS, format_level
 
-__all__ = ["LISTINGS", "doctor", "entry", "listing"]
+__all__ = ["CACHED", "LISTINGS", "doctor", "entry", "listing"]
 
 
 def listing(name: str) -> str:
-    """One of LISTINGS as text."""
-    return LISTINGS[name]()
+    """One of LISTINGS or CACHED as text."""
+    return (LISTINGS | CACHED)[name]()
 
 
 def _restorers() -> str:
@@ -74,6 +75,28 @@ def _weights() -> str:
     return "\n".join(lines)
 
 
+def _cached() -> str:
+    """What is in the cache of data sets and weights, by name and size; whether it is whole, `verify` says."""
+    from bench.data.download import cache_dir
+
+    lines = [escape.terminal(f"cached in {cache_dir()}")]
+    declared = {f"datasets/{name}": len(get(name)) for name in names()}
+    declared |= Counter(f"weights/{d.restorer}" for d in all_declarations() if d.path is None)
+    total = 0
+    for place, n_declared in declared.items():
+        folder = cache_dir() / place
+        files = [file for file in folder.iterdir() if file.name[0] != "."] if folder.is_dir() else []
+        size = sum(file.stat().st_size for file in files)
+        total += size
+        lines += entry(place, f"{len(files)} of {n_declared} files, {_megabytes(size)}") if files else []
+    lines += entry("in all", _megabytes(total))
+    return "\n".join(lines)
+
+
+def _megabytes(n_bytes: int) -> str:
+    return f"{n_bytes / 1e6:.1f} MB"
+
+
 LISTINGS: dict[str, Callable[[], str]] = {
     "restorers": _restorers,
     "tasks": _tasks,
@@ -81,6 +104,8 @@ LISTINGS: dict[str, Callable[[], str]] = {
     "datasets": _datasets,
     "weights": _weights,
 }
+CACHED: dict[str, Callable[[], str]] = {"cached": _cached}
+"""not among what there is, and asked for by name"""
 
 
 MOST_CHARACTERS = 500
