@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from bench.data.decoder import photo
@@ -48,9 +49,10 @@ def read_photo(path: Path) -> Photo:
     `bench.data.decoder.decode` does.
     """
     values = photo(path)
-    kind = np.dtype(np.uint8 if values.bits == 8 else np.uint16)
-    stored = np.frombuffer(values.content, kind).reshape(values.height, values.width, values.channels)
-    unit = stored.astype(np.float32) / np.float32(np.iinfo(kind).max)
+    kind = np.uint8 if values.bits == 8 else np.uint16
+    stored: NDArray[Any] = np.frombuffer(values.content, kind).reshape(values.height, values.width, values.channels)
+    most = np.float32(2**values.bits - 1)
+    unit: NDArray[np.float32] = stored.astype(np.float32) / most
     channels = 3 if values.channels > 2 else 1
     return Photo(
         unit[..., :channels],

@@ -28,14 +28,16 @@ def restore(
     scale: Annotated[str | None, typer.Option(help="Super-resolution factor: 2, 3 or 4.")] = None,
     pattern: Annotated[str | None, typer.Option(help="Bayer pattern of a mosaic (default: RGGB).")] = None,
     tile: Annotated[
-        int | None, typer.Option(help="Restore in tiles of so many pixels, to save memory (default: all at once).")
-    ] = None,
+        str, typer.Option(help="Restore in tiles of so many pixels, or auto: in tiles where the memory wants it.")
+    ] = "auto",
     overlap: Annotated[int, typer.Option(help="Pixels around a tile that the restorer sees too.")] = 32,
     force: Annotated[bool, typer.Option("--force", help="Write over files that are there.")] = False,
     threads: Annotated[int | None, typer.Option(help="Threads (default: all cores).")] = None,
     device: DeviceOption = "cpu",
     time_limit: Annotated[float, typer.Option(help="Seconds that a picture, or a tile, may take.")] = 600,
-    memory_limit: Annotated[float | None, typer.Option(help="MiB that the restorer may hold.")] = None,
+    memory_limit: Annotated[
+        float | None, typer.Option(help="MiB that the restorer may hold (default: 4/5 of what is free).")
+    ] = None,
 ) -> None:
     """Restore pictures of one's own. Nothing is written over, and no picture is written in part.
 

@@ -11,9 +11,10 @@ import ctypes
 import sys
 from pathlib import Path
 
-__all__ = ["peak_mib", "reset_peak", "resident_mib", "return_free_memory"]
+__all__ = ["available_mib", "peak_mib", "reset_peak", "resident_mib", "return_free_memory"]
 
 MIB = 2**20
+PROC, CGROUP = Path("/proc"), Path("/sys/fs/cgroup")
 
 
 def reset_peak(device: str) -> None:
@@ -42,6 +43,13 @@ def resident_mib(pid: int) -> float | None:
     return _status_mib(str(pid), "VmRSS")
 
 
+def available_mib() -> float | None:
+    """What programs that start now can have without swapping, of the machine and of this container; None if the
+    system does not tell."""
+    found = [_meminfo_mib("MemAvailable"), _left_in_container_mib()]
+    return min((mib for mib in found if mib is not None), default=None)
+
+
 def return_free_memory() -> None:
     """Give what the C library keeps for later back to the system, so that one image's peak is not the next one's."""
     if sys.platform == "linux":
@@ -50,12 +58,29 @@ def return_free_memory() -> None:
             trim(0)
 
 
+def _meminfo_mib(field: str) -> float | None:
+    return _field_mib(PROC / "meminfo", field)
+
+
 def _status_mib(process: str, field: str) -> float | None:
+    return _field_mib(PROC / process / "status", field)
+
+
+def _field_mib(path: Path, field: str) -> float | None:
     try:
-        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+        lines = path.read_text().splitlines()
     except OSError:
         return None
     for line in lines:
         if line.startswith(f"{field}:"):
             return int(line.split()[1]) / 1024  # the kernel counts in KiB
     return None
+
+
+def _left_in_container_mib() -> float | None:
+    """By the limit of the control group that this process sees as the root; None where there is none."""
+    try:
+        most, used = (int((CGROUP / name).read_text()) for name in ("memory.max", "memory.current"))
+    except (OSError, ValueError):  # "max": no limit
+        return None
+    return (most - used) / MIB

@@ -78,4 +78,11 @@ def _bar() -> Any:
     from rich.progress import TimeRemainingColumn as Left
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    return Progress(*columns, TextColumn("left:"), Left(), console=Console(stderr=True), transient=True)
+    return Progress(
+        *columns,
+        TextColumn("left:"),
+        Left(),
+        console=Console(stderr=True),
+        transient=True,
+        speed_estimate_period=3600,  # of seconds that are looked back: a tile may take minutes
+    )

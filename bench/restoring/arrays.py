@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 from bench.errors import OutOfReachError, RequestError, RestorerError
 from bench.measure.devices import check_device
 from bench.measure.environment import n_cores
+from bench.measure.memory import available_mib
 from bench.plugins.cards import remarks
 from bench.plugins.registry import choose
 from bench.plugins.weights import candidates, check_origin, declarations, pick
-from bench.restoring.tiles import OVERLAP, check_tiles, cut, enlarged, tiles
+from bench.restoring.tiles import AUTO, OVERLAP, check_tiles, cut, enlarged, sides, tiles
 from bench.runner.answer import remark_on
 from bench.runner.messages import Failure, Unable
 from bench.runner.process import RestorerProcess
@@ -27,10 +28,7 @@ from bench.task import Image, Level, Observation, Setting, Task, format_level, g
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-__all__ = ["AUTO", "Restored", "Restoring", "Watch", "as_picture"]
-
-AUTO = "auto"
-"""the sigma of a picture whose noise is to be measured"""
+__all__ = ["Restored", "Restoring", "Watch", "as_picture"]
 
 ESTIMATOR = EntryPoint("sigma", "bench.methods.noise:estimate_sigma", "bench.estimators")
 """image (H, W, C) in [0, 1] -> sigma on the 0-255 scale"""
@@ -52,8 +50,11 @@ BT601 = (65.481 / 255, 128.553 / 255, 24.966 / 255)
 VISIBLE = 0.5
 """grey levels of 255: what is less is mostly rounded away"""
 
+SHARE = 0.8
+"""of the memory that is there, what a restorer may hold unless a limit is given: the pictures need some too"""
+
 Watch = Callable[[float], None]
-"""is told which share of the picture was done in this step"""
+"""is told which share of the picture was done in this step; less than 0: so much is to be done again"""
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,10 @@ class Restoring:
 
     name      as after --methods
     levels    by kind, one of each, as a run takes them: sigma may be "auto"; None where the picture tells
-    tile      most rows and columns that are restored at a time; None: the whole picture
+    tile      most rows and columns that are restored at a time; None: the whole picture; "auto": the whole, or where
+              the memory does not hold it so many as it holds
     overlap   pixels around a tile that the restorer sees too
-    limits    of each picture, or each tile of one
+    limits    of each picture, or each tile of one; without one of memory, it is a share of what is free now
 
     Raises a BenchError for what will not do.
     """
@@ -82,21 +84,21 @@ class Restoring:
         task: str = "denoise",
         levels: Mapping[str, object] | None = None,
         *,
-        tile: int | None = None,
+        tile: int | str | None = None,
         overlap: int = OVERLAP,
         device: str = "cpu",
         threads: int | None = None,
         limits: Limits | None = None,
     ) -> None:
-        check_tiles(tile, overlap)
         self.spec, self.task = choose(name), get_task(task)
         self.asked = _asked(self.task, levels or {})
-        self.tile, self.overlap = tile, overlap
+        self.tile, self.overlap = check_tiles(tile, overlap), overlap
         self._check_restorer()
         threads = n_cores() if threads is None else threads
         if threads < 1:
             raise RequestError(f"--threads {threads}: expected a whole number of at least 1.")
-        self._process = RestorerProcess(self.spec, check_device(device), threads, limits or Limits())
+        self._process = RestorerProcess(self.spec, check_device(device), threads, _with_memory(limits or Limits()))
+        self._begin_with: dict[tuple[int, ...], int] = {}  # of a shape: which of the sides of tiles it was done with
 
     def __enter__(self) -> Restoring:
         return self
@@ -241,26 +243,61 @@ class Restoring:
         return [*told, *remarks(self.spec, picked.file, setting)]
 
     def _answer(self, seen: Observation, setting: Setting, watch: Watch, told: list[str]) -> Image:
-        """The restorer's answer, tile by tile; what is odd about it is added to `told`."""
+        """The restorer's answer, whole or in tiles; what is odd about it is added to `told`."""
+        shape = seen.image.shape
+        choices = sides(self.tile, *shape[:2])
+        k = self._begin_with.get(shape, 0)
+        while isinstance(answer := self._in_tiles(seen, setting, choices[k], watch, told), Failure):
+            if k + 1 == len(choices) or not _is_of_memory(answer.reason):
+                raise RestorerError(f"{self.spec.name}: {answer.reason}{self._advice(answer.reason)}.")
+            k += 1
+        self._begin_with[shape] = k
+        return answer
+
+    def _in_tiles(
+        self, seen: Observation, setting: Setting, side: int | None, watch: Watch, told: list[str]
+    ) -> Image | Failure:
         import numpy as np
 
         x_hat, factor = np.empty(seen.restored_shape, np.float32), seen.scale or 1
         height, width = seen.image.shape[:2]
         seams: list[Image] = []
-        for tile in tiles(height, width, self.tile, self.overlap):
+        done = 0.0
+        for tile in tiles(height, width, side, self.overlap):
             told += self._prepare(setting)  # it may have died of the last one
             answer = self._process.restore(cut(seen, tile))
             if isinstance(answer, Failure):
-                raise RestorerError(f"{self.spec.name}: {answer.reason}{self._advice(answer.reason)}.")
+                watch(-done)
+                return answer
             seams += [answer.x_hat[tile.within(at, factor)] - x_hat[enlarged(at, factor)] for at in tile.seams]
             x_hat[enlarged(tile.kept, factor)] = answer.x_hat[tile.within(tile.kept, factor)]
-            watch(tile.n_pixels / (height * width))
-        told += filter(None, [remark_on(x_hat, seen), _remark_on_seams(seams)])
+            share = tile.n_pixels / (height * width)
+            done += share
+            watch(share)
+        by_itself = side is not None and self.tile == AUTO
+        in_tiles = f"in tiles of {side} pixels, for the memory does not hold the whole picture" if by_itself else ""
+        told += filter(None, [in_tiles, remark_on(x_hat, seen), _remark_on_seams(seams)])
         return x_hat
 
     def _advice(self, reason: str) -> str:
-        is_large = self.tile is None and ("memory" in reason.lower() or "time limit" in reason)
-        return "; --tile 512 restores a picture in pieces" if is_large else ""
+        if "time limit" in reason:
+            return "; --time-limit gives it more"
+        if not _is_of_memory(reason) or self.tile == AUTO:
+            return ""
+        return "; --tile auto restores a picture in pieces" if self.tile is None else "; a smaller --tile takes less"
+
+
+def _with_memory(limits: Limits) -> Limits:
+    """The same, and where no memory is named a share of what is there now, so that nothing else is driven out."""
+    there = available_mib()
+    if limits.memory_mib is not None or there is None:
+        return limits
+    return replace(limits, memory_mib=float(round(SHARE * there)))
+
+
+def _is_of_memory(reason: str) -> bool:
+    """Whether a restorer failed for want of memory: by an exception, our limit or the system's."""
+    return "memory" in reason.lower()
 
 
 def as_picture(image: ArrayLike) -> tuple[Image, bool]:

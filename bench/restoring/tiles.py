@@ -9,7 +9,10 @@ from dataclasses import dataclass, replace
 from bench.errors import RequestError
 from bench.task import Observation
 
-__all__ = ["OVERLAP", "Tile", "check_tiles", "cut", "enlarged", "tiles"]
+__all__ = ["AUTO", "OVERLAP", "Tile", "check_tiles", "cut", "enlarged", "sides", "tiles"]
+
+AUTO = "auto"
+"""what is asked for where the picture is to tell: the sigma of its noise, or how large its tiles must be"""
 
 GRID = 8
 """Tiles begin at multiples of it: Bayer patterns have a period of 2, the blocks of JPEG one of 8."""
@@ -18,6 +21,8 @@ OVERLAP = 32
 """Pixels around a tile that its restorer sees too, unless asked for otherwise. Convolutional networks of 3x3 kernels
 reach as far as they are deep: DnCNN 17 or 20 pixels."""
 
+SIDES = (4096, 2048, 1024, 512, 256, 128)
+"""of tiles, where nobody has said how large they are to be and the memory does not hold the whole picture"""
 
 SEAM = 8
 """pixels beside what a tile keeps, by which it is compared with its neighbours"""
@@ -61,12 +66,15 @@ def _scaled(part: slice, factor: int, less: int = 0) -> slice:
     return slice((part.start - less) * factor, (part.stop - less) * factor)
 
 
-def check_tiles(tile: int | None, overlap: int) -> None:
-    """Raise RequestError for a size that will not do."""
-    if tile is not None and tile < GRID:
-        raise RequestError(f"--tile {tile}: expected at least {GRID} pixels.")
+def check_tiles(tile: int | str | None, overlap: int) -> int | str | None:
+    """The size of tiles as it is meant: pixels, "auto", or None. Raises RequestError for what will not do."""
     if overlap < 0:
         raise RequestError(f"--overlap {overlap}: expected 0 pixels or more.")
+    if tile is None or tile == AUTO:
+        return tile
+    if not str(tile).isdecimal() or int(tile) < GRID:
+        raise RequestError(f"--tile {tile}: expected auto, or a whole number of at least {GRID} pixels.")
+    return int(tile)
 
 
 def tiles(height: int, width: int, tile: int | None, overlap: int) -> Iterator[Tile]:
@@ -83,6 +91,13 @@ def tiles(height: int, width: int, tile: int | None, overlap: int) -> Iterator[T
     for rows in _parts(height, tile):
         for columns in _parts(width, tile):
             yield Tile((rows, columns), (_wider(rows, around, height), _wider(columns, around, width)))
+
+
+def sides(tile: int | str | None, height: int, width: int) -> list[int | None]:
+    """The sides of tiles to try, one after the other while the memory does not hold them; None: the whole picture."""
+    if tile != AUTO:
+        return [tile if isinstance(tile, int) else None]
+    return [None, *(side for side in SIDES if side < max(height, width))]
 
 
 def _parts(end: int, most: int) -> Iterator[slice]:

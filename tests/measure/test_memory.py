@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from bench.measure.memory import peak_mib, reset_peak, resident_mib, return_free_memory
+from bench.measure import memory
+from bench.measure.memory import available_mib, peak_mib, reset_peak, resident_mib, return_free_memory
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="read from /proc")
 
@@ -27,6 +28,19 @@ def test_the_peak_is_that_of_the_call_and_forgets_larger_ones():
 def test_resident_memory_of_a_process():
     assert 5 < resident_mib(os.getpid()) < 100_000
     assert resident_mib(2**22 + 1) is None
+
+
+def test_what_is_free_is_the_least_of_the_machines_and_the_containers(tmp_path, monkeypatch):
+    assert 5 < available_mib() < 10_000_000
+    monkeypatch.setattr(memory, "PROC", tmp_path)
+    monkeypatch.setattr(memory, "CGROUP", tmp_path)
+    assert available_mib() is None
+    (tmp_path / "meminfo").write_text("MemTotal: 99999 kB\nMemAvailable:    8192 kB\n")
+    (tmp_path / "memory.current").write_text(f"{3 * 2**20}\n")
+    (tmp_path / "memory.max").write_text("max\n")
+    assert available_mib() == 8
+    (tmp_path / "memory.max").write_text(f"{5 * 2**20}\n")
+    assert available_mib() == 2
 
 
 def test_the_peak_of_a_cuda_device_is_its_own(monkeypatch):

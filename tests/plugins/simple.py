@@ -57,6 +57,17 @@ class Failing(Restorer):
         return seen.image.copy()
 
 
+class Cramped(Box):
+    """A box that has no room for more than 24,000 pixels."""
+
+    name = "cramped"
+
+    def restore(self, seen):
+        if seen.image.size > 24_000:
+            raise MemoryError("no room")
+        return super().restore(seen)
+
+
 def box(image):
     padded = np.pad(image, ((1, 1), (1, 1), (0, 0)), "edge")
     height, width, _ = image.shape

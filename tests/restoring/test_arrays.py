@@ -8,6 +8,8 @@ import bench
 from bench.errors import BenchError
 from bench.restoring import arrays
 from bench.restoring.arrays import Restoring, as_picture
+from bench.runner.messages import Failure
+from bench.runner.worker import Limits
 from tests.conftest import PLUGINS
 from tests.plugins.simple import box
 from tests.runner.here import Here
@@ -126,6 +128,52 @@ def test_tiles_that_do_not_meet_are_said():
     )
 
 
+class TestAPictureThatTheMemoryDoesNotHold:
+    def test_is_restored_in_the_largest_tiles_that_it_holds_and_that_is_said(self):
+        y, done = image(1, 240, 260), []
+        with Restoring(f"{SIMPLE}:Cramped", "denoise", {"sigma": 25}, tile="auto") as one:
+            answer = one.restore(y, watch=done.append)
+        assert np.array_equal(answer.image, box(y))
+        assert answer.remarks == ("in tiles of 128 pixels, for the memory does not hold the whole picture",)
+        assert sum(done) == pytest.approx(1)
+
+    def test_a_next_one_of_its_shape_begins_with_those_tiles(self, monkeypatch):
+        shown, restore = [], Here.restore
+
+        def noted(process, seen):
+            shown.append(seen.image.shape)
+            return restore(process, seen)
+
+        monkeypatch.setattr(Here, "restore", noted)
+        with Restoring(f"{SIMPLE}:Cramped", "denoise", {"sigma": 25}, tile="auto") as one:
+            one.restore(image(1, 240, 260))
+            first, shown[:] = shown[:], []
+            one.restore(image(1, 240, 260))
+        assert first[:2] == [(240, 260, 1), (240, 168, 1)]
+        assert first[2:] == shown
+
+    def test_fails_where_the_smallest_tiles_are_too_large_too(self):
+        with pytest.raises(BenchError, match=r"failing: MemoryError: no room\.$"):
+            restored("Failing", picture=image(1, 200, 140) + 1, words={"sigma": 25}, tile="auto")
+
+    def test_is_whole_or_not_at_all_where_that_is_asked_for(self):
+        with pytest.raises(BenchError, match=r"no room; --tile auto restores a picture in pieces\.$"):
+            restored("Cramped", picture=image(1, 240, 260), words={"sigma": 25})
+        with pytest.raises(BenchError, match=r"no room; a smaller --tile takes less\.$"):
+            restored("Cramped", picture=image(1, 240, 260), words={"sigma": 25}, tile=240)
+
+    def test_other_failures_are_not_tried_again(self, monkeypatch):
+        monkeypatch.setattr(Here, "restore", lambda self, seen: Failure("no answer within the time limit of 5 s"))
+        with pytest.raises(BenchError, match=r"time limit of 5 s; --time-limit gives it more\.$"):
+            restored("Box", picture=image(1, 200, 140), words={"sigma": 25}, tile="auto")
+
+
+@pytest.mark.parametrize(("named", "there", "limit"), [(None, 1000.4, 800), (None, None, None), (300, 1000.4, 300)])
+def test_without_a_limit_a_restorer_has_a_share_of_the_memory_that_is_there(monkeypatch, named, there, limit):
+    monkeypatch.setattr(arrays, "available_mib", lambda: there)
+    assert arrays._with_memory(Limits(5, named)) == Limits(5, limit)
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -138,7 +186,7 @@ def test_tiles_that_do_not_meet_are_said():
         ({"name": "Box", "task": "denoise-blind", "words": {"sigma": 10}}, "--sigma does not concern denoise-blind"),
         ({"name": "Box", "task": "deblock", "words": {"quality": "auto"}}, "--quality auto: deblock takes"),
         ({"name": "Failing", "task": "deblock"}, "failing does not deblock"),
-        ({"name": "Failing", "words": {"sigma": 5}}, "failing: MemoryError: no room; --tile 512 restores a picture"),
+        ({"name": "Failing", "words": {"sigma": 5}}, "failing: MemoryError: no room; --tile auto restores a picture"),
         ({"name": "Box", "task": "demosaick", "picture": image(3)}, "demosaick takes a mosaic, of one channel"),
         ({"name": "Box", "words": {"sigma": 5}, "threads": 0}, "--threads 0: expected"),
     ],

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.errors import RequestError
-from bench.restoring.tiles import check_tiles, cut, enlarged, tiles
+from bench.restoring.tiles import check_tiles, cut, enlarged, sides, tiles
 from bench.task import Observation
 
 sizes = st.integers(1, 70)
@@ -62,7 +62,16 @@ def test_the_mask_of_a_mosaic_is_cut_as_the_mosaic_is():
     assert np.array_equal(seen.mask[..., 0], seen.image[..., 0] > 0.5)
 
 
-@pytest.mark.parametrize(("tile", "overlap", "says"), [(7, 32, "--tile 7: expected"), (64, -1, "--overlap -1")])
+@pytest.mark.parametrize(
+    ("tile", "overlap", "says"),
+    [(7, 32, "--tile 7: expected auto, or"), ("wide", 32, "--tile wide: expected"), (64, -1, "--overlap -1")],
+)
 def test_sizes_that_will_not_do_are_named(tile, overlap, says):
     with pytest.raises(RequestError, match=says):
         check_tiles(tile, overlap)
+
+
+def test_sides_to_try_are_smaller_than_the_picture():
+    assert sides("auto", 600, 500) == [None, 512, 256, 128]
+    assert sides("auto", 100, 90) == sides(None, 600, 500) == [None]
+    assert sides(check_tiles("64", 0), 600, 500) == [64]
