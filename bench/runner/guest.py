@@ -12,7 +12,7 @@ import numpy as np
 
 from bench.degradation import Degradation
 from bench.plugins.boundary import BadAnswerError, in_a_line, shown
-from bench.plugins.registry import import_file
+from bench.plugins.importing import import_file
 from bench.plugins.unchanged import Unchanged, hold
 from bench.protocol import stream_of
 from bench.runner.messages import MOST_WORDS, Bring, Degrade, Degraded, Judge, Judged, Ready
