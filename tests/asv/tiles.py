@@ -3,8 +3,8 @@
     python tests/asv/tiles.py [--methods dncnn,bm3d] [--overlaps 16,32,64] [--image 09.png] [--tile 256] [--write]
 
 Needs the data sets and the published weights. `--write` makes `results/tiles.json`, from which docs/generate.py makes
-the table of the page on restoring; it is written anew after each restorer. With NLRN and GroupSC it takes a quarter of
-an hour on two cores. The figures depend on no clock.
+the table of the page on restoring; it is written anew after each restorer. With NLRN and GroupSC it takes a quarter
+of an hour on two cores. The figures depend on no clock.
 """
 
 from __future__ import annotations
