@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from bench.errors import WeightsError
+from bench.errors import WeightsError, unknown
 from bench.plugins.cards import remarks, settings
 from bench.plugins.registry import RestorerSpec
 from bench.plugins.weights import file_named
@@ -57,8 +57,9 @@ def check(spec: RestorerSpec, limits: Limits | None = None) -> Iterator[Finding]
     if spec.info.unavailable:
         yield Finding("available", False, spec.info.unavailable)
         return
-    unknown_tasks = set(spec.info.tasks) - set(TASKS)
-    yield Finding("tasks are known", not unknown_tasks, ", ".join(sorted(unknown_tasks)))
+    unknown_tasks = sorted(set(spec.info.tasks) - set(TASKS))
+    complaints = [unknown("task", name, TASKS) for name in unknown_tasks]
+    yield Finding("tasks are known", not complaints, " ".join(complaints))
     process = RestorerProcess(spec, "cpu", 1, limits or Limits(60), watch=True)
     try:
         failure = process.loaded()
@@ -68,7 +69,7 @@ def check(spec: RestorerSpec, limits: Limits | None = None) -> Iterator[Finding]
         file = file_named(spec) if spec.info.adapts else None
         if spec.weights and file is None:
             yield _check_weights(spec, process.limits)
-        for task in (get_task(name) for name in sorted(set(spec.info.tasks) - unknown_tasks)):
+        for task in (get_task(name) for name in sorted(set(spec.info.tasks) & set(TASKS))):
             for channels in (task.channels,) if task.channels else (1, 3):
                 yield from _check_task(process, task, channels, file)
         yield Finding("its code's hash knows what it opens", not process.unseen, unseen_in_words(process.unseen))
