@@ -1,6 +1,6 @@
-"""Images by name: the data sets of `datasets.toml`, and any folder of one's own images.
+"""Images by name: the data sets of `datasets.toml`, any folder of one's own images, one file, or pairs.
 
-    dataset = get("set12")             # or get("./photos")
+    dataset = get("set12")             # or get("./photos"), get("./photos/one.png"), get("./pairs.toml")
     for entry in dataset.entries:
         clean = read(dataset, entry)   # fetched if need be, checked, decoded
 
@@ -15,7 +15,7 @@ import os
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -23,8 +23,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bench.data.download import FileState, RemoteFile
 from bench.data.errors import DataError, in_a_line, near_miss
-from bench.data.kinds import EXTENSIONS
+from bench.data.kinds import COUNTS_AS_CLEAN, EXTENSIONS
 from bench.data.labels import shortest_labels
+from bench.data.pairs import STACKS, Pair, Place, declared, in_folder, is_pairs_folder, stack
+from bench.data.selection import ALL, Selection
 from bench.data.toml import tomllib
 
 if TYPE_CHECKING:
@@ -63,6 +65,7 @@ class ImageEntry:
     pixels_sha256  of the 8-bit pixels, rows first, channels last; empty for a folder
     url            the original address; empty if the file is embedded or in a folder
     path           where a folder's file lies, spelled as there; None otherwise
+    pair           where its clean and its noisy picture are, if it has been degraded already
     """
 
     name: str
@@ -75,6 +78,7 @@ class ImageEntry:
     pixels_sha256: str = ""
     url: str = ""
     path: Path | None = None
+    pair: Pair | None = None
 
     @property
     def file(self) -> RemoteFile:
@@ -93,6 +97,7 @@ class Dataset:
     location  of a folder: its absolute path, which tells apart two folders of one name; empty otherwise
     embedded  the installed package whose data folder holds the files; `crop` is the side of the centre square taken
     label     what is shown: the name, or of folders of one name what tells them apart, see `labelled`
+    part      if not all of its pictures were asked for, how many, in words; the others are not among `entries`
     """
 
     name: str
@@ -110,6 +115,7 @@ class Dataset:
     location: str = ""
     found: tuple[ImageEntry, ...] = field(default=(), repr=False)
     label: str = ""
+    part: str = ""
 
     def __post_init__(self) -> None:
         if not self.label:
@@ -131,11 +137,13 @@ class CleanImage:
     pixels  float32 (H, W, C) in [0, 1], C = 1 or 3: 8-bit values divided by 255
     sha256  of those 8-bit values, rows first, channels last
     note    what was converted on the way ("16 bits a channel reduced to the upper 8"), or empty
+    noisy   of a pair what was seen of it, float32 of that shape; `sha256` is then of both, the clean one first
     """
 
     pixels: NDArray[np.float32]
     sha256: str
     note: str = ""
+    noisy: NDArray[np.float32] | None = None
 
 
 # --- by name -----------------------------------------------------------------------------------------
@@ -151,22 +159,34 @@ def size(name: str) -> int | None:
     return len(_declared()[name]) if name in _declared() else None
 
 
-def get(name_or_folder: str | Path) -> Dataset:
-    """The data set of that name, or the images of that folder. Fetches and decodes nothing.
+def get(name_or_place: str | Path, selection: Selection = ALL) -> Dataset:
+    """The data set of that name, the images of that folder, that one file, or the pairs that it declares (.toml).
 
-    A known name wins over a folder of the same name; write ./name, or give a Path, for the folder.
-    Raises DataError with the near miss, or naming a folder that is missing or holds no images.
+    selection  which of its pictures
+    A known name wins over a folder or file of the same name; write ./name, or give a Path, for that. A folder that
+    holds no images, but `clean/` and `noisy/`, holds pairs. Fetches and decodes nothing.
+    Raises DataError with the near miss, or naming a place that is missing or holds no images.
     """
-    asked = str(name_or_folder)
-    if asked in _declared() and isinstance(name_or_folder, str):
-        return _declared()[asked]
+    asked = str(name_or_place)
+    if asked in _declared() and isinstance(name_or_place, str):
+        return _selected(_declared()[asked], selection)
     looks_like_a_path = asked.startswith((".", "~")) or os.sep in asked or "/" in asked
-    if looks_like_a_path or isinstance(name_or_folder, Path) or (asked and os.path.isdir(asked)):  # noqa: PTH112
-        return _folder(asked)
+    if looks_like_a_path or isinstance(name_or_place, Path) or (asked and os.path.exists(asked)):  # noqa: PTH110
+        return _selected(_at(asked, recursive=selection.recursive), selection)
     raise DataError(
         f"No data set named '{in_a_line(asked, 200)}'.{near_miss(asked, names())} "
         "A folder of images is written ./folder."
     )
+
+
+def _selected(dataset: Dataset, selection: Selection) -> Dataset:
+    if not str(selection):
+        return dataset
+    places = selection.of([entry.name for entry in dataset.entries], dataset.label)
+    found = tuple(dataset.entries[place] for place in places)
+    part = f"{len(found)} of {len(dataset)} pictures ({selection})"
+    channels = tuple(sorted({entry.channels for entry in found if entry.channels}))
+    return replace(dataset, found=found, images=len(found), channels=channels, part=part)
 
 
 def labelled(datasets: Sequence[Dataset]) -> tuple[Dataset, ...]:
@@ -177,7 +197,8 @@ def labelled(datasets: Sequence[Dataset]) -> tuple[Dataset, ...]:
     """
     of_name: dict[str, dict[str, Dataset]] = defaultdict(dict)  # then by location
     for dataset in datasets:
-        of_name[dataset.name].setdefault(dataset.location, dataset)
+        first = of_name[dataset.name].setdefault(dataset.location, dataset)
+        of_name[dataset.name][dataset.location] = _together(first, dataset)
     labels: dict[tuple[str, str], str] = {}
     for name, at in of_name.items():
         told_apart = shortest_labels(_paths(at)) if len(at) > 1 else [name]
@@ -185,6 +206,15 @@ def labelled(datasets: Sequence[Dataset]) -> tuple[Dataset, ...]:
             labels[name, location] = label
     known = [(dataset.name, dataset.location) for dataset in datasets]
     return tuple(replace(of_name[name][at], label=labels[name, at]) for name, at in dict.fromkeys(known))
+
+
+def _together(one: Dataset, other: Dataset) -> Dataset:
+    """A data set that is asked for twice, perhaps in parts: all the pictures that either names."""
+    if one.found == other.found:
+        return one
+    found = _in_order({entry.name: entry for entry in (*one.entries, *other.entries)}.values())
+    channels = tuple(sorted({*one.channels, *other.channels}))
+    return replace(one, found=found, images=len(found), channels=channels, part=one.part and other.part)
 
 
 def _paths(locations: Iterable[str]) -> list[str]:
@@ -261,43 +291,111 @@ def _natural(name: str) -> tuple[list[str | int], str]:
     return [int(part) if i % 2 else part.casefold() for i, part in enumerate(parts)], name
 
 
-# --- a folder ------------------------------------------------------------------------------------------
+# --- a folder, a file, pairs -----------------------------------------------------------------------------
 
 
-def _folder(asked: str) -> Dataset:
+def _at(asked: str, *, recursive: bool) -> Dataset:
     named = in_a_line(asked, 200)
     try:
-        folder = Path(asked).expanduser()
-        files = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
+        place = Path(asked).expanduser()
+        if place.is_file():
+            return _declared_pairs(place) if place.suffix.lower() == ".toml" else _one_file(place)
+        files = [*_files_below(place)] if recursive else [*_files_in(place)]
+        images = [path for path in files if path.suffix.lower() in EXTENSIONS]
+        if not images and is_pairs_folder(place):
+            return _pairs(place, place, in_folder(place))
     except FileNotFoundError:
         raise DataError(f"There is no folder '{named}'. Data sets known by name: {', '.join(names())}.") from None
     except NotADirectoryError:
-        raise DataError(f"'{named}' is a file. Give the folder that holds the images.") from None
+        raise DataError(f"'{named}' is no folder, and no file that can be read.") from None
     except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: no such user; ValueError: a zero byte
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"The folder '{named}' cannot be read ({reason}).") from None
-    images = [path for path in files if path.suffix.lower() in EXTENSIONS]
     if not images:
+        others = "" if recursive else "; its folders are searched with --recursive alone"
         raise DataError(
-            f"The folder '{named}' holds no images ({len(files)} other files; its folders are not searched). "
+            f"The folder '{named}' holds no images ({len(files)} other files{others}). "
             f"Looked for {', '.join(EXTENSIONS)}."
         )
+    return _of_files(place, images)
+
+
+def _files_in(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+
+
+MOST_FILES = 200_000
+"""below a folder, its folders included"""
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Its files and those of its folders. Links to folders are not followed, which could lead in circles."""
+    n = len(os.listdir(folder))  # noqa: PTH208  raises for what is no folder, which os.walk would pass over
+    for top, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        n += len(files)
+        if n > MOST_FILES:
+            raise DataError(f"'{in_a_line(folder)}' and its folders hold more than {MOST_FILES:,} files: name less.")
+        found = (Path(top, name) for name in files if not name.startswith("."))
+        yield from (path for path in found if path.is_file())
+
+
+def _one_file(path: Path) -> Dataset:
+    """That file of its folder: what is measured of it is measured of the folder, and the other way round."""
+    if path.suffix.lower() not in EXTENSIONS:
+        raise DataError(
+            f"'{in_a_line(path, 200)}' is neither an image ({', '.join(EXTENSIONS)}) nor a .toml that declares pairs."
+        )
+    return _of_files(path.parent, [path])
+
+
+def _of_files(folder: Path, images: Sequence[Path]) -> Dataset:
     location = folder.resolve()
-    [name] = _composed([location.name or "root"], "folders")
-    name = f"./{name}" if name in _declared() else name  # never mistaken for the set that is known by it
-    of_files = _composed([path.name for path in images], f"files of '{named}'")
+    name = _name_of(location)
+    relative = [path.relative_to(folder).as_posix() for path in images]
+    of_files = _composed(relative, f"files of '{in_a_line(folder, 200)}'")
     entries = _in_order(_from_file(path, name, of_file) for path, of_file in zip(images, of_files, strict=True))
+    return _folder(name, f"images of {_text(str(location))}", location, entries)
+
+
+def _name_of(location: Path) -> str:
+    [name] = _composed([location.name or "root"], "folders")
+    return f"./{name}" if name in _declared() else name  # never mistaken for the set that is known by it
+
+
+def _folder(name: str, title: str, location: Path, entries: tuple[ImageEntry, ...], terms: str = "yours") -> Dataset:
     channels = tuple(sorted({entry.channels for entry in entries if entry.channels}))
-    return Dataset(
-        name,
-        f"images of {_text(str(location))}",
-        "folder",
-        "yours",
-        len(entries),
-        channels,
-        location=_text(str(location)),
-        found=entries,
-    )
+    where = _text(str(location))
+    return Dataset(name, title, "folder", terms, len(entries), channels, location=where, found=entries)
+
+
+def _declared_pairs(path: Path) -> Dataset:
+    pairs, title, terms = declared(path)
+    return _pairs(path, path.parent, pairs, title, terms)
+
+
+def _pairs(place: Path, folder: Path, pairs: Sequence[Pair], title: str = "", terms: str = "") -> Dataset:
+    """place: the folder or the TOML file that declares them, which the set is named after."""
+    location = place.resolve()
+    name = _name_of(location.with_suffix("") if place.is_file() else location)
+    named = _composed([pair.name for pair in pairs], f"pairs of '{in_a_line(folder, 200)}'")
+    entries = _in_order(_from_pair(pair, name, of_pair) for pair, of_pair in zip(pairs, named, strict=True))
+    return _folder(name, title or f"pairs of {_text(str(location))}", location, entries, terms or "yours")
+
+
+def _from_pair(pair: Pair, dataset: str, name: str) -> ImageEntry:
+    path = pair.clean.path
+    if path.suffix.lower() in STACKS:
+        height, width, channels = stack(path, pair.clean.variable).shape[-3:]
+        size: tuple[int, ...] = (width, height, channels)
+    else:
+        from bench.data.decoder import header
+
+        size = header(path) or ()
+    if size and pair.clean.crop:
+        size = (*pair.clean.crop[2:], size[2])
+    width, height, channels = size or (None, None, None)
+    return ImageEntry(name, dataset, width, height, channels, _n_bytes(path), path=path.absolute(), pair=pair)
 
 
 def _composed(names: Sequence[str], what: str) -> list[str]:
@@ -348,6 +446,8 @@ def read(dataset: Dataset, entry: ImageEntry) -> CleanImage:
     import numpy as np
     from bench.data.colour import to_unit
 
+    if entry.pair:
+        return _read_pair(entry.pair)
     pixels, note = _decoded(dataset, entry)
     if dataset.embedded:
         pixels = _crop_and_gray(pixels, dataset)
@@ -355,6 +455,36 @@ def read(dataset: Dataset, entry: ImageEntry) -> CleanImage:
     if entry.pixels_sha256 not in ("", sha256):  # JPEG leaves the last bit to the decoder
         note = "; ".join(filter(None, (note, "decoded to other pixels than those declared (another decoder)")))
     return CleanImage(to_unit(pixels), sha256, note)
+
+
+def _read_pair(pair: Pair) -> CleanImage:
+    from bench.data.colour import to_unit
+
+    (clean, of_clean), (noisy, of_noisy) = _read_place(pair.clean), _read_place(pair.noisy)
+    if clean.shape != noisy.shape:
+        a, b = (f"{width}x{height} of {channels}" for height, width, channels in (clean.shape, noisy.shape))
+        raise DataError(f"{pair.name}: the clean picture is {a} channels and the noisy one {b}: they must be alike.")
+    digest = hashlib.sha256(clean.tobytes() + noisy.tobytes())
+    same = "its noisy picture is its clean one" if clean.tobytes() == noisy.tobytes() else ""
+    of_noisy = of_noisy.replace(f", {COUNTS_AS_CLEAN}", "")
+    notes = [*of_clean.split("; "), of_noisy and f"the noisy picture: {of_noisy}", same]
+    note = "; ".join(filter(None, dict.fromkeys(notes)))
+    return CleanImage(to_unit(clean), digest.hexdigest(), note, to_unit(noisy))
+
+
+def _read_place(place: Place) -> tuple[NDArray[np.uint8], str]:
+    from bench.data.decoder import decode
+
+    if place.path.suffix.lower() in STACKS:
+        pixels, note = stack(place.path, place.variable)[place.index], ""
+    else:
+        pixels, note = decode(place.path)
+    if place.crop is None:
+        return pixels, note
+    (height, width, _), (x, y, w, h) = pixels.shape, place.crop
+    if x + w > width or y + h > height:
+        raise DataError(f"{in_a_line(place.path)} is {width}x{height}: the crop [{x}, {y}, {w}, {h}] leaves it.")
+    return pixels[y : y + h, x : x + w], note
 
 
 def _decoded(dataset: Dataset, entry: ImageEntry) -> tuple[NDArray[np.uint8], str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["EXTENSIONS", "FORMATS", "foreign_kind"]
+__all__ = ["COUNTS_AS_CLEAN", "EXTENSIONS", "FORMATS", "foreign_kind"]
 
 _FORMAT_OF = {
     ".bmp": "BMP",
@@ -21,6 +21,9 @@ EXTENSIONS = tuple(_FORMAT_OF)
 
 FORMATS = tuple(dict.fromkeys(_FORMAT_OF.values()))
 """Pillow's names of the formats that are decoded, whatever a file is called. No other decoder ever sees a file."""
+
+COUNTS_AS_CLEAN = "whose losses count as clean here"
+"""What is said of a file that was compressed with losses, and is taken for a clean picture."""
 
 _FOREIGN = (
     (0, b"GIF8", "a GIF"),

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from bench.data.errors import DataError, in_a_line
-from bench.data.kinds import EXTENSIONS, FORMATS, foreign_kind
+from bench.data.kinds import COUNTS_AS_CLEAN, EXTENSIONS, FORMATS, foreign_kind
 from bench.data.limits import most_pixels
 from bench.data.regular import open_regular
 
@@ -48,7 +48,6 @@ _REFUSED = {
     "HSV": "is in HSV colours",
     "YCbCr": "is in YCbCr colours",
 }
-_COUNTS = "whose losses count as clean here"
 _WIDTH, _HEIGHT, _BITS, _ORIENTATION, _PLANAR = 256, 257, 258, 274, 284  # tags of TIFF; of EXIF the last but one
 _MOST_WORDS = 200
 _BYTES_A_PIXEL = 16
@@ -212,12 +211,12 @@ def _is_turned(image: Image.Image) -> bool:
 def _losses(image: Image.Image) -> str:
     """The remark on how the file was compressed, by its content; empty if nothing was lost by that."""
     if quality := jpeg_quality(image):
-        return f"a JPEG of quality {quality}, {_COUNTS}"
+        return f"a JPEG of quality {quality}, {COUNTS_AS_CLEAN}"
     compression = str(image.info.get("compression", ""))
     if image.format == "TIFF" and ("jpeg" in compression or compression == "webp"):
-        return f"a TIFF compressed as {compression.removeprefix('tiff_').upper()}, {_COUNTS}"
+        return f"a TIFF compressed as {compression.removeprefix('tiff_').upper()}, {COUNTS_AS_CLEAN}"
     if image.format == "WEBP" and not _webp_is_lossless(image):
-        return f"a lossy WebP, {_COUNTS}"
+        return f"a lossy WebP, {COUNTS_AS_CLEAN}"
     return ""
 
 

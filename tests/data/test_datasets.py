@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from bench.data import datasets
 from bench.data.colour import to_8bit
-from bench.data.datasets import get, names, overlap, read
+from bench.data.datasets import get, labelled, names, overlap, read
 from bench.data.errors import DataError
 from PIL import Image
 
@@ -415,10 +415,25 @@ class TestAFolder:
         with pytest.raises(DataError, match=rf"'{tmp_path}' holds no images \(1 other file.*\.png"):
             get(tmp_path)
 
-    def test_that_is_a_file_is_named(self, tmp_path):
+    def test_one_file_is_that_picture_of_its_folder(self, tmp_path):
         path = save(tmp_path / "a.png")
-        with pytest.raises(DataError, match=rf"'{path}' is a file"):
+        save(tmp_path / "b.png")
+        one, whole = get(path), get(tmp_path)
+        assert (one.name, one.location, one.entries) == (whole.name, whole.location, whole.entries[:1])
+
+    def test_a_file_of_another_kind_is_named(self, tmp_path):
+        path = tmp_path / "a.gif"
+        path.write_bytes(b"GIF89a")
+        with pytest.raises(
+            DataError, match=rf"'{path}' is neither an image \(.*\) nor a \.toml that declares pairs\.$"
+        ):
             get(path)
+
+    def test_two_files_of_one_folder_are_one_set_of_both(self, tmp_path):
+        paths = [save(tmp_path / name) for name in ("b.png", "a.png", "c.png")]
+        [both] = labelled([get(path) for path in paths[:2]])
+        assert [entry.name for entry in both.entries] == ["a.png", "b.png"]
+        assert len(both) == 2
 
     def test_survives_the_way_to_another_process(self, tmp_path):
         save(tmp_path / "a.png")
