@@ -8,6 +8,7 @@
     ├── StoreError             a store that is not ours, or cannot be written
     ├── PaperError             a paper's table that does not parse, or a comparison of nothing
     └── TrainingError          a recipe, a training set or a checkpoint that will not do
+        └── RecipeError        all that is wrong with recipes, which is printed in a line each
 
 Anything else that reaches the top is a bug of ours and keeps its traceback.
 """
@@ -23,6 +24,7 @@ __all__ = [
     "DataError",
     "OutOfReachError",
     "PaperError",
+    "RecipeError",
     "RequestError",
     "RestorerError",
     "StoreError",
@@ -58,6 +60,14 @@ class PaperError(BenchError):
 
 class TrainingError(BenchError):
     """A recipe, a training set or a checkpoint that cannot be used as asked."""
+
+
+class RecipeError(TrainingError):
+    """All that is wrong with recipes, a line each."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self.lines = [*lines]
+        super().__init__("\n".join(self.lines))
 
 
 def unknown(kind: str, asked: str, known: Iterable[str]) -> str:

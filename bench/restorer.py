@@ -199,11 +199,13 @@ class TorchRestorer(Restorer):
              `network`
     of_level  first words of the names of tensors whose shapes depend on the level: a training that starts from the
              weights of another leaves those out
+    training_options  options that only a training has: `exported` leaves nothing of them
     """
 
     needs_weights: ClassVar[bool] = True
     devices: ClassVar[Collection[str]] = ("cpu", "cuda", "mps")
     of_level: ClassVar[Sequence[str]] = ()
+    training_options: ClassVar[Collection[str]] = ()
 
     @cached_property
     def options(self) -> Mapping[str, Any]:
@@ -297,6 +299,14 @@ class TorchRestorer(Restorer):
     def loss(self, x_hat: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """What training minimises, for estimates and clean crops (N, C, H, W). Default: the mean squared error."""
         return (x_hat - x).square().mean()
+
+    def exported(self, network: nn.Module) -> nn.Module:
+        """What is written of a trained network, in evaluation mode. Default: the network.
+
+        Another one that answers the same, e.g. with batch normalisation merged into the convolutions. Its tensors are
+        read by the network of the options without `training_options`.
+        """
+        return network
 
     def n_params(self) -> int:
         return sum(p.numel() for p in self.plain.parameters())

@@ -7,7 +7,7 @@ import sys
 
 from bench.cli.output import flush, open_up, say, silence, what_failed
 from bench.cli.signals import StoppedError, caught
-from bench.errors import BenchError
+from bench.errors import BenchError, RecipeError
 
 __all__ = ["main"]
 
@@ -17,6 +17,8 @@ NOBODY_READS = 141
 
 def main(words: list[str] | None = None) -> None:
     """Entry point. Expected failures become one line and exit status 2, a signal one line and 128 + its number.
+
+    Of a recipe all that is wrong is told, in a line each.
 
     words  the command line without the program's name; None: this process's own, which ends then
     """
@@ -30,7 +32,8 @@ def main(words: list[str] | None = None) -> None:
             finally:
                 flush()
     except BenchError as error:
-        say(str(error))
+        for line in error.lines if isinstance(error, RecipeError) else [str(error)]:
+            say(line)
         sys.exit(2)
     except StoppedError as stopped:
         say(str(stopped))

@@ -175,6 +175,7 @@ FIELDS: Mapping[str, Callable[[Any], bool]] = {
     "step": _is_count,
     "elapsed": lambda value: _is_number(value) and value >= 0,
     "total": _is_count,
+    "budget_began": lambda value: _is_number(value) and value >= 0,
     "left_out": _is_count,
     "lr_factor": lambda value: _is_number(value) and 0 < value <= 1,
     "best": _is_best,

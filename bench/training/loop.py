@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from time import monotonic
@@ -25,6 +25,7 @@ from bench.training.files import Validation, export, is_exported, sha256_of, wri
 from bench.training.graph import Graphs
 from bench.training.recipe import Recipe
 from bench.training.scoring import held_out_psnr_db
+from bench.training.sgd import SGD
 from bench.training.soap import SOAP
 from bench.training.start import read_weights
 from bench.training.teacher import Teacher
@@ -44,7 +45,9 @@ class Training:
 
     seconds  a budget that the schedule is stretched to; None: the recipe's steps, or `steps`
     start    weights to begin with: see read_weights
+    parameters   that the restorer was made with
     code_sha256  of the restorer's code: see bench.plugins.identity
+    had_ended    whether the folder's checkpoint is of the end of its schedule or budget, which then begins anew
     Goes on from the folder's checkpoint if there is one. Raises TrainingError if that is of another training or
     damaged, or if there are weights without one that this training would replace.
     """
@@ -61,13 +64,14 @@ class Training:
         steps: int | None = None,
         seconds: float | None = None,
         start: Path | None = None,
+        parameters: Mapping[str, Any] | None = None,
         code_sha256: str = "",
     ) -> None:
-        self.code_sha256 = code_sha256
+        self.parameters, self.code_sha256 = dict(parameters or {}), code_sha256
         self.restorer, self.recipe, self.setting, self.crops, self.folder = restorer, recipe, setting, crops, folder
         self.device = torch.device(device)
         self.graphs = Graphs(self.device) if self.device.type == "cuda" else None
-        self.budget = seconds
+        self.budget, self.budget_began, self.had_ended = seconds, 0.0, False
         self.total = steps or recipe.steps
         self.step, self.elapsed, self.lr_factor, self.left_out = 0, 0.0, 1.0, 0
         self.log: list[Validation] = []
@@ -89,6 +93,18 @@ class Training:
     def best_db(self) -> float:
         """The best validation PSNR so far, in dB; -inf before the first."""
         return self.best["psnr_db"] if self.best else -math.inf
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the next step."""
+        progress = self.step / self.total
+        if self.recipe.schedule == "cosine":
+            factor = (1 + math.cos(math.pi * progress)) / 2
+        else:
+            passed = sum(progress >= at for at in self.recipe.decay_at)
+            factor = self.recipe.decay ** (passed or int(progress / self.recipe.decay_every))
+        rising = min(1.0, (self.step + 1) / self.recipe.warm_up) if self.recipe.warm_up else 1.0
+        return self.recipe.lr * self.lr_factor * factor * rising
 
     # --- setting up ---
 
@@ -127,12 +143,15 @@ class Training:
         lr = torch.tensor(self.recipe.lr, device=self.device) if on_gpu else self.recipe.lr
         if self.recipe.optimizer == "soap":
             return SOAP(parameters, lr, eps, every=self.recipe.turn_every)
+        if self.recipe.optimizer == "sgd":
+            return SGD(parameters, lr, self.recipe.momentum, self.recipe.weight_decay)
         return torch.optim.Adam(parameters, lr, eps=eps, fused=on_gpu, capturable=on_gpu)
 
     def _identity(self) -> dict[str, Any]:
         """What must not change between the sessions of one training."""
         return {
             "restorer": ":".join(filter(None, (self.restorer.name, self.restorer.variant))),
+            "parameters": self.parameters,
             "code": self.code_sha256,
             "setting": str(self.setting),
             "recipe": self.recipe.as_dict(),
@@ -182,7 +201,13 @@ class Training:
         self._check_states(checkpoint, like)
         self._load_state(checkpoint["state"])
         self.step, self.elapsed, self.left_out = checkpoint["step"], checkpoint["elapsed"], checkpoint["left_out"]
-        self.total = checkpoint["total"] if self.budget else self.total
+        self.had_ended, self.budget_began = self.step >= checkpoint["total"], checkpoint["budget_began"]
+        if self.budget:
+            self.total = checkpoint["total"]
+            self.had_ended |= self.elapsed - self.budget_began >= self.budget
+        if self.budget and self.had_ended:
+            self.budget_began = self.elapsed
+            self.total = self.step + math.ceil(self.budget * self.step / (self.elapsed or 1.0))
         self.stretched_at = self.step, self.elapsed
         self.lr_factor, self.best = checkpoint["lr_factor"], checkpoint["best"]
         self.last_card, self.accepted = checkpoint["last_card"], checkpoint["accepted"]
@@ -223,6 +248,7 @@ class Training:
             "step": self.step,
             "elapsed": self.elapsed,
             "total": self.total,
+            "budget_began": self.budget_began,
             "left_out": self.left_out,
             "lr_factor": self.lr_factor,
             "best": self.best,
@@ -234,21 +260,30 @@ class Training:
 
     def _write_out(self) -> None:
         """Weights, log and curves as the checkpoint has them, where they are not."""
-        if self.best and not is_exported(self.best["weights"], self.folder, self.best["card"]):
-            export(self.best["weights"], self.folder, self.best["card"])
-        last = self.mean.state_dict()
-        if self.last_card and not is_exported(last, self.folder, self.last_card, "last"):
-            export(last, self.folder, self.last_card, "last")
+        if self.best:
+            self._export(self.best["weights"], self.best["card"], "weights")
+        if self.last_card:
+            self._export(self.mean.state_dict(), self.last_card, "last")
         write_log(self.folder, self.log)
+
+    def _export(self, weights: Mapping[str, Tensor], card: Mapping[str, Any], stem: str) -> None:
+        trained = copy.deepcopy(self.mean)
+        trained.load_state_dict(weights)
+        exported = self.restorer.exported(trained.eval()).state_dict()
+        if not is_exported(exported, self.folder, card, stem):
+            export(exported, self.folder, card, stem)
 
     # --- running ---
 
-    def run(self) -> Iterator[Validation]:
-        """Train to the end of the schedule; yields after each validation, when the checkpoint has been written."""
-        with self._on_its_stream():
-            yield from self._run()
+    def run(self, stepped: Callable[[], object] = lambda: None) -> Iterator[Validation]:
+        """Train to the end of the schedule; yields after each validation, when the checkpoint has been written.
 
-    def _run(self) -> Iterator[Validation]:
+        stepped  is called after each step
+        """
+        with self._on_its_stream():
+            yield from self._run(stepped)
+
+    def _run(self, stepped: Callable[[], object]) -> Iterator[Validation]:
         if not self.log:
             yield self._validate(torch.empty(0))
         ready = batches(self.crops, self.device, self.step)
@@ -257,9 +292,10 @@ class Training:
             began = monotonic()
             for _ in range(min(self.recipe.validate_every, self.total - self.step)):
                 losses.append(self._train_step(*next(ready)))
+                stepped()
                 if self.step % AT_MOST_AHEAD == 0:
                     self._wait()
-                if self.budget and self.elapsed + monotonic() - began > self.budget:
+                if self.budget and self.elapsed - self.budget_began + monotonic() - began > self.budget:
                     break
             told = torch.stack(losses).cpu()  # waits for the device
             self.elapsed += monotonic() - began
@@ -323,7 +359,7 @@ class Training:
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip or math.inf)
         # one crop whose gradient overflows would spoil the weights for good
         if self.graphs:
-            # both optimizers leave the step out by it
+            # every optimizer leaves the step out by it
             self.optimizer.found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
             self.optimizer.step()
         elif norm.isfinite():
@@ -331,7 +367,7 @@ class Training:
         return torch.where(norm.isfinite(), loss.detach(), math.nan)
 
     def _set_lr(self) -> None:
-        lr = self._lr()
+        lr = self.lr
         for group in self.optimizer.param_groups:
             if isinstance(group["lr"], Tensor):
                 group["lr"].fill_(lr)
@@ -359,28 +395,17 @@ class Training:
             for seen, now in zip(self.mean.buffers(), self.network.buffers(), strict=True):
                 seen.copy_(now)  # what batch normalisation has seen is a running mean already
 
-    def _lr(self) -> float:
-        progress = self.step / self.total
-        if self.recipe.schedule == "cosine":
-            factor = (1 + math.cos(math.pi * progress)) / 2
-        else:
-            passed = sum(progress >= at for at in self.recipe.decay_at)
-            factor = self.recipe.decay ** (passed or int(progress / self.recipe.decay_every))
-        rising = min(1.0, (self.step + 1) / self.recipe.warm_up) if self.recipe.warm_up else 1.0
-        return self.recipe.lr * self.lr_factor * factor * rising
-
     # --- validating ---
 
     def _validate(self, losses: Tensor) -> Validation:
         """losses  of the steps since the last validation, on the host; none before the first step"""
         began = monotonic()
-        lr = self._lr()
+        lr = self.lr
         with self._options_are_to_blame() if not self.log else nullcontext():
             psnr_db = self._psnr_db()
         made = losses[losses.isfinite()]
-        left_out = len(losses) - len(made)
-        self.left_out += left_out
-        self._check_it_goes_on(psnr_db, (left_out, len(losses)))
+        self.left_out += len(losses) - len(made)
+        self._check_it_goes_on(psnr_db, losses)
         self.elapsed += monotonic() - began
         self._stretch()
         if psnr_db > self.best_db:
@@ -394,17 +419,23 @@ class Training:
         self._write_out()
         return now
 
-    def _check_it_goes_on(self, psnr_db: float, left_out: tuple[int, int]) -> None:
+    def _check_it_goes_on(self, psnr_db: float, losses: Tensor) -> None:
+        is_left_out = ~losses.isfinite()
+        left_out = int(is_left_out.sum()), len(losses)
         why = why_not_on((self.network, self.mean), psnr_db, left_out, (self.left_out, self.step))
         if not why:
             return
         if self.best is None:
             raise TrainingError(f"Nothing was trained: before the first step {why}. Nothing was written.")
+        if left_out[0]:
+            first = self.step - len(losses) + int(is_left_out.nonzero()[0]) + 1
+            why += f", since step {self.log[-1].step} first in step {first}"
         weights, step = self.folder / "weights.safetensors", self.best["step"]
         kept = f"{weights}, of step {step}, {self.best_db:.3f} dB{'' if step else ', untrained'}"
         clip = f"another clip than {self.recipe.clip:g}" if self.recipe.clip else "a clip, say 1.0"
         raise TrainingError(
-            f"The training diverged before step {self.step}: {why}. Kept: {kept}. Try a smaller lr than"
+            f"The training diverged before step {self.step}: {why}. The learning rate was {self.lr:.3g}."
+            f" Kept: {kept}; and {self.folder / checkpoints.NAME}, of step {self.log[-1].step}. Try a smaller lr than"
             f" {self.recipe.lr:g} or {clip} in the recipe, in another --folder."
         )
 
@@ -423,7 +454,7 @@ class Training:
         step, elapsed = self.stretched_at
         self.stretched_at = self.step, self.elapsed
         if self.budget and self.step > step:
-            left = max(0.0, self.budget - self.elapsed)
+            left = max(0.0, self.budget_began + self.budget - self.elapsed)
             self.total = self.step + math.floor(left * (self.step - step) / (self.elapsed - elapsed))
 
     def _backtrack(self, psnr_db: float) -> None:
@@ -445,7 +476,7 @@ class Training:
         """What the exported weights say of themselves."""
         return {
             **self._identity(),
-            "options": self.recipe.network_options,
+            "options": self._exported_options(),
             "start_sha256": self.start_sha256,
             "teacher_sha256": self.teacher and self.teacher.weights_sha256,
             "step": self.step,
@@ -455,6 +486,11 @@ class Training:
             "restorer_version": self.restorer.version,
             "torch": str(torch.__version__),  # its own kind is not read back from a checkpoint
         }
+
+    def _exported_options(self) -> dict[str, Any]:
+        """Those of the network that is exported."""
+        trained_with = self.recipe.network_options
+        return {name: value for name, value in trained_with.items() if name not in self.restorer.training_options}
 
 
 def _bytes_in(state: Any) -> int:

@@ -1,40 +1,12 @@
-"""Recipes: how a restorer is trained, as data in `recipes/<restorer>.toml` beside its module.
+"""Recipes: how a restorer is trained, as data in `recipes/<restorer>.toml` beside its module, or in any TOML file.
 
-A table is a recipe. The file says it in full, so that a reader sees all that a training depends on:
+A table is a recipe. What the keys mean stands in bench/training/template.py, the recipe that `bench train --new`
+writes. A key that is left out has the default of its field here, and `like` takes over what another table says:
 
     [ours]
-    source = "…"                  where the settings come from
-    task = "denoise"              with `channels`, what it is for; the level is asked for: --sigma 25
-    channels = 1
-    levels = [10, 20]             or it is said here; of several each step draws one, and the network, which is told
-                                  them as an option, learns all
-    data = "bsd400"               the training set; its last `held_out` images, by name, only validate
+    data = "bsd400"
     held_out = 20
-    crop = 56                     side of the square crops, in pixels
-    batch = 4                     crops per step
-    steps = 2000
-    optimizer = "adam"            or "soap": see bench/training/soap.py
-    lr = 1e-3                     the optimizer's, at the start of the schedule
-    eps = 1e-8                    the optimizer's
-    turn_every = 10               steps between two turns of SOAP's bases
-    warm_up = 0                   steps in which it rises to that
-    schedule = "cosine"           to zero; or "steps": times `decay` after every `decay_every` of the training
-    decay = 0.35
-    decay_every = 0.2667
-    decay_at = []                 or at these fractions of the training, if any are given
-    clip = 0.0                    largest norm of the gradient; 0: not clipped. Not finite: the step is left out
-    ema = 0.0                     decay of the running mean of the weights that is validated and exported; 0: none
-    fix_norms_at = 1.0            from this fraction of the training on, batch normalisation goes by what it has seen
-                                  so far, as it will when it restores, and no longer by the batch
-    bf16 = false                  products in bfloat16 (autocast); the weights and their updates stay in float32
-    teacher = ""                  a network, named as for `bench run` ("dncnn@published"): in the loss its answers to
-                                  the degraded crops stand for the clean ones; see bench/training/teacher.py
-    rotations = true              crops are flipped, and turned by 90 degrees if true
-    validate_every = 250          steps
-    backtrack_db = 0.0            a validation PSNR this much below the last accepted one takes the training back to
-    backtrack_factor = 0.5        it, with the learning rate times this; 0: never
-    seed = 0
-    options = { }                 of the network
+    lr = 1e-3
 
     [other]
     like = "ours"                 what is not said here is as in that table, which stands above
@@ -43,7 +15,9 @@ A table is a recipe. The file says it in full, so that a reader sees all that a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import difflib
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from itertools import pairwise
 from pathlib import Path
@@ -51,7 +25,7 @@ from sys import float_info
 from typing import Any
 
 from bench.data.toml import tomllib
-from bench.errors import BenchError, TrainingError, unknown
+from bench.errors import BenchError, RecipeError, TrainingError, unknown
 from bench.plugins.registry import RestorerInfo
 from bench.task import Level, format_level, get_task
 
@@ -69,39 +43,44 @@ MOST_NUMBER = float_info.max
 MOST_TOLD = 60
 """letters of a value in a message"""
 
-CHOICES = {"optimizer": ("adam", "soap"), "schedule": ("cosine", "steps")}
+CHOICES = {"optimizer": ("adam", "sgd", "soap"), "schedule": ("cosine", "steps")}
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One table of a recipe file; the module's docstring says what the fields mean."""
+    """One table of a recipe file; bench/training/template.py says what the fields mean.
+
+    Raises RecipeError with all that will not do.
+    """
 
     name: str
-    source: str
-    task: str
-    channels: int
-    data: str
-    held_out: int
-    crop: int
-    batch: int
-    steps: int
-    lr: float
-    eps: float
-    schedule: str
-    clip: float
-    ema: float
-    bf16: bool
-    rotations: bool
-    validate_every: int
-    backtrack_db: float
-    seed: int
+    source: str = ""
+    task: str = "denoise"
+    channels: int = 1
+    data: str = "bsd400"
+    held_out: int = 20
+    crop: int = 40
+    batch: int = 8
+    steps: int = 5000
+    lr: float = 1e-3
+    eps: float = 1e-8
+    schedule: str = "cosine"
+    clip: float = 1.0
+    ema: float = 0.0
+    bf16: bool = False
+    rotations: bool = True
+    validate_every: int = 250
+    backtrack_db: float = 0.0
+    seed: int = 0
     optimizer: str = "adam"
+    momentum: float = 0.9
+    weight_decay: float = 0.0
     turn_every: int = 10
     teacher: str = ""
     warm_up: int = 0
     decay: float = 1.0
     decay_every: float = 1.0
-    decay_at: Sequence[float] = ()
+    decay_at: tuple[float, ...] = ()
     backtrack_factor: float = 0.5
     fix_norms_at: float = 1.0
     levels: tuple[Level, ...] = ()
@@ -113,29 +92,42 @@ class Recipe:
         return {**self.options, "levels": list(self.levels)} if len(self.levels) > 1 else dict(self.options)
 
     def __post_init__(self) -> None:
-        for f in fields(self):
-            wrong = _wrong(f.name, str(f.type), getattr(self, f.name))
-            if wrong:
-                raise TrainingError(f"recipe '{self.name}': {wrong}")
-        task = get_task(self.task)
-        kind = task.level
-        if task.channels not in (None, self.channels):
-            raise TrainingError(
-                f"recipe '{self.name}': channels is {self.channels}, expected {task.channels} for {self.task}."
-            )
-        for level in self.levels:
-            if kind.parse(format_level(level)) is None:
-                raise TrainingError(f"recipe '{self.name}': {self.task} takes {kind.expected}, not {level!r}.")
-        if len({*self.levels}) < len(self.levels):
-            raise TrainingError(f"recipe '{self.name}': levels is {_told([*self.levels])}, expected each once.")
-        if self.batch * self.crop**2 > MOST_PIXELS:
-            raise TrainingError(
-                f"recipe '{self.name}': batch = {self.batch} crops of {self.crop}x{self.crop} pixels,"
-                f" expected {MOST_PIXELS} pixels a step at most."
-            )
+        complaints = [*self._complaints()]
+        if complaints:
+            raise RecipeError(f"recipe '{self.name}': {complaint}" for complaint in complaints)
+
+    def _complaints(self) -> Iterator[str]:
+        """All that will not do. What goes together is looked at where each by itself will do."""
+        wrong = {f.name: _wrong(f.name, str(f.type), getattr(self, f.name)) for f in fields(self)}
+        yield from filter(None, wrong.values())
+
+        def are_right(*names: str) -> bool:
+            return not any(wrong[name] for name in names)
+
         for name, known in CHOICES.items():
-            if getattr(self, name) not in known:
-                raise TrainingError(f"recipe '{self.name}': {unknown(name, getattr(self, name), known)}")
+            if are_right(name) and getattr(self, name) not in known:
+                yield unknown(name, getattr(self, name), known)
+        if are_right("task", "channels", "levels"):
+            yield from self._complaints_of_the_task()
+        if are_right("batch", "crop") and self.batch * self.crop**2 > MOST_PIXELS:
+            yield (
+                f"batch = {self.batch} crops of {self.crop}x{self.crop} pixels, expected {MOST_PIXELS} pixels a step"
+                " at most."
+            )
+
+    def _complaints_of_the_task(self) -> Iterator[str]:
+        try:
+            task = get_task(self.task)
+        except BenchError as error:
+            yield str(error)
+            return
+        if task.channels not in (None, self.channels):
+            yield f"channels is {self.channels}, expected {task.channels} for {self.task}."
+        for level in self.levels:
+            if task.level.parse(format_level(level)) is None:
+                yield f"{self.task} takes {task.level.expected}, not {level!r}."
+        if len({*self.levels}) < len(self.levels):
+            yield f"levels is {_told(self.levels)}, expected each once."
 
     def as_dict(self) -> dict[str, Any]:
         """All fields, as they go into a checkpoint and a card."""
@@ -173,7 +165,7 @@ KINDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "int": (_is_whole, "a whole number"),
     "float": (_is_number, "a number"),
     "bool": (lambda value: isinstance(value, bool), "true or false"),
-    "Sequence[float]": (_is_list_of(_is_number), "a list of numbers"),
+    "tuple[float, ...]": (_is_list_of(_is_number), "a list of numbers"),
     "tuple[Level, ...]": (_is_list_of(lambda level: isinstance(level, str) or _is_number(level)), "a list of levels"),
     "Mapping[str, Any]": (_is_options, "a table of texts, numbers and lists"),
 }
@@ -194,6 +186,7 @@ RANGES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "warm_up": (lambda value: 0 <= value <= MOST, f"0 to {MOST}"),
     "ema": (lambda value: 0 <= value < 1, "0 or more, and less than 1"),
     "fix_norms_at": (lambda value: 0 <= value <= 1, "a fraction of 1"),
+    "momentum": (lambda value: 0 <= value < 1, "0 or more, and less than 1"),
     "backtrack_factor": (lambda value: 0 < value <= 1, "more than 0, and 1 at most"),
     "decay_at": (lambda value: all(0 < at < 1 for at in value) and _is_rising(value), "fractions of 1 that rise"),
     "seed": (lambda value: 0 <= value <= MOST_SEED, f"0 to {MOST_SEED}"),
@@ -215,7 +208,7 @@ def _wrong(name: str, annotation: str, value: Any) -> str:
 def _told(value: object) -> str:
     """A value as it stands in a message: short, and on one line."""
     try:
-        text = repr(value)
+        text = repr([*value] if isinstance(value, tuple) else value)
     except ValueError:  # a number of thousands of digits
         text = "a number of thousands of digits"
     return text if len(text) <= MOST_TOLD else f"{text[: MOST_TOLD - 1]}…"
@@ -225,7 +218,10 @@ def _told(value: object) -> str:
 
 
 def read_recipes(path: Path) -> dict[str, Recipe]:
-    """The recipes of one file, by name, one at least. Raises TrainingError naming file, recipe and key."""
+    """The recipes of one file, by name, one at least.
+
+    Raises TrainingError naming file, recipe and key; all that is wrong with the values of all recipes at once.
+    """
     tables = read_tables(path, "There are no recipes")
     in_full: dict[str, dict[str, Any]] = {}
     for name, table in tables.items():
@@ -234,7 +230,16 @@ def read_recipes(path: Path) -> dict[str, Recipe]:
         in_full[name] = _in_full(name, table, in_full, path)
     if not in_full:
         raise TrainingError(f"{path} has no recipe, expected a table at least: [ours].")
-    return {name: _recipe(name, table, path) for name, table in in_full.items()}
+    made: dict[str, Recipe] = {}
+    complaints: list[str] = []
+    for name, table in in_full.items():
+        try:
+            made[name] = _recipe(name, table)
+        except RecipeError as error:
+            complaints += error.lines
+    if complaints:
+        raise RecipeError(f"{path}, {complaint}" for complaint in complaints)
+    return made
 
 
 def read_tables(path: Path, if_missing: str) -> dict[str, Any]:
@@ -269,32 +274,56 @@ def _in_full(name: str, table: Mapping[str, Any], above: Mapping[str, dict[str, 
     return {**above[model], **{key: value for key, value in table.items() if key != "like"}}
 
 
-def _recipe(name: str, table: Mapping[str, Any], path: Path) -> Recipe:
-    known = {f.name: f for f in fields(Recipe) if f.name != "name"}
-    for key in table:
-        if key not in known:
-            raise TrainingError(f"{path}, recipe '{name}': {unknown('key', key, known)}")
-    required = [key for key, f in known.items() if f.default is f.default_factory]  # both MISSING
-    for key in required:
-        if key not in table:
-            raise TrainingError(f"{path}, recipe '{name}' lacks the key '{key}'.")
-    levels = table.get("levels", ())
+def _recipe(name: str, table: Mapping[str, Any]) -> Recipe:
+    """Raises RecipeError with the keys that there are not, and all that is wrong with the values of the others."""
+    keys = [f.name for f in fields(Recipe) if f.name != "name"]
+    strange = [f"recipe '{name}': {_strange(key, keys)}" for key in table if key not in keys]
+    values = {key: value for key, value in table.items() if key in keys}
+    levels = values.get("levels", ())
     if isinstance(levels, list):
-        levels = tuple(float(level) if _is_number(level) else level for level in levels)
+        values["levels"] = tuple(float(level) if _is_number(level) else level for level in levels)
+    if isinstance(values.get("decay_at"), list):
+        values["decay_at"] = tuple(values["decay_at"])
     try:
-        return Recipe(**{**table, "name": name, "levels": levels})
-    except BenchError as error:
-        raise TrainingError(f"{path}, {error}") from None
+        recipe = Recipe(name, **values)
+    except RecipeError as error:
+        raise RecipeError([*strange, *error.lines]) from None
+    if strange:
+        raise RecipeError(strange)
+    return recipe
 
 
-def find_recipe(info: RestorerInfo, name: str | None) -> Recipe:
-    """The recipe of that name for a restorer, or the first of its file. Raises TrainingError."""
-    path = info.companion(f"recipes/{info.name}.toml")
-    if not path.is_file():
-        raise TrainingError(f"There is no recipe for {info.name} ({path}).")
+def _strange(key: str, keys: Sequence[str]) -> str:
+    """A key that there is not. Of the thirty that there are the nearest is told, if one is near."""
+    if difflib.get_close_matches(key, keys, n=1):
+        return unknown("key", key, keys).partition(" Known:")[0]
+    return unknown("key", key, keys)
+
+
+IN_FILE = re.compile(r"(?P<file>.*\.toml)(?::(?P<name>.*))?", re.DOTALL)
+"""`mine.toml` or `mine.toml:other` behind --recipe"""
+
+
+def find_recipe(info: RestorerInfo, asked: str | None) -> Recipe:
+    """A recipe of a restorer's own file, by name or its first; or of another, `mine.toml` or `mine.toml:other`.
+
+    Raises TrainingError.
+    """
+    in_file = IN_FILE.fullmatch(asked or "")
+    if in_file:
+        path, name, where = Path(in_file["file"]).expanduser(), in_file["name"], in_file["file"]
+    else:
+        path, name, where = info.companion(f"recipes/{info.name}.toml"), asked, info.name
+    if not path.exists() and in_file:
+        raise TrainingError(f"There is no recipe {path}. Write one to begin with: bench train --new {path}.")
+    if not path.is_file() and not in_file:
+        raise TrainingError(
+            f"There is no recipe for {info.name} ({path}). Write one with: bench train --new mine.toml, and name it"
+            " behind --recipe."
+        )
     recipes = read_recipes(path)
     if name is None:
         return next(iter(recipes.values()))
     if name not in recipes:
-        raise TrainingError(f"{info.name}: {unknown('recipe', name, recipes)}")
+        raise TrainingError(f"{where}: {unknown('recipe', name, recipes)}")
     return recipes[name]

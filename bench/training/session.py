@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
+import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,14 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import RequestError, TrainingError
-from bench.plugins.registry import choose, load_class
+from bench.plugins.names import OF_THE_GRAMMAR
+from bench.plugins.registry import RestorerInfo, choose, load_class, made
 from bench.runner.request import check_device
 from bench.task import Level, Setting, colour_word, format_level, get_task, parse_levels
 from bench.training.lock import alone_in
+from bench.training.progress import follow
 from bench.training.recipe import MOST, Recipe, find_recipe
 
-if TYPE_CHECKING:  # they import torch
-    from bench.training.files import Validation
+if TYPE_CHECKING:  # it imports torch
     from bench.training.loop import Training
 
 __all__ = ["train"]
@@ -51,6 +54,7 @@ def train(
     if spec.ensemble:
         raise TrainingError(f"{spec.name} is {spec.name[:-1]} run eight times: train {spec.name[:-1]}.")
     chosen = find_recipe(spec.info, recipe)
+    _check_task(spec.info, chosen)
     setting = Setting(chosen.task, _level(chosen, levels), chosen.channels)
     # Training takes hours, in which other work runs beside it: OpenMP's threads are to sleep while they wait
     # (bench.runner.worker says what it costs if they do not). To be said before torch is loaded.
@@ -62,15 +66,14 @@ def train(
     from bench.training.crops import Crops
     from bench.training.loop import Training
 
-    restorer_class = load_class(spec.info.target)
-    if not issubclass(restorer_class, TorchRestorer):
+    restorer = made(load_class(spec.info.target), spec.variant, None, spec.parameters)
+    if not isinstance(restorer, TorchRestorer):
         raise TrainingError(f"{spec.info.name} is not a network: there is nothing to train.")
-    at = "-".join(map(format_level, chosen.levels or [setting.level]))
-    folder = folder or Path("training") / f"{spec.name.replace(':', '-')}-{_kind(chosen)}-{at}"
+    folder = folder or Path("training") / _folder_name(spec.name, chosen, setting)
     with alone_in(folder), _memory_is_told(chosen):
         _say(f"reading {chosen.data}")
         training = Training(
-            restorer_class(spec.variant),
+            restorer,
             chosen,
             setting,
             Crops(chosen, setting),
@@ -79,33 +82,67 @@ def train(
             steps=steps,
             seconds=None if minutes is None else 60 * minutes,
             start=start,
+            parameters=spec.parameters,
             code_sha256=spec.code_sha256,
         )
-        since = f", from step {training.step}" if training.step else ""
-        _say(f"{setting}, recipe {chosen.name}, in {folder}{since}")
-        _follow(training)
+        _say(f"{setting}, recipe {chosen.name}, in {folder}")
+        _say_where_it_begins(training, minutes)
+        follow(training)
+        _say_what_it_made(training, name)
     return folder
 
 
-def _follow(training: Training) -> None:
-    """Train to the end, and say how far it is after each validation."""
-    told = False
-    for now in training.run():
-        if training.graphs and training.graphs.refused and not told:
-            _say(f"steps are made one operation after the other: {training.graphs.refused}")
-            told = True
-        _say(_progress(now))
-    if training.best and not training.best["step"]:
+def _say_where_it_begins(training: Training, minutes: float | None) -> None:
+    """Of a training that is there already: from which step it goes on, or that it does not."""
+    at = f"step {training.step}, after {training.elapsed / 60:.1f} min"
+    if training.step >= training.total:
+        _say(f"It has ended at {at}. To go on: --minutes for so many more, or --steps above {training.step}.")
+    elif training.had_ended:
+        to = f"for {minutes:g} min more" if minutes else f"to step {training.total}"
+        _say(f"It had ended at {at}, and goes on {to}. The learning rate is {training.lr:.3g} again.")
+    elif training.step:
+        _say(f"It goes on from {at}.")
+
+
+def _say_what_it_made(training: Training, name: str) -> None:
+    """The weights, and the command that measures them."""
+    if training.best is None:
+        return
+    if not training.best["step"]:
         _say("No weights were better than those that it began with, which are kept as the best.")
+    weights = training.folder / "weights.safetensors"
+    _say(f"The best weights, of step {training.best['step']}, {training.best_db:.3f} dB: {weights}")
+    _say(f"Measure them:\n  {_measuring(training, f'{name}@{_quoted(str(weights))}')}")
 
 
-def _progress(now: Validation) -> str:
-    told = f"step {now.step:6d} of {now.total}:"
-    minutes = f"{now.seconds / 60:.1f} min"
-    if now.step:
-        told += f" loss {now.loss:.4g},"
-        minutes += f", {(now.total - now.step) * now.seconds / now.step / 60:.1f} left"
-    return f"{told} validation {now.psnr_db:.3f} dB (best {now.best_db:.3f}), {minutes}"
+USUAL = {"denoise": "noisy", "deblock": "jpeg", "demosaick": "bilinear", "superres": "bicubic"}
+"""What a task's figures are held against, at the least."""
+
+
+def _measuring(training: Training, name: str) -> str:
+    """The command that measures weights where they were trained for, on pictures that come with the package."""
+    setting, task = training.setting, get_task(training.setting.task)
+    words = ["bench", "run", "--methods", ",".join(filter(None, (USUAL.get(task.name), name))), "--task", task.name]
+    words += [f"--{task.level.option}", format_level(setting.level)]
+    words += ["--datasets", "sample" if setting.channels == 1 else "sample-colour"]
+    words += ["--device", str(training.device)] if training.device.type != "cpu" else []
+    return shlex.join(words)
+
+
+def _quoted(path: str) -> str:
+    """A path as the grammar of restorers takes it: see bench.plugins.names."""
+    if not {*path} & {*OF_THE_GRAMMAR} - {"/"}:
+        return path
+    return '"' + path.replace("\\", r"\\").replace('"', r"\"") + '"'
+
+
+def _check_task(info: RestorerInfo, recipe: Recipe) -> None:
+    """Raise TrainingError if the restorer does not do what the recipe is for."""
+    task = get_task(recipe.task)
+    if not info.tasks.isdisjoint({task.name, *task.like}):
+        return
+    does = ", ".join(sorted(info.tasks))
+    raise TrainingError(f"recipe '{recipe.name}': task is {task.name}, and {info.name} does {does}.")
 
 
 @contextmanager
@@ -126,23 +163,29 @@ def _memory_is_told(recipe: Recipe) -> Iterator[None]:
 def _level(recipe: Recipe, levels: Mapping[str, str | None]) -> Level:
     """The one level asked for, of the kind that the recipe's task has; of a recipe with several, its last."""
     task = get_task(recipe.task)
-    asked = levels.get(task.level.name)
-    others = [kind for kind, value in levels.items() if value is not None and kind != task.level.name]
+    asked = levels.get(task.level.option)
+    others = [kind for kind, value in levels.items() if value is not None and kind != task.level.option]
     if others:
         raise RequestError(f"--{others[0]} does not concern {task.name}, which has a {task.level.name}.")
     if recipe.levels:
         if asked is not None:
             raise RequestError(
-                f"--{task.level.name} {asked}: recipe {recipe.name} names its levels itself:"
+                f"--{task.level.option} {asked}: recipe {recipe.name} names its levels itself:"
                 f" {', '.join(map(format_level, recipe.levels))}."
             )
         return recipe.levels[-1]
     if asked is None:
-        raise RequestError(f"--{task.level.name}: which one to train for was not said.")
+        raise RequestError(f"--{task.level.option}: which one to train for was not said.")
     parsed = parse_levels(task, asked)
     if len(parsed) > 1:
-        raise RequestError(f"--{task.level.name} {asked}: one training has one {task.level.name}.")
+        raise RequestError(f"--{task.level.option} {asked}: one training has one {task.level.name}.")
     return parsed[0]
+
+
+def _folder_name(name: str, recipe: Recipe, setting: Setting) -> str:
+    """`dncnn-gray-25`"""
+    words = [name, _kind(recipe), *map(format_level, recipe.levels or [setting.level])]
+    return "-".join(re.sub(r"[^\w.]+", "-", word).strip("-") for word in words)
 
 
 def _kind(recipe: Recipe) -> str:

@@ -1,6 +1,7 @@
-"""A recipe that will not do is told in one line: file, recipe, key, what was found, what was expected."""
+"""A recipe has defaults; all of it that will not do is told, a line each: file, recipe, key, found, expected."""
 
 import contextlib
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,12 @@ from bench.data.toml import tomllib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.errors import TrainingError
+from bench.cli import main
+from bench.errors import RecipeError, RequestError, TrainingError
+from bench.plugins.registry import choose
 from bench.training import recipe as recipes
-from bench.training.recipe import Recipe, read_recipes
+from bench.training.recipe import Recipe, find_recipe, read_recipes
+from bench.training.template import write_new
 from tests.conftest import PLUGINS
 
 TEXT = (PLUGINS / "recipes" / "affine.toml").read_text()
@@ -138,6 +142,102 @@ VALUES = st.recursive(
 def test_whatever_a_table_holds_it_is_a_recipe_or_one_line(change):
     good = tomllib.loads(TEXT)["quick"]
     with contextlib.suppress(TrainingError):
-        made = recipes._recipe("quick", {**good, **change}, Path("r.toml"))
+        made = recipes._recipe("quick", {**good, **change})
         assert 0 < made.lr <= 1000
         assert made.as_dict()["name"] == "quick"
+
+
+# --- one to begin with ---
+
+
+def test_a_recipe_to_begin_with_says_every_key_and_its_default(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_new(Path("mine.toml"))
+    text = Path("mine.toml").read_text()
+    assert read_recipes(Path("mine.toml")) == {"mine": Recipe("mine")}
+    assert {*tomllib.loads(text)["mine"]} == {f.name for f in fields(Recipe)} - {"name"}
+    assert max(map(len, text.splitlines())) <= 118
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("noisy", ("denoise", 1, "bsd400", "--sigma 25")),
+        ("jpeg", ("deblock", 1, "cbsd400", "--quality 30")),
+        ("bilinear", ("demosaick", 3, "cbsd400", "--pattern RGGB")),
+        ("bicubic", ("superres", 1, "cbsd400", "--scale 3")),
+    ],
+)
+def test_it_is_for_what_the_restorer_does(tmp_path, name, expected):
+    told = write_new(tmp_path / "a b.toml", name)
+    recipe = read_recipes(tmp_path / "a b.toml")["mine"]
+    assert (recipe.task, recipe.channels, recipe.data) == expected[:3]
+    assert told.endswith(f"bench train {name} --recipe '{tmp_path}/a b.toml' {expected[3]}")
+
+
+def test_it_is_not_written_over_a_file_unless_that_is_asked_for(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text("precious")
+    with pytest.raises(RequestError, match="the file is there already"):
+        write_new(path)
+    assert path.read_text() == "precious"
+    write_new(path, force=True)
+    assert read_recipes(path)
+
+
+@pytest.mark.parametrize(
+    ("file", "says"), [("mine", "a recipe is a .toml file, e.g. mine.toml"), ("a/b.toml", "there is no folder a")]
+)
+def test_a_place_that_will_not_do_is_named(tmp_path, monkeypatch, file, says):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RequestError, match=f"--new {file}: {says}"):
+        write_new(Path(file))
+
+
+def test_what_a_recipe_does_not_say_has_a_default(tmp_path):
+    (tmp_path / "mine.toml").write_text("[mine]\nsteps = 3\n")
+    assert read_recipes(tmp_path / "mine.toml") == {"mine": Recipe("mine", steps=3)}
+
+
+def test_all_that_is_wrong_is_said_at_once(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        "[a]\nlrr = 1\nlr = -1\nbatch = 'x'\ntask = 'denoice'\n[b]\nlevels = [1, 1]\noptimizer = 'sgdm'\n"
+        "batch = 10000\ncrop = 1000\n"
+    )
+    with pytest.raises(RecipeError) as error:
+        read_recipes(path)
+    assert [line.removeprefix(f"{path}, recipe ") for line in error.value.lines] == [
+        "'a': No key named 'lrr'. Did you mean 'lr'?",
+        "'a': batch is 'x', expected a whole number.",
+        "'a': lr is -1, expected more than 0, and 1000 at most.",
+        error.value.lines[3].removeprefix(f"{path}, recipe "),
+        "'b': No optimizer named 'sgdm'. Did you mean 'sgd'? Known: adam, sgd, soap.",
+        "'b': levels is [1.0, 1.0], expected each once.",
+        "'b': batch = 10000 crops of 1000x1000 pixels, expected 100000000 pixels a step at most.",
+    ]
+    assert "'a': No task named 'denoice'. Did you mean 'denoise'?" in error.value.lines[3]
+
+
+def test_the_command_line_prints_a_line_for_each(tmp_path, capsys):
+    (tmp_path / "mine.toml").write_text("[mine]\nlrr = 1\n'a\\nb' = 1\nlr = -1\n")
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "sc", "--recipe", str(tmp_path / "mine.toml"), "--sigma", "25"])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 3
+    assert all(line.startswith(f"bench: {tmp_path}/mine.toml, recipe 'mine': ") for line in said)
+
+
+def test_a_recipe_of_any_file_is_found(tmp_path):
+    path = tmp_path / "two.toml"
+    path.write_text("[one]\n[two]\nlr = 0.5\n")
+    info = choose("sc").info
+    assert find_recipe(info, str(path)).name == "one"
+    assert find_recipe(info, f"{path}:two").lr == 0.5
+    with pytest.raises(TrainingError, match=r"two\.toml: No recipe named 'tow'. Did you mean 'two'?"):
+        find_recipe(info, f"{path}:tow")
+    with pytest.raises(
+        TrainingError, match=r"There is no recipe .*x\.toml. Write one to begin with: bench train --new"
+    ):
+        find_recipe(info, f"{tmp_path}/x.toml")

@@ -1,0 +1,142 @@
+"""What `bench train` says: where it begins, how far it is, and how what it made is measured."""
+
+import json
+import re
+import shlex
+import shutil
+
+import pytest
+
+from bench.cli import main
+from bench.errors import TrainingError
+from bench.training import progress
+from bench.training.session import train
+from tests.conftest import PLUGINS
+
+torch = pytest.importorskip("torch")
+
+from bench.training import checkpoint as checkpoints  # noqa: E402
+from bench.training.progress import _curve, _time  # noqa: E402
+
+NET = f"{PLUGINS}/net.py:Affine"
+
+
+def run(folder, **options):
+    return train(options.pop("name", NET), {"sigma": "25"}, folder=folder, **options)
+
+
+def step_of(folder):
+    return checkpoints.read(folder, 1e9)["step"]
+
+
+def test_minutes_after_an_end_go_on_and_say_so(tmp_path, capsys):
+    run(tmp_path, steps=5)
+    capsys.readouterr()
+    for _ in range(2):
+        before = step_of(tmp_path)
+        run(tmp_path, minutes=0.003)
+        assert step_of(tmp_path) > before
+        said = capsys.readouterr().err
+        assert f"It had ended at step {before}, after 0.0 min, and goes on for 0.003 min more. The learning" in said
+
+
+def test_minutes_that_a_kill_cut_short_end_where_they_would_have(tmp_path, capsys):
+    run(tmp_path, steps=5)
+    ended = checkpoints.read(tmp_path, 1e9)
+    ended.update(total=9, budget_began=ended["elapsed"])
+    checkpoints.write(tmp_path, ended)
+    capsys.readouterr()
+    run(tmp_path, minutes=0.003)
+    assert "It goes on from step 5" in capsys.readouterr().err
+    assert checkpoints.read(tmp_path, 1e9)["budget_began"] == ended["budget_began"]
+
+
+def test_steps_after_an_end_go_on_and_say_so(tmp_path, capsys):
+    run(tmp_path, steps=5)
+    run(tmp_path, steps=10)
+    said = capsys.readouterr().err
+    assert "It had ended at step 5, after 0.0 min, and goes on to step 10. The learning rate is 0.005 again." in said
+    run(tmp_path, steps=10)
+    told = "It has ended at step 10, after 0.0 min. To go on: --minutes for so many more, or --steps above 10."
+    assert told in capsys.readouterr().err
+    assert step_of(tmp_path) == 10
+
+
+def test_it_ends_with_a_command_that_measures_the_weights(tmp_path, monkeypatch, capsys):
+    folder = tmp_path / 'a, "b" @ c'
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    shutil.copytree(PLUGINS / "recipes", "recipes")
+    shutil.copy(PLUGINS / "net.py", "net.py")
+    run(folder / "out", name="./net.py:Affine", steps=5)
+    told, command = capsys.readouterr().err.splitlines()[-2:]
+    assert told == "Measure them:"
+    with pytest.raises(SystemExit) as ended:
+        main([*shlex.split(command)[1:], "--store", "s.sqlite"])
+    assert ended.value.code == 0
+    said = capsys.readouterr()
+    assert re.search(r"^affine +\d+\.\d\d / ", said.out, re.MULTILINE)
+    assert "trained for" not in said.err
+
+
+def test_a_recipe_for_what_the_restorer_does_not_do_is_named(tmp_path):
+    (tmp_path / "r.toml").write_text("[mine]\ntask = 'superres'\n")
+    with pytest.raises(TrainingError, match="recipe 'mine': task is superres, and affine does denoise"):
+        train(NET, {"scale": "2"}, recipe=f"{tmp_path}/r.toml", folder=tmp_path / "t")
+
+
+def test_a_parameter_of_the_restorer_is_part_of_its_training(tmp_path):
+    (tmp_path / "net.py").write_text(
+        "import torch\nfrom bench.restorer import TorchRestorer\n\n\nclass Wide(TorchRestorer):\n"
+        "    name, tasks = 'affine', {'denoise'}\n\n"
+        "    def __init__(self, variant='', weights=None, size=1):\n"
+        "        super().__init__(variant, weights)\n        self.size = size\n\n"
+        "    def network(self, setting):\n"
+        "        return torch.nn.Conv2d(1, 1, self.size, padding='same')\n"
+    )
+    shutil.copytree(PLUGINS / "recipes", tmp_path / "recipes")
+    name = f"{tmp_path}/net.py:Wide"
+    run(tmp_path / "t", name=f"{name}(size=5)", steps=5)
+    assert json.loads((tmp_path / "t" / "weights.json").read_text())["parameters"] == {"size": 5}
+    assert checkpoints.read(tmp_path / "t", 1e9)["state"]["network"]["weight"].shape[2:] == (5, 5)
+    with pytest.raises(TrainingError, match=r"holds another training \(other parameters\)"):
+        run(tmp_path / "t", name=f"{name}(size=3)", steps=5)
+
+
+def test_between_validations_it_says_how_far_it_is(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(progress, "SECONDS_IN_A_FILE", 0.0)
+    run(tmp_path, steps=5)
+    told = re.findall(
+        r"^step +(\d) of 5: [\d.e+]+ steps a second, \d+ s left$", capsys.readouterr().err, re.MULTILINE
+    )
+    assert told == ["1", "2", "3", "4", "5"]
+
+
+def test_on_a_terminal_that_is_one_line_which_moves(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(progress, "SECONDS_ON_A_TERMINAL", 0.0)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    run(tmp_path, steps=5)
+    said = capsys.readouterr().err
+    assert said.count("steps a second") == 5
+    lines = [line.rpartition("\r\x1b[K")[2] for line in said.split("\n")]
+    assert not [line for line in lines if "steps a second" in line]
+    assert "step      5 of 5: loss" in said
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(59, "59 s"), (90, "1.5 min"), (9000, "2.5 h")])
+def test_times_are_told_in_what_one_counts_them(seconds, told):
+    assert _time(seconds) == told
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [([], ""), ([20.0], ""), ([20.0, 21.0], " ▁█"), ([3.0, 3.0], " ▁▁"), ([0, 1, 2, 3, 4, 5, 6, 7], " ▁▂▃▄▅▆▇█")],
+)
+def test_the_curve_of_validations_is_drawn_in_the_line(values, told):
+    assert _curve(values) == told
+
+
+def test_a_long_curve_is_thinned_and_ends_with_the_last():
+    drawn = _curve([0.0] * 99 + [1.0])
+    assert len(drawn) <= 25
+    assert drawn[-1] == "█"
