@@ -29,6 +29,7 @@ from bench.task import Image, Level, Observation, Setting, nearest_level
 if TYPE_CHECKING:
     import torch
     from torch import nn
+    from typing_extensions import Self
 
 __all__ = [
     "Denoiser",
@@ -43,6 +44,7 @@ __all__ = [
     "TorchRestorer",
     "WeightsFile",
     "WithDenoiser",
+    "downscaled",
     "nearest_level",
     "tensors_in",
 ]
@@ -79,6 +81,13 @@ class SeveralWeights(WeightsFile):
     """The files of all levels of a denoiser inside another restorer; path is the first one's, sha256 of all."""
 
     served: tuple[Served, ...] = ()
+
+
+def downscaled(x: Image, scale: int) -> Image:
+    """x (H, W, C) as `superres` makes it small: MATLAB's bicubic `imresize` by 1 / scale, which is linear in x."""
+    from bench.data.degrade import bicubic
+
+    return bicubic(x, 1 / scale)
 
 
 def tensors_in(path: Path) -> Any:
@@ -121,6 +130,14 @@ class Restorer(ABC):
     needs_weights: ClassVar[bool] = False
     devices: ClassVar[Collection[str]] = ("cpu",)
 
+    _made_with: tuple[tuple[Any, ...], Mapping[str, Any]]
+    """What an instance was made with: in its own process it is made anew."""
+
+    def __new__(cls, *args: Any, **keywords: Any) -> Self:
+        restorer = super().__new__(cls)
+        restorer._made_with = args, keywords
+        return restorer
+
     estimated_level: float | None = None
     """What `restore` took the level for, if it measured what a blind task does not tell: goes into the record."""
 
@@ -156,7 +173,7 @@ class Denoiser(ABC):
 
     @abstractmethod
     def __call__(self, image: Image, sigma: float) -> Image:
-        """The denoised image, float32 (H, W, C). `sigma`, on the 0-255 scale, is taken for the nearest level served."""
+        """The denoised image, float32 (H, W, C). `sigma` (0-255 scale) is taken for the nearest level served."""
 
     @abstractmethod
     def nearest(self, sigma: float) -> float:

@@ -99,10 +99,11 @@ class OfFunction(Restorer):
 
     def restore(self, seen: Observation) -> Image:
         function, role = type(self).function, type(self).role
-        told = {name: getattr(seen, name, None) if name not in seen.known else seen.known[name] for name in role.told}
+        told = {name: seen.known.get(name, getattr(seen, name, None)) for name in role.told}
         given = {name: value for name, value in told.items() if value is not None}
         x_hat = function(seen if role.takes_all else seen.image, **given, **self.parameters)
-        return _as_image(x_hat, seen)
+        image: Image = _as_image(x_hat, seen)
+        return image
 
 
 def _as_image(x_hat: Any, seen: Observation) -> Any:

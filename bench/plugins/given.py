@@ -33,7 +33,7 @@ def check(spec: RestorerSpec, formats: Sequence[Format]) -> None:
         raise WeightsError(
             f"{info.name}@{spec.weights}: after the @ stands 'published', 'ours' or a weights file; {found}."
         )
-    if info.fault:
+    if info.fault or info.value is not None:
         return
     if not _takes_weights(info, formats):
         raise WeightsError(f"{info.name}@{spec.weights}: {info.name} takes no weights. Ask for it without the file.")

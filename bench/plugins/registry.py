@@ -10,9 +10,8 @@ import difflib
 import importlib
 import importlib.util
 import inspect
-import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, distribution
@@ -21,14 +20,29 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import RestorerError, unknown
 from bench.plugins.identity import BUILT_IN, Code, code_of
+from bench.plugins.importing import check_name, import_file
 from bench.plugins.installed import Point, Sources, brought
 from bench.plugins.names import Asked, read, spelled
-from bench.plugins.source import ANYTHING, Takes, declared
+from bench.plugins.source import ANYTHING, OF_THE_ENGINE, Takes, declared
+from bench.plugins.value import Value
 
 if TYPE_CHECKING:
     from bench.restorer import Restorer, WeightsFile
 
-__all__ = ["RestorerInfo", "RestorerSpec", "choose", "choose_all", "import_file", "infos", "load_class", "made"]
+__all__ = [
+    "RestorerInfo",
+    "RestorerSpec",
+    "check_parameters",
+    "choose",
+    "choose_all",
+    "import_file",
+    "info_of_file",
+    "infos",
+    "load_class",
+    "made",
+    "maker",
+    "takes_of",
+]
 
 GROUP = "bench.methods"
 
@@ -48,6 +62,7 @@ class RestorerInfo:
     takes_denoiser  whether another restorer is named behind its colon: `vst:bm3d`
     missing   the packages in `requires` that are not installed
     fault     why its declarations could not be read: one broken plugin does not stop the others
+    value     what it is, where it lies in no file that could be named
     """
 
     name: str
@@ -65,6 +80,7 @@ class RestorerInfo:
     takes_denoiser: bool = False
     distribution: str = ""
     fault: str = ""
+    value: Value | None = None
 
     @property
     def is_built_in(self) -> bool:
@@ -78,6 +94,8 @@ class RestorerInfo:
     @property
     def code(self) -> Code:
         """Its code as it is now: see bench.plugins.identity. Raises RestorerError if a file that it reads is gone."""
+        if self.value is not None:
+            return self.value.code
         module, _, class_name = self.target.rpartition(":")
         return code_of(self.source, class_name, "" if self.is_file else module, self.reads, self.distribution)
 
@@ -192,7 +210,7 @@ def _chosen(asked: Asked) -> RestorerSpec:
     if outer in infos() and infos()[outer].takes_denoiser:
         return _around(infos()[outer], rest, asked)
     if asked.file:
-        info, variant = _info_of_file(Path(asked.file).expanduser(), asked.class_name), asked.variant
+        info, variant = info_of_file(Path(asked.file).expanduser(), asked.class_name), asked.variant
     else:
         name, variant = _installed_name(asked.base)
         info = infos()[name]
@@ -295,10 +313,7 @@ def made(cls: type[Restorer], variant: str, weights: WeightsFile | None, paramet
     ours: dict[str, Any] = {"variant": variant, "weights": weights}
     if inspect.Parameter.VAR_KEYWORD not in kinds:
         ours = {name: value for name, value in ours.items() if name in signature.parameters}
-    takes_any = inspect.Parameter.VAR_KEYWORD in kinds
-    named = [one for one in signature.parameters.values() if one.name not in ours]
-    defaults = {one.name: "" if one.default is one.empty else "…" for one in named if one.kind in BY_NAME}
-    check_parameters(cls.name, Takes(defaults, not takes_any), parameters)
+    check_parameters(cls.name, takes_of(cls), parameters)
     if not ours and inspect.Parameter.VAR_POSITIONAL in kinds:
         return cls(variant, weights, **parameters)
     restorer = cls(**ours, **parameters)
@@ -309,19 +324,22 @@ def made(cls: type[Restorer], variant: str, weights: WeightsFile | None, paramet
     return restorer
 
 
+def maker(
+    cls: type[Restorer], variant: str, parameters: Mapping[str, Any]
+) -> Callable[[WeightsFile | None], Restorer]:
+    """`made`, but for the weights."""
+    return lambda weights: made(cls, variant, weights, parameters)
+
+
+def takes_of(cls: type[Restorer]) -> Takes:
+    """The keywords that a class is made with, beyond variant and weights."""
+    arguments = inspect.signature(cls).parameters.values()
+    named = [one for one in arguments if one.kind in BY_NAME and one.name not in OF_THE_ENGINE]
+    defaults = {one.name: "" if one.default is one.empty else repr(one.default) for one in named}
+    return Takes(defaults, all(one.kind is not one.VAR_KEYWORD for one in arguments))
+
+
 BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-
-
-def import_file(path: Path) -> Any:
-    """The module in a file, which may import its neighbours."""
-    sys.path.insert(0, str(path.resolve().parent))
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def _installed(package: str) -> bool:
@@ -350,13 +368,14 @@ def _info_of_entry_point(point: Point, sources: Sources) -> RestorerInfo:
     return info
 
 
-def _info_of_file(path: Path, class_name: str) -> RestorerInfo:
+def info_of_file(path: Path, class_name: str) -> RestorerInfo:
     try:
         is_there = path.is_file()
     except OSError as error:
         raise RestorerError(f"{path}: {error.strerror}.") from None
     if not is_there:
         raise RestorerError(f"No file {path}, asked for as {path}:{class_name}.")
+    check_name(path)
     info = _info(path, class_name, f"{path.resolve()}:{class_name}")
     other = infos().get(info.name)
     if other is not None and other.is_built_in and other.source.resolve() != path.resolve():

@@ -15,6 +15,8 @@ from bench.plugins.names import OF_THE_GRAMMAR
 __all__ = [
     "ANYTHING",
     "COMPUTED",
+    "LITERALS",
+    "OF_THE_ENGINE",
     "Declared",
     "Literal",
     "Takes",
@@ -26,6 +28,7 @@ __all__ = [
     "is_words",
     "literal",
     "parsed",
+    "takes_in",
 ]
 
 
@@ -103,6 +106,11 @@ def declared(path: Path, class_name: str) -> Declared:
             )
     summary = (ast.get_docstring(classes[class_name]) or "").partition("\n")[0]
     return Declared(summary, known, _takes(class_name, classes))
+
+
+def takes_in(path: Path, class_name: str) -> Takes:
+    """The keywords that the class in the file is made with."""
+    return _takes(class_name, classes_in(path, class_name))
 
 
 def _function_in(path: Path, name: str) -> ast.FunctionDef | None:

@@ -243,7 +243,7 @@ def _use(entry: Mapping[str, Any], variants_of_file: Any) -> Use:
 
 def declared_for(info: RestorerInfo) -> list[Declaration]:
     """What is declared for a restorer. Raises WeightsError if that cannot be read."""
-    if info.fault:  # of which no source may be known
+    if info.fault or info.value is not None:  # of which no source may be known
         return []
     return [d for d in declarations(info.companion("weights.toml")) if d.restorer == info.name]
 

@@ -94,25 +94,27 @@ class Session:
         return self.guest.handle(message)
 
     def load(self, message: Load) -> Ready:
-        from bench.plugins.registry import load_class, made
+        from bench.plugins.registry import load_class, made, maker
+        from bench.plugins.things import revived
+        from bench.plugins.value import loaded
 
         self.unseen = Unseen(message.folder, [held.path for held in message.code])
         if message.watch:
             self.unseen.watch()
         self.code = hold(message.code)
-        cls = load_class(message.target)
-        for what in ("name", "version"):
-            found, declared = getattr(cls, what), getattr(message, what)
-            if found != declared:
-                raise BadAnswerError(
-                    f"its {what} is {found!r} when it runs, and {declared!r} in its source: {LITERAL}"
-                )
         parameters, inside = read_parameters(message.parameters), message.inside[0]
+        if message.value:
+            thing = loaded(message.value)
+            cls, own = revived(thing, message.target, message.name, message.variant, parameters)
+        else:
+            cls = load_class(message.target)
+            check_words(cls, message)
+            own = maker(cls, message.variant, parameters)
         inner = load_class(inside) if inside else None
 
         def make(weights: WeightsFile | None) -> Restorer:
             if inner is None:
-                return made(cls, message.variant, weights, parameters)
+                return own(weights)
             restorer = made(cls, message.variant, None, parameters)
             assert isinstance(restorer, WithDenoiser)
             make_inner = partial(made, inner, message.inside[1], parameters={})
@@ -200,6 +202,14 @@ class Session:
         _, reading = self.clock.time(partial(self.restorer.restore, given))
         check_untouched(given, seen)
         return reading
+
+
+def check_words(cls: type[Restorer], message: Load) -> None:
+    """Raise BadAnswerError if the loaded class is called otherwise than its source says."""
+    for what in ("name", "version"):
+        found, declared = getattr(cls, what), getattr(message, what)
+        if found != declared:
+            raise BadAnswerError(f"its {what} is {found!r} when it runs, and {declared!r} in its source: {LITERAL}")
 
 
 def answer(session: Session, message: Message) -> Reply:

@@ -61,6 +61,7 @@ class Load:
     folder         where its code is: see bench.runner.unseen
     code           the files that its hash knows, as they were planned: see bench.plugins.unchanged
     watch          note what it opens
+    value          pickle of a thing of the user's: see bench.plugins.value. Empty for what is imported
     """
 
     target: str
@@ -74,6 +75,7 @@ class Load:
     folder: str
     code: tuple[Held, ...]
     watch: bool
+    value: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -224,6 +226,9 @@ def written(message: Message | Reply) -> tuple[dict[str, Any], list[Array]]:
     if isinstance(message, Judged):
         value = message.value if math.isfinite(message.value) else str(message.value)
         return {"kind": kind, "value": value, "unseen": message.unseen}, []
+    if isinstance(message, Load):
+        pickled = [np.frombuffer(message.value, np.uint8)] if message.value else []
+        return {"kind": kind, **_flat(message, "value")}, [*pickled]
     if isinstance(message, Prepare):
         return {"kind": kind, "setting": _flat(message.setting), "weights": _weights_as_fields(message.weights)}, []
     return {"kind": kind, **_flat(message)}, []
@@ -238,7 +243,8 @@ def question_of(told: Mapping[str, Any], arrays: list[Array]) -> Message:
     given = {name: value for name, value in told.items() if name != "kind"}
     if told["kind"] == "Load":
         code, inside = tuple(Held(*held) for held in given["code"]), tuple(given["inside"])
-        return Load(**{**given, "code": code, "inside": inside})
+        value = arrays[0].tobytes() if arrays else b""
+        return Load(**{**given, "code": code, "inside": inside}, value=value)
     if told["kind"] == "Prepare":
         return Prepare(Setting(**given["setting"]), _weights_of(given["weights"]))
     if told["kind"] == "Bring":

@@ -91,6 +91,9 @@ def make_plan(request: Request, *, fetch_weights: bool = True) -> Plan:
     plan = Plan(request)
     for spec in request.specs:
         check_origin(spec)
+        if spec.info.value is not None and spec.info.value.why_not:
+            why_not = spec.info.value.why_not
+            plan.note(f"{spec.name}: {why_not}. No record may answer for it: it is measured each time")
     for task, levels in request.tasks.values():
         _note_sigma(plan, task, levels)
     pictures = [list(_pictures(dataset, plan)) for dataset in request.datasets]

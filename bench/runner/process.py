@@ -42,7 +42,7 @@ class RestorerProcess:
     ) -> None:
         self.spec, self.limits, self.threads, self.shares = spec, limits, threads, shares
         info = spec.info
-        folder = "" if info.is_built_in else str(info.source.resolve().parent)
+        folder = "" if info.is_built_in or info.value else str(info.source.resolve().parent)
         code = spec.code.held
         self._load = Load(
             info.target,
@@ -56,6 +56,7 @@ class RestorerProcess:
             folder,
             code,
             watch,
+            b"" if info.value is None else info.value.content,
         )
         self._kind = kind
         self._worker: Worker | None = None

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import index
 from os import PathLike
 from pathlib import Path
-from typing import Any, SupportsFloat, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsIndex, TypeAlias
 
 from bench.data.datasets import get, labelled
 from bench.errors import RequestError
@@ -15,17 +15,25 @@ from bench.measure.devices import check_device
 from bench.measure.environment import n_cores
 from bench.plugins.names import plain, split
 from bench.plugins.registry import RestorerSpec, choose_all
+from bench.plugins.things import is_thing, spec_of, told_apart
 from bench.protocol import get_protocol
 from bench.runner.plan import Request
 from bench.task import Level, Task, get_task, parse_levels
 
-__all__ = ["Levels", "Words", "check_device", "make_request"]
+if TYPE_CHECKING:
+    from bench.restorer import Restorer
+
+__all__ = ["Levels", "Methods", "Words", "check_device", "make_request"]
 
 Words = str | PathLike[str] | Iterable[object]
 """Comma-separated text, or its parts, or one path. A path is one folder whatever its name, and never a known set.
 
 Quotes keep a comma in a path: see `bench.plugins.names`.
 """
+
+Methods: TypeAlias = "Words | Restorer | RestorerSpec | Callable[..., object]"
+"""Names of restorers as words, or what is one itself: a class, an instance, a function, what `bench.wrap` gave; or a
+list of such."""
 
 Levels = str | SupportsFloat | Iterable[object] | None
 """Levels of one kind: comma-separated text, a number, several of either; None: the task's usual ones.
@@ -35,7 +43,7 @@ Numbers and arrays may be NumPy's or torch's.
 
 
 def make_request(
-    methods: Words,
+    methods: Methods,
     task: Words = "denoise",
     datasets: Words = "sample",
     *,
@@ -49,6 +57,7 @@ def make_request(
 ) -> Request:
     """Look up what was asked for.
 
+    methods  names, or things of Python: see `bench.plugins.things`
     levels  by kind: {"sigma": "15,25", "quality": …, "scale": …, "pattern": …}; a kind left out takes the
             task's usual levels
     jobs    cells side by side: more than 1 share the cores, and are not timed
@@ -61,7 +70,7 @@ def make_request(
     if jobs > 1 and readings is not None:
         raise RequestError("--readings asks for times, --jobs takes none: choose one.")
     return Request(
-        specs=tuple(_specs(methods)),
+        specs=tuple(told_apart(_specs(methods))),
         tasks={t.name: (t, _levels(t, levels or {}, tasks)) for t in tasks},
         datasets=labelled([get(name) for name in _folders_and_sets(datasets)]),
         protocol=get_protocol(protocol),
@@ -98,9 +107,15 @@ def _in_digits(value: object) -> str:
         return "with so many digits"
 
 
-def _specs(methods: Words) -> Iterator[RestorerSpec]:
-    for name in _parts(methods, "methods"):
-        yield from choose_all(str(name))
+def _specs(methods: Methods) -> Iterator[RestorerSpec]:
+    """Names, each for one or several, and things, each for one."""
+    is_one = is_thing(methods) or not isinstance(methods, Iterable)
+    named: Iterable[object] = [methods] if is_one or isinstance(methods, PathLike) else methods  # type: ignore[assignment]
+    parts = [part for part in split(named) if part] if isinstance(named, str) else [*named]
+    if not parts:
+        raise RequestError("--methods: nothing was named.")
+    for part in parts:
+        yield from choose_all(str(part).strip()) if isinstance(part, (str, PathLike)) else [spec_of(part)]
 
 
 def _folders_and_sets(datasets: Words) -> Iterator[str | Path]:

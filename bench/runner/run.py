@@ -141,6 +141,8 @@ def _name_of(cell: Cell) -> tuple[object, ...]:
 
 def _why_not(record: Record, cell: Cell) -> str:
     """Why a record of the cell's name may not answer for it; "" if it is of other things of that name."""
+    if cell.spec.info.value is not None and cell.spec.info.value.why_not:  # the plan has said so
+        return ""
     if (record.plugin and record.plugin != cell.maker.plugin) or record.folder not in ("", cell.dataset.location):
         return ""
     if not record.code_sha256:
