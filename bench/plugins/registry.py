@@ -234,6 +234,7 @@ def _around(info: RestorerInfo, denoiser: str, asked: Asked) -> RestorerSpec:
     if "denoise" not in inside.info.tasks or inside.inside is not None:
         raise RestorerError(f"{info.name}:{inside.name}: {inside.name} is not a denoiser, which {info.name} takes.")
     check_parameters(info.name, info.takes, asked.parameters)
+    info = replace(info, requires={**info.requires, **inside.info.requires}, fault=info.fault or inside.info.fault)
     return RestorerSpec(info, inside.name, "", asked.ensemble, asked.parameters, inside)
 
 

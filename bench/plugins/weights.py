@@ -272,6 +272,9 @@ def _uses(spec: RestorerSpec, declaration: Declaration) -> list[Use]:
 
 def check_origin(spec: RestorerSpec) -> None:
     """Raise WeightsError if what stands behind the @ is neither an origin nor a file of use, or serves no setting."""
+    if spec.inside is not None:
+        check_origin(spec.inside)
+        return
     if spec.weights in ("", *ORIGIN.values()):
         if spec.weights and not any(_uses(spec, d) for d in declared_for(spec.info)):
             raise WeightsError(f"{spec.name} has no '{spec.weights}' weights.")

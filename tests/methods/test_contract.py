@@ -17,10 +17,12 @@ MINUTES = {  # test_groupsc.py, test_lidia.py and test_nlrn.py try them, with a 
 }
 
 
-ALONE = [name for name, card in infos().items() if not card.adapts]  # those of files have tests of their own
+ALONE = [name for name, card in infos().items() if not (card.adapts or card.takes_denoiser)]
+INSIDE = ["pnp:nlm", "vst:nlm"]
+# those of files have tests of their own
 
 
-@pytest.mark.parametrize("name", [name for name in (*ALONE, *VARIANTS) if name not in MINUTES])
+@pytest.mark.parametrize("name", [name for name in (*ALONE, *INSIDE, *VARIANTS) if name not in MINUTES])
 def test_every_restorer_keeps_to_the_contract(name):
     spec = choose(name)
     if spec.info.missing:

@@ -24,7 +24,7 @@ class Restorers:
         tuple(
             name
             for name, card in infos().items()
-            if "denoise" in card.tasks and not card.adapts and not card.unavailable
+            if "denoise" in card.tasks and not (card.adapts or card.takes_denoiser or card.unavailable)
         ),
     )
     timeout = 900
