@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.arguments import check_words, named
 from bench.errors import RequestError, StoreError, unknown
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import ArrayLike, NDArray
 
+    from bench.plugins.registry import RestorerSpec
     from bench.records.repair import Checked
     from bench.records.store import Store
     from bench.report.comparing import Report
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from bench.report.result import RunResult
     from bench.restoring.photos import Done, PhotoWatcher
     from bench.runner.contract import Finding
-    from bench.runner.request import Levels, Words
+    from bench.runner.request import Levels, Methods, Words
     from bench.runner.run import Watcher
 
 __all__ = [
@@ -53,6 +55,7 @@ __all__ = [
     "table",
     "train",
     "why",
+    "wrap",
     "write_reference",
 ]
 
@@ -65,8 +68,9 @@ REFERENCE_STORE = "results/reference.sqlite"
 # --- measuring -----------------------------------------------------------------------------------------
 
 
+@named
 def run(
-    methods: Words,
+    methods: Methods,
     task: Words = "denoise",
     datasets: Words = "sample",
     *,
@@ -89,11 +93,14 @@ def run(
     memory_limit: float | None = None,
     save: str | Path | None = None,
     save_float: bool = False,
+    progress: bool | None = None,
     watcher: Watcher | None = None,
 ) -> RunResult:
     """Measure restorers, as `bench run` does, and return the records.
 
-    methods, task, datasets  comma-separated text or lists; datasets may be folders of images
+    methods    comma-separated names, or a list of names and of things: classes of restorers and instances of them,
+               functions `f(image, sigma)` or `f(seen)`, what `bench.wrap` gave. Each runs in a process of its own
+    task, datasets  comma-separated text or lists; datasets may be folders of images
     sigma, quality, scale, pattern  the levels of the tasks they belong to; left out: each task's usual ones
     level      the same for a task of any kind, e.g. a peak; (0.01, 0.0004) in a list for one level of two values
     metrics    to be measured beside PSNR and SSIM, e.g. "gmsd,vif" or "./my.py:sharpness"
@@ -107,12 +114,14 @@ def run(
     save       a folder for the pictures that are restored, as PNG of 8 bits: see bench.records.pictures. A cell that
                the store knows is not restored for it, unless `force`
     save_float also as .npy, float32
-    watcher    is told how the run goes; None: nobody is
+    progress   whether a bar is shown; None: in a terminal or a notebook
+    watcher    is told how the run goes, instead of the bar
 
     Raises bench.errors.BenchError for anything in the request that will not do.
     """
     from bench.records.pictures import Pictures
     from bench.records.store import Store
+    from bench.report.notebook import watch_in_python
     from bench.report.result import RunResult
     from bench.runner.plan import make_plan
     from bench.runner.request import make_request
@@ -137,7 +146,8 @@ def run(
     limits = Limits(time_limit, memory_limit)
     plan = make_plan(request)
     pictures = None if save is None else Pictures(Path(save), as_float=save_float)
-    with Store(Path(store)) as records:
+    watching = nullcontext(watcher) if watcher is not None else watch_in_python(progress)
+    with Store(Path(store)) as records, watching as told:
         measured = run_plan(
             plan,
             records,
@@ -146,13 +156,14 @@ def run(
             jobs=jobs,
             limits=limits,
             pictures=pictures,
-            watcher=watcher,
+            watcher=told,
         )
     return RunResult(plan, *measured, saved_in=None if save is None else Path(save))
 
 
+@named
 def preview(
-    methods: Words,
+    methods: Methods,
     task: Words = "denoise",
     datasets: Words = "sample",
     *,
@@ -173,6 +184,7 @@ def preview(
     from bench.task import LEVEL_OPTIONS
 
     levels = {kind: words.pop(kind, None) for kind in (*LEVEL_OPTIONS, "level")}
+    check_words("preview", words, make_request)
     plan = make_plan(make_request(methods, task, datasets, levels=levels, **words), fetch_weights=False)
     with _as_it_is(Path(store)) as records:
         return tell(plan, look_up(plan, records, force=force, retry_failed=retry_failed), records)
@@ -191,8 +203,9 @@ def _as_it_is(path: Path) -> Iterator[Store]:
         yield records
 
 
+@named
 def debug(
-    methods: Words,
+    methods: Methods,
     task: Words = "denoise",
     datasets: Words = "sample",
     *,
@@ -212,28 +225,57 @@ def debug(
     from bench.task import LEVEL_OPTIONS
 
     levels = {kind: words.pop(kind, None) for kind in (*LEVEL_OPTIONS, "level")}
+    check_words("debug", words, make_request)
     plan = make_plan(make_request(methods, task, datasets, levels=levels, **words))
     records = run_here(plan, watcher)
     return RunResult(plan, records, len(records))
 
 
-def check(name: str) -> Iterator[Finding]:
+@named
+def wrap(
+    thing: object,
+    name: str | None = None,
+    *,
+    tasks: str | Sequence[str] | None = None,
+    variant: str = "",
+    weights: str | Path = "",
+    **parameters: Any,
+) -> RestorerSpec:
+    """A class, instance, function or network as a restorer for `run` and the others, with what it does not say.
+
+    name       in records and tables; None: its own
+    tasks      that it is for; None: those that it says, or that the arguments of the function tell
+    variant, weights  as behind the colon and the @ of a name
+    parameters keywords of the class or function. Of a network `range`, 1 or 255, of its values, which must be told;
+               and if they differ from the usual sigma_channel, sigma_map, sigma_range, answers, order, residual,
+               multiple, enlarged, repeat_gray, task and levels, as of a network in a file
+
+    Raises RestorerError for what is none, and for parameters that it does not take, or lacks.
+    """
+    from bench.plugins.things import wrap as wrap_thing
+
+    return wrap_thing(thing, name, tasks=tasks, variant=variant, weights=weights, **parameters)
+
+
+@named
+def check(method: object) -> Iterator[Finding]:
     """Try a restorer against the contract: shapes, dtype, odd sizes, determinism, input left untouched.
 
-    name  as for `run`; with a file of weights, `NAME@FILE`, the network is prepared with it too
+    method  one as for `run`; with a file of weights, `NAME@FILE`, the network is prepared with it too
     """
-    from bench.plugins.registry import choose
+    from bench.plugins.things import spec_of
     from bench.runner.contract import check as check_restorer
 
-    return check_restorer(choose(name))
+    return check_restorer(spec_of(method))
 
 
 # --- one's own pictures ------------------------------------------------------------------------------------
 
 
+@named
 def restore(
     image: ArrayLike,
-    method: str,
+    method: object,
     task: str = "denoise",
     *,
     sigma: float | str | None = None,
@@ -251,7 +293,7 @@ def restore(
 
     image    (H, W) or (H, W, C), C = 1 or 3: floats nominally in [0, 1], or uint8 or uint16, which are divided by
              their largest value; demosaick: the mosaic, (H, W)
-    method   as after --methods, e.g. "dncnn" or "./my.py:Mine"
+    method   one as for `run`, e.g. "dncnn", "./my.py:Mine" or a function
     sigma    noise level on the 0-255 scale, or "auto" to have it estimated; not for denoise-blind
     quality, scale, pattern  the level of the other tasks; the pattern is RGGB if none is given
     tile     most rows and columns to restore at a time, for what does not fit the memory, or "auto": as many as fit;
@@ -274,10 +316,11 @@ def restore(
     return restored[..., 0] if is_flat and restored.shape[2] == 1 else restored
 
 
+@named
 def restore_files(
     files: Sequence[str | Path],
     output: str | Path,
-    method: str,
+    method: object,
     task: str = "denoise",
     *,
     tile: int | str | None = "auto",
@@ -302,6 +345,7 @@ def restore_files(
 
     to_do = errands(files, output)
     levels = {kind: words.pop(kind, None) for kind in ("sigma", "quality", "scale", "pattern")}
+    check_words("restore_files", words, Restoring)
     restoring = Restoring(method, task, levels, tile=tile, **words, limits=Limits(time_limit, memory_limit))
 
     def done() -> Iterator[Done]:
@@ -314,6 +358,7 @@ def restore_files(
 # --- records ---------------------------------------------------------------------------------------------
 
 
+@named
 def read(store: Stores = STORE, select: str | None = None) -> pd.DataFrame:
     """The records of stores, or of CSV files that `export` wrote; one row each.
 
@@ -343,6 +388,7 @@ def _read_one(store: Path) -> pd.DataFrame:
         return frame_of(records.records())
 
 
+@named
 def why(which: str | int = "", store: str | Path = STORE) -> str:
     """What failed; or of a failure its reason, what the restorer printed, and its traceback.
 
@@ -359,6 +405,7 @@ def why(which: str | int = "", store: str | Path = STORE) -> str:
     return "\n\n".join(told(failure, Logs(Path(store))) for failure in asked_for(str(which), known))
 
 
+@named
 def table(
     store: Stores = STORE, format: str = "text", *, select: str | None = None, significance: bool = False
 ) -> str:
@@ -371,6 +418,7 @@ def table(
     return render(read(store, select), format, significance=significance)
 
 
+@named
 def export(
     store: Stores = STORE, format: str = "csv", output: str | Path | None = None, *, select: str | None = None
 ) -> None:
@@ -386,6 +434,7 @@ def export(
     write(records.assign(current=is_current), format, None if output is None else Path(output))
 
 
+@named
 def page(
     store: Stores = STORE,
     output: str | Path = "page.html",
@@ -418,6 +467,7 @@ def page(
     )
 
 
+@named
 def check_store(store: str | Path = STORE) -> Checked:
     """Read all of a store: its records, and what is damaged if anything is. It is left as it is.
 
@@ -428,6 +478,7 @@ def check_store(store: str | Path = STORE) -> Checked:
     return check(Path(store))
 
 
+@named
 def repair_store(store: str | Path = STORE) -> Checked:
     """Keep what is whole of a damaged store, and the damaged file beside it; a store that is whole is left as it is.
 
@@ -438,6 +489,7 @@ def repair_store(store: str | Path = STORE) -> Checked:
     return repair(Path(store))
 
 
+@named
 def plot(
     kind: str,
     output: str | Path,
@@ -462,6 +514,7 @@ def plot(
     kinds = {"pareto": plots_of_records.pareto, "levels": plots_of_records.levels, "images": plots_of_records.images}
     if kind not in kinds:
         raise RequestError(unknown("figure", kind, kinds))
+    check_words("plot", options, kinds[kind])
     plots.check_output(Path(output))
     records = read(store, select)
     with plots.our_look():
@@ -470,6 +523,7 @@ def plot(
     return told
 
 
+@named
 def plot_crops(
     output: str | Path,
     methods: Words,
@@ -498,6 +552,7 @@ def plot_crops(
     plots.check_output(Path(output))
     place = plots_of_pictures.check_crop(crop)
     levels = {"sigma": sigma, "quality": quality, "scale": scale, "pattern": pattern}
+    check_words("plot_crops", words, look_at)
     look = look_at(methods, task, dataset, image, levels, **words)
     with plots.our_look():
         figure, told = plots_of_pictures.crops(look, place, width=width)
@@ -508,6 +563,7 @@ def plot_crops(
 # --- records held against others ---------------------------------------------------------------------------
 
 
+@named
 def compare(
     store: Stores = STORE,
     *,
@@ -545,6 +601,7 @@ def compare(
     )
 
 
+@named
 def reference(
     *,
     store: str | Path = REFERENCE_STORE,
@@ -577,6 +634,7 @@ def reference(
         yield RunResult(made, *measured)
 
 
+@named
 def write_reference(store: Stores = REFERENCE_STORE) -> str:
     """Take the records of stores into the reference, and say what it holds; nothing is measured."""
     from bench.report.comparing import write_reference as write
@@ -584,6 +642,7 @@ def write_reference(store: Stores = REFERENCE_STORE) -> str:
     return write(read(store))
 
 
+@named
 def audit() -> list[str]:
     """What the papers whose tables are here contradict each other on."""
     from bench.judge.audit import audit as find_conflicts
@@ -595,6 +654,7 @@ def audit() -> list[str]:
 # --- training, and what there is ---------------------------------------------------------------------------
 
 
+@named
 def train(name: str, **options: Any) -> Path:
     """Train a restorer by its recipe, or go on training; the folder of its weights.
 
@@ -604,9 +664,11 @@ def train(name: str, **options: Any) -> Path:
     from bench.training.session import train as run_training
 
     levels = {kind: options.pop(kind, None) for kind in (*LEVEL_OPTIONS, "level")}
+    check_words("train", options, run_training)
     return run_training(name, {kind: None if v is None else str(v) for kind, v in levels.items()}, **options)
 
 
+@named
 def listing(what: str = "all") -> str:
     """What there is: restorers (with the terms that bind a user), tasks, protocols, datasets, weights, or all.
 
@@ -620,6 +682,7 @@ def listing(what: str = "all") -> str:
     return "\n\n".join(tell(name) for name in (LISTINGS if what == "all" else [what]))
 
 
+@named
 def info(name: str) -> str:
     """All that is known of a restorer, a data set, a task or a protocol: its settings, weights, terms and paper.
 
@@ -630,6 +693,7 @@ def info(name: str) -> str:
     return about(name)
 
 
+@named
 def cite(store: Stores = STORE, *, select: str | None = None) -> tuple[str, list[str]]:
     """BibTeX of all that the records of a store rest on; and of what in it we know no paper, a line each."""
     from bench.report.about import cited
@@ -637,6 +701,7 @@ def cite(store: Stores = STORE, *, select: str | None = None) -> tuple[str, list
     return cited(read(store, select))
 
 
+@named
 def doctor() -> str:
     """What this machine can do: versions, cores, devices, restorers that lack a package, cache and mirror."""
     from bench.report.listing import doctor as examine

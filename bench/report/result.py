@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.escape import html
 from bench.records.record import Record, frame_of
 from bench.report.remarks import of_plan, of_records, set_aside
 from bench.report.table import render
@@ -32,6 +33,15 @@ class RunResult:
     n_measured: int
     set_aside: Mapping[tuple[str, str], int] = field(default_factory=dict)
     saved_in: Path | None = None
+
+    def __repr__(self) -> str:
+        """The table, and what is to be known beside it."""
+        return "\n".join([self.table(), *self.remarks()])
+
+    def _repr_html_(self) -> str:
+        """The same for a notebook."""
+        lines = "".join(f"<li>{html(line)}</li>" for line in self.remarks())
+        return f"{self.table('html')}\n<ul>{lines}</ul>" if lines else self.table("html")
 
     def frame(self) -> pd.DataFrame:
         """One row per cell, and one per combination that was skipped (without an image)."""

@@ -16,7 +16,7 @@ from bench.measure.devices import check_device
 from bench.measure.environment import n_cores
 from bench.measure.memory import available_mib
 from bench.plugins.cards import remarks
-from bench.plugins.registry import choose
+from bench.plugins.things import spec_of
 from bench.plugins.weights import candidates, check_origin, declarations, pick
 from bench.restoring.tiles import AUTO, OVERLAP, check_tiles, cut, enlarged, sides, tiles
 from bench.runner.answer import remark_on
@@ -68,7 +68,7 @@ class Restored:
 class Restoring:
     """One restorer at one task, in a process of its own, for any number of pictures. Use it in a `with` statement.
 
-    name      as after --methods
+    name      as after --methods, or a thing of Python: see `bench.plugins.things`
     levels    by kind, one of each, as a run takes them: sigma may be "auto"; None where the picture tells
     tile      most rows and columns that are restored at a time; None: the whole picture; "auto": the whole, or where
               the memory does not hold it so many as it holds
@@ -80,7 +80,7 @@ class Restoring:
 
     def __init__(
         self,
-        name: str,
+        name: object,
         task: str = "denoise",
         levels: Mapping[str, object] | None = None,
         *,
@@ -90,7 +90,7 @@ class Restoring:
         threads: int | None = None,
         limits: Limits | None = None,
     ) -> None:
-        self.spec, self.task = choose(name), get_task(task)
+        self.spec, self.task = spec_of(name), get_task(task)
         self.asked = _asked(self.task, levels or {})
         self.tile, self.overlap = check_tiles(tile, overlap), overlap
         self._check_restorer()
