@@ -24,9 +24,9 @@ from bench.plugins.importing import check_name, import_file
 from bench.plugins.installed import Point, Sources, brought
 from bench.plugins.names import Asked, read, spelled
 from bench.plugins.source import ANYTHING, OF_THE_ENGINE, Takes, declared
-from bench.plugins.value import Value
 
 if TYPE_CHECKING:
+    from bench.plugins.value import Value
     from bench.restorer import Restorer, WeightsFile
 
 __all__ = [
