@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-__all__ = ["PACKAGES", "PACKAGES_OF_LAYOUT_3", "describe", "environment", "n_cores", "with_device"]
+__all__ = ["PACKAGES", "PACKAGES_OF_LAYOUT_3", "describe", "environment", "n_cores", "overload", "with_device"]
 
 PACKAGES_OF_LAYOUT_3 = (
     "bench",
@@ -34,6 +34,22 @@ def n_cores() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS
         return os.cpu_count() or 1
+
+
+MOST_OVER_CORES = 0.5
+"""of the load: what runs at times, beside a restorer that uses every core"""
+
+
+def overload() -> float:
+    """The machine's load, a mean over the last minute, where it is above its cores; 0 where it is not, or not told.
+
+    Then times are longer than they are: threads wait for cores, and OpenMP's for each other.
+    """
+    try:
+        load = os.getloadavg()[0]
+    except OSError:
+        return 0.0
+    return load if load > (os.cpu_count() or 1) + MOST_OVER_CORES else 0.0
 
 
 @cache

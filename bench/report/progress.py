@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -9,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from bench.escape import terminal
+from bench.measure.environment import overload
 from bench.runner.run import Watcher
 
 if TYPE_CHECKING:
@@ -32,10 +34,14 @@ def watch(*, quiet: bool = False, verbose: bool = False) -> Progress:
 
 
 class Progress(Watcher):
-    """Prints nothing. Keeps what a run leaves that is stopped: its records, of `n_cells` cells."""
+    """Prints nothing. Keeps what a run leaves that is stopped: its records, of `n_cells` cells.
+
+    load  the greatest of the machine while a time was taken, if that was above its cores
+    """
 
     so_far: Sequence[Record] = ()
     n_cells = 0
+    load = 0.0
 
     def __enter__(self) -> Progress:
         return self
@@ -45,8 +51,20 @@ class Progress(Watcher):
     ) -> None:
         pass
 
+    def measured(self, cell: Cell, record: Record) -> None:
+        if record.seconds is not None:
+            self.load = max(self.load, overload())
+
     def stopped(self, so_far: Sequence[Record], n_cells: int) -> None:
         self.so_far, self.n_cells = so_far, n_cells
+
+    def doubts(self) -> Iterator[str]:
+        """What is to be known of the times that were taken, a line each."""
+        if self.load:
+            yield (
+                f"warning: other programs were at work while times were taken (a load of {self.load:.1f} on"
+                f" {os.cpu_count()} cores): they may be too long. --force measures again."
+            )
 
 
 class LineProgress(Progress):
@@ -65,6 +83,7 @@ class LineProgress(Progress):
         self.left = Counter(map(_group, cells))
 
     def measured(self, cell: Cell, record: Record) -> None:
+        super().measured(cell, record)
         group = _group(cell)
         self.left[group] -= 1
         self.statuses[group][record.status] += 1
@@ -91,6 +110,7 @@ class CellProgress(Progress):
             print(f"  {line}", file=sys.stderr, flush=True)
 
     def measured(self, cell: Cell, record: Record) -> None:
+        super().measured(cell, record)
         label, setting, dataset = _group(cell)
         _print(f"{label}, {setting}, {dataset}/{cell.entry.name}: {_outcome(record)}")
 
@@ -155,6 +175,7 @@ class BarProgress(Progress):
         self.bar.update(self.cells, description=", ".join(_group(cell)) + failed)
 
     def measured(self, cell: Cell, record: Record) -> None:
+        super().measured(cell, record)
         self.n_failed += record.status == "failed"
         self.bar.advance(self.cells)
 

@@ -16,6 +16,7 @@ from types import TracebackType
 import numpy as np
 
 from bench.errors import RequestError
+from bench.measure.environment import n_cores, overload
 from bench.measure.memory import resident_mib
 from bench.plugins.boundary import in_a_line
 from bench.runner.lifeline import Lifeline
@@ -291,7 +292,7 @@ def _death_of(pid: int) -> int | None:
 def _environment(threads: int, shares: bool) -> dict[str, str]:
     # OpenMP's threads wait for each other in a busy loop, which is quickest alone; where more threads than cores do
     # so, the one that all wait for does not get to run, and a network was seen to take 25 times as long.
-    patience = {"OMP_WAIT_POLICY": "PASSIVE"} if shares else {}
+    patience = {"OMP_WAIT_POLICY": "PASSIVE"} if shares or threads > n_cores() or overload() else {}
     return {
         **os.environ,
         **patience,

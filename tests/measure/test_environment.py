@@ -6,8 +6,9 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 
-from bench.measure.environment import PACKAGES, PACKAGES_OF_LAYOUT_3, describe, environment, with_device
+from bench.measure.environment import PACKAGES, PACKAGES_OF_LAYOUT_3, describe, environment, overload, with_device
 
 
 def test_the_libraries_that_compute_are_named_with_their_versions():
@@ -52,3 +53,18 @@ def test_two_processes_tell_the_same():
     code = "from bench.measure.environment import environment; print(environment(), end='')"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert told == environment()
+
+
+@pytest.mark.parametrize(("load", "told"), [(0.1, 0.0), (4.0, 0.0), (4.4, 0.0), (5.1, 5.1)])
+def test_a_load_counts_that_is_above_the_cores(monkeypatch, load, told):
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    monkeypatch.setattr("os.getloadavg", lambda: (load, 9.0, 9.0))
+    assert overload() == told
+
+
+def test_a_system_that_tells_no_load_has_none(monkeypatch):
+    def refuse():
+        raise OSError
+
+    monkeypatch.setattr("os.getloadavg", refuse)
+    assert overload() == 0.0

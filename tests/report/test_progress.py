@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from bench.records.record import Record
+from bench.report import progress
 from bench.report.progress import BarProgress, CellProgress, LineProgress, Progress, printed_lines, watch
 
 
@@ -103,3 +104,24 @@ def test_the_bar_counts_what_failed(monkeypatch, capsys):
 
 def test_of_a_line_that_was_written_over_the_last_is_shown():
     assert list(printed_lines("10 %\r20 %\r\n\x1b[2Jtwo\n\n")) == ["20 %", r"\x1b[2Jtwo"]
+
+
+@pytest.mark.parametrize(
+    ("records", "n_doubts"), [([OK, FAILED], 1), ([FAILED], 0), ([record("ok", psnr_db=29.0)], 0)]
+)
+def test_a_busy_machine_is_said_if_a_time_was_taken(monkeypatch, records, n_doubts):
+    for watcher in (Progress(), LineProgress(), CellProgress(), BarProgress()):
+        monkeypatch.setattr(progress, "overload", iter([3.25, 7.5]).__next__)
+        with watcher:
+            watcher.started([cell(n) for n in range(len(records))])
+            for n, one in enumerate(records):
+                watcher.measured(cell(n), one)
+        assert len([*watcher.doubts()]) == n_doubts
+        assert all("a load of 3.2 on" in doubt for doubt in watcher.doubts())
+
+
+def test_an_idle_machine_is_no_doubt(monkeypatch):
+    monkeypatch.setattr(progress, "overload", lambda: 0.0)
+    watcher = Progress()
+    watcher.measured(cell(1), OK)
+    assert [*watcher.doubts()] == []

@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 
+from bench.measure.environment import n_cores
 from bench.restorer import Observation
 from bench.runner import worker as workers
 from bench.runner.messages import Answer, Failure, Load, Ready, Restore
@@ -232,3 +233,18 @@ def test_one_that_another_thread_closed_is_a_failure(worker):
     one = worker("time.sleep(600)")
     one.close()
     assert isinstance(one.ask(ASKED), Failure)
+
+
+@pytest.mark.parametrize(
+    ("threads", "shares", "load", "policy"),
+    [
+        (1, False, 0.0, None),
+        (1, True, 0.0, "PASSIVE"),
+        (1, False, 9.0, "PASSIVE"),
+        (n_cores() + 1, False, 0.0, "PASSIVE"),
+    ],
+)
+def test_threads_wait_asleep_where_there_are_more_than_cores(monkeypatch, threads, shares, load, policy):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    monkeypatch.setattr(workers, "overload", lambda: load)
+    assert workers._environment(threads, shares).get("OMP_WAIT_POLICY") == policy
