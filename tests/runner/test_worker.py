@@ -11,7 +11,6 @@ import time
 import numpy as np
 import pytest
 
-from bench.measure.environment import n_cores
 from bench.restorer import Observation
 from bench.runner import worker as workers
 from bench.runner.messages import Answer, Failure, Load, Ready, Restore
@@ -241,7 +240,7 @@ def test_one_that_another_thread_closed_is_a_failure(worker):
         (1, False, 0.0, None),
         (1, True, 0.0, "PASSIVE"),
         (1, False, 9.0, "PASSIVE"),
-        (n_cores() + 1, False, 0.0, "PASSIVE"),
+        (4096, False, 0.0, "PASSIVE"),
     ],
 )
 def test_threads_wait_asleep_where_there_are_more_than_cores(monkeypatch, threads, shares, load, policy):
