@@ -25,7 +25,8 @@ author = "the bench contributors"
 version = release = version_of("bench")
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_gallery.gen_gallery"]
-exclude_patterns = ["_build", "examples", "generated/costs.md", "gallery/*.py", "gallery/*.ipynb", "gallery/*.zip"]
+included = ["generated/costs.md", "generated/tiles.md"]
+exclude_patterns = ["_build", "examples", *included, "gallery/*.py", "gallery/*.ipynb", "gallery/*.zip"]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 suppress_warnings = ["config.cache"]
 

@@ -28,7 +28,7 @@ def write_all(to: Path) -> None:
     """Write every page into the folder `to`; a file that would not change is left alone."""
     pages = dict(results())
     pages |= {"significance": significance(), "papers": papers(), "performance": performance()}
-    pages |= {"commands": commands(), "lists": lists(), "costs": costs()}
+    pages |= {"commands": commands(), "lists": lists(), "costs": costs(), "tiles": tiles()}
     to.mkdir(parents=True, exist_ok=True)
     for name, text in pages.items():
         path = to / f"{name}.md"
@@ -404,6 +404,40 @@ def lists() -> str:
 LISTS = """
 `bench list` prints this. The terms that bind a user stand below each name.
 """
+
+# --- tiles -------------------------------------------------------------------------------------------------------
+
+
+def tiles(file: Path = ROOT / "results" / "tiles.json") -> str:
+    """What tiles change, a row a restorer, as `tests/asv/tiles.py` measured it."""
+    entry = json.loads(file.read_text(encoding="utf-8"))
+    overlaps = sorted({change["overlap"] for change in entry["changes"]})
+    of: dict[str, dict[int, Any]] = {}
+    for change in entry["changes"]:
+        of.setdefault(change["restorer"], {})[change["overlap"]] = change
+    lines = [
+        f"| restorer | {' | '.join(f'overlap {overlap}' for overlap in overlaps)} |",
+        f"|---|{'---|' * len(overlaps)}",
+        *(
+            f"| `{name}` | {' | '.join(tiles_cell(found[overlap]) for overlap in overlaps)} |"
+            for name, found in of.items()
+        ),
+    ]
+    origin = f"{entry['day']}, commit `{entry['commit']}`, {named(entry['machine'])}: `{entry['command']}`"
+    return page("\n".join(lines), origin)
+
+
+def tiles_cell(change: Mapping[str, Any]) -> str:
+    """`2.9, 0.012, -0.003 dB`; what rounding in float32 may be is `none`."""
+    if change["largest"] < ROUNDING:
+        return "none"
+    psnr = "" if abs(change["psnr_db"]) < 0.0005 else f", {change['psnr_db']:+.3f} dB"
+    return f"{change['largest']:.2g}, {change['mean']:.2g}{psnr}"
+
+
+ROUNDING = 0.005
+"""grey levels of 255"""
+
 
 # --- footguns ----------------------------------------------------------------------------------------------------
 
