@@ -44,6 +44,7 @@ class Metric:
     digits     behind the decimal point, in tables
     measure    (restored, clean) -> the figure; None: see bench.plugins.metrics
     identity   of what computes it: figures of two identities are never mixed
+    requires   packages that it needs beyond the project's own, as pip knows them; their versions join its identity
     """
 
     name: str
@@ -56,6 +57,7 @@ class Metric:
     digits: int = 4
     measure: Measure | None = None
     identity: str = "1"
+    requires: tuple[str, ...] = ()
 
 
 def metric(
@@ -130,6 +132,18 @@ def _vif(x: Picture, y: Picture) -> float:
     from bench.measure.metrics.vif import vif
 
     return vif(x, y, peak=255)
+
+
+def _lpips(x: Picture, y: Picture) -> float:
+    from bench.measure.metrics.learned import lpips
+
+    return lpips(x, y, peak=255)
+
+
+def _dists(x: Picture, y: Picture) -> float:
+    from bench.measure.metrics.learned import dists
+
+    return dists(x, y, peak=255)
 
 
 def _haarpsi(x: Picture, y: Picture) -> float:
@@ -218,6 +232,24 @@ METRICS: dict[str, Metric] = {
             high=1,
             source="Reisenhofer et al., Signal Processing: Image Communication 61, 2018, Eq. 10-13",
             measure=_haarpsi,
+        ),
+        Metric(
+            "lpips",
+            "distance in features of AlexNet, which torchvision downloads",
+            "smaller",
+            low=0,
+            source="Zhang et al., CVPR 2018, Eq. 1",
+            measure=_lpips,
+            requires=("lpips", "torchvision"),
+        ),
+        Metric(
+            "dists",
+            "distance in structure and texture of VGG-16's features, which torchvision downloads",
+            "smaller",
+            low=0,
+            source="Ding et al., IEEE TPAMI 44(5), 2022, Eq. 8",
+            measure=_dists,
+            requires=("dists-pytorch", "torchvision"),
         ),
     )
 }

@@ -9,12 +9,13 @@ from __future__ import annotations
 import ast
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from bench.errors import RestorerError, unknown
+from bench.errors import RequestError, RestorerError, unknown
 from bench.metric import DEFAULT, METRICS, Metric
 from bench.plugins.own import NOWHERE, Place, check_name, find, installed
 from bench.plugins.source import COMPUTED, literal, parsed
@@ -40,10 +41,11 @@ def installed_metrics() -> Mapping[str, OwnMetric | RestorerError]:
 def choose_metric(asked: str) -> Metric:
     """The metric that a user asked for: its name, or `./file.py:function`.
 
-    Raises RequestError for an unknown name, with the nearest right one, RestorerError for what will not do.
+    Raises RequestError for an unknown name, with the nearest right one, and for a package that is not installed;
+    RestorerError for what will not do.
     """
     if asked in METRICS:
-        return METRICS[asked]
+        return _with_versions(METRICS[asked])
     return find("metric", asked, METRICS, installed_metrics(), _read)
 
 
@@ -55,6 +57,18 @@ def choose_metrics(asked: Iterable[str]) -> tuple[Metric, ...]:
         if first.identity != metric.identity:
             raise RestorerError(f"Two metrics are named '{metric.name}': rename one of them.")
     return tuple(metric for metric in found.values() if metric.name not in DEFAULT)
+
+
+def _with_versions(metric: Metric) -> Metric:
+    """A metric whose identity names the packages that compute it."""
+    try:
+        versions = [f"{package} {version(package)}" for package in metric.requires]
+    except PackageNotFoundError as error:
+        needed = " ".join(metric.requires)
+        raise RequestError(
+            f"The metric {metric.name} needs {error.name}, which is not installed: pip install {needed}"
+        ) from None
+    return replace(metric, identity=", ".join([metric.identity, *versions]))
 
 
 # --- what a source says --------------------------------------------------------------------------

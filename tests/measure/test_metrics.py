@@ -22,7 +22,7 @@ from bench.measure.quality import psnr_db
 from bench.metric import DEFAULT, METRICS
 from tests.measure.pictures import PAIRS
 
-BESIDE = [name for name in METRICS if name not in DEFAULT and METRICS[name].measure]
+BESIDE = [name for name in METRICS if name not in DEFAULT and not METRICS[name].requires]
 SIDES = {"psnrb": 16, "ssim8": 8, "ms_ssim": 161, "gmsd": 4, "vif": 41, "haarpsi": 16}
 """the smallest that each takes"""
 
