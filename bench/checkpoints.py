@@ -75,9 +75,9 @@ WEB_PAGE = Kind(
     "Open its address in a browser to see what it says, and fetch the file itself.",
     is_broken=True,
 )
-TORCHSCRIPT = Kind("a TorchScript program", PROGRAM)
+TORCHSCRIPT = Kind("a TorchScript program", "It runs as it is: ask for it as torchscript:FILE(range=1).")
 EXPORTED = Kind("a program of torch.export", PROGRAM)
-ONNX = Kind("an ONNX graph", f"{PROGRAM} A restorer of your own can run it with onnxruntime.")
+ONNX = Kind("an ONNX graph", "It runs as it is: ask for it as onnx:FILE(range=1).")
 HDF5 = Kind("an HDF5 file, as Keras and MATLAB write them", CONVERT, (".h5", ".hdf5", ".mat", ".keras"))
 MATLAB_73 = replace(HDF5, words="a MATLAB 7.3 file (HDF5)")
 MATLAB_5 = Kind("a MATLAB 5 file", CONVERT, (".mat",))

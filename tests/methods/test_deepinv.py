@@ -47,6 +47,7 @@ def test_it_answers_as_the_library_does(tmp_path, name, channels, options):
     assert restorer.n_params() == sum(p.numel() for p in network.parameters())
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of the library, about torch
 @pytest.mark.parametrize("name", DeepInverse.variants)
 def test_each_network_is_made_for_gray_and_colour(name):
     for channels in (1, 3):

@@ -216,7 +216,7 @@ def test_the_reader_is_the_declared_one_of_files_that_look_alike(tmp_path, resto
 
 @pytest.mark.parametrize("kind", ["keras", "matlab 7.3", "npz", "onnx"])
 def test_where_no_reader_is_declared_the_file_is_refused(tmp_path, kind):
-    with pytest.raises(WeightsError, match=r"\. (Convert it to|It is a program)"):
+    with pytest.raises(WeightsError, match=r"\. (Convert it to|It runs as it is: ask for it as onnx:FILE)"):
         check_origin(choose(f"nlrn@{write(tmp_path, kind)}"))
 
 
