@@ -25,9 +25,12 @@ if (
 
 __all__ = [
     "BLIND",
+    "DECLARED",
+    "ESTIMATED",
     "LEVEL_OPTIONS",
     "SUPERRES_OF_8_BIT_RGB",
     "TASKS",
+    "UNTOLD",
     "Image",
     "Known",
     "Level",
@@ -39,7 +42,9 @@ __all__ = [
     "colour_word",
     "format_level",
     "get_task",
+    "level_name_of",
     "level_of",
+    "level_order",
     "nearest_level",
     "parse_levels",
     "parts_of",
@@ -292,6 +297,20 @@ HOLES = LevelKind(
     "a share of missing pixels from 0 to 1, or the file of a mask, black where they are missing",
     _share_or_mask,
 )
+UNTOLD = "blind"
+DECLARED = "known"
+ESTIMATED = "estimate"
+
+
+def _told(text: str) -> Level | None:
+    return text if text in (UNTOLD, DECLARED, ESTIMATED) else SIGMA.accept(text)
+
+
+TOLD = LevelKind(
+    "told",
+    "what restorers are told of the noise: blind, known (as the pairs declare it), estimate, or a sigma (0-255)",
+    _told,
+)
 BLUR = LevelKind(
     "kernel/sigma",
     "a kernel and the noise after it, KERNEL/SIGMA, e.g. gaussian-1.6/2, motion-15-45/2.55, uniform-9/0 or ./k.npy/2",
@@ -325,6 +344,11 @@ def format_level(level: Level) -> str:
     number = float(level) + 0.0  # NumPy's numbers are written otherwise, and -0 is 0
     short = f"{number:g}"
     return short if float(short) == number else repr(number)
+
+
+def level_order(level: Level) -> tuple[bool, float, str]:
+    """Sort key of levels: numbers from small to large, then words."""
+    return (True, 0.0, level) if isinstance(level, str) else (False, level, "")
 
 
 def nearest_level(levels: Sequence[float], level: Level) -> int:
@@ -469,6 +493,14 @@ def _kernel_file(level: Level) -> tuple[Path, ...]:
     return () if path is None else (path,)
 
 
+def _as_if_real(image: Image, level: Level, stream: np.random.RandomState) -> Observation:
+    """Of a clean picture alone, as `bench check` has it: what pairs hold is read with them."""
+    from bench.data.degrade import awgn
+
+    sigma = float(level) if not isinstance(level, str) else 25.0
+    return Observation(awgn(image, sigma, stream), "real", known={} if level == UNTOLD else {"sigma": sigma})
+
+
 BLIND = ("denoise-blind",)
 """`like` of tasks that restorers of unknown noise may do: the picture keeps its size."""
 
@@ -520,6 +552,15 @@ TASKS: dict[str, Task] = {
             like=BLIND,
             files=_kernel_file,
         ),
+        Task(
+            "real",
+            "denoising of the noisy pictures that pairs hold",
+            TOLD,
+            (UNTOLD,),
+            _as_it_is,
+            _as_if_real,
+            like=("denoise", *BLIND),
+        ),
     )
 }
 
@@ -535,6 +576,11 @@ def get_task(name: str) -> Task:
         return TASKS[name]
     except KeyError:
         raise RequestError(unknown("task", name, TASKS)) from None
+
+
+def level_name_of(task: str, told: str = "") -> str:
+    """What a task's level is called; of one that is not in TASKS, as a record tells."""
+    return TASKS[task].level.name if task in TASKS else told or "level"
 
 
 def title_of(task: str, level_name: str = "") -> str:

@@ -123,7 +123,8 @@ def _place_of(record: Record) -> PurePosixPath:
         dataset += f"-{hashlib.sha256(record.folder.encode()).hexdigest()[:6]}"
     setting = f"{record.task}-{format_level(record.level)}-{record.protocol}"
     repeat = [f"repeat-{record.repeat}"] if record.repeat else []
-    return PurePosixPath(dataset, _plain(Path(record.image).stem), _plain(setting), *repeat)
+    image = PurePosixPath(record.image)  # in a folder of the set's folder, if those were searched
+    return PurePosixPath(dataset, *map(_plain, image.parent.parts), _plain(image.stem), _plain(setting), *repeat)
 
 
 def _plain(name: str) -> str:
