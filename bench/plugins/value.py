@@ -12,11 +12,13 @@ import dis
 import enum
 import functools
 import hashlib
+import io
 import re
 import sys
 import sysconfig
 import types
 import uuid
+from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -52,7 +54,7 @@ def value_of(thing: Any, name: str) -> Value:
     for module in own:
         cloudpickle.register_pickle_by_value(module)
     try:
-        content = cloudpickle.dumps(thing)
+        content = _pickled(thing)
     except Exception as error:  # of any kind: objects may say themselves how they are pickled
         raise RestorerError(
             f"{name} cannot go to a process of its own: {type(error).__name__}: {error}. Python must be able to"
@@ -69,6 +71,28 @@ def value_of(thing: Any, name: str) -> Value:
         return Value(content, Code(hashlib.sha256(uuid.uuid4().bytes).hexdigest(), ()), str(error))
     except RecursionError:
         return Value(content, Code(hashlib.sha256(uuid.uuid4().bytes).hexdigest(), ()), "it is nested too deeply")
+
+
+def _pickled(thing: Any) -> bytes:
+    """By cloudpickle; but code keeps the name of its file, which a failure names."""
+    import cloudpickle
+
+    usual = cloudpickle.Pickler.dispatch_table
+
+    def with_place(code: types.CodeType) -> Any:
+        make, given = usual[types.CodeType](code)
+        return make, tuple(code.co_filename if part == ELSEWHERE else part for part in given)
+
+    class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+        dispatch_table = ChainMap({types.CodeType: with_place}, usual)
+
+    file = io.BytesIO()
+    Pickler(file).dump(thing)
+    return file.getvalue()
+
+
+ELSEWHERE = "<dynamic-code>"
+"""what cloudpickle writes for the file of code"""
 
 
 def loaded(content: bytes) -> Any:
