@@ -80,6 +80,10 @@ def run(
     pattern: Levels = None,
     level: Levels = None,
     metrics: Words = (),
+    images: str = "",
+    subset: str = "",
+    limit: int | None = None,
+    recursive: bool = False,
     protocol: str = "standard-v1",
     repeats: int = 1,
     store: str | Path = STORE,
@@ -104,6 +108,8 @@ def run(
     sigma, quality, scale, pattern  the levels of the tasks they belong to; left out: each task's usual ones
     level      the same for a task of any kind, e.g. a peak; (0.01, 0.0004) in a list for one level of two values
     metrics    to be measured beside PSNR and SSIM, e.g. "gmsd,vif" or "./my.py:sharpness"
+    images, subset, limit  which pictures of each data set: names that fit, "every-10th", the first of them
+    recursive  whether a folder's folders are searched
     repeats    noise realisations per image
     store      where records are kept; cells already there are not measured again unless `force`
     jobs       cells measured side by side; more than one measures quality only, no times
@@ -140,6 +146,10 @@ def run(
         jobs=jobs,
         readings=readings,
         metrics=metrics,
+        images=images,
+        subset=subset,
+        limit=limit,
+        recursive=recursive,
     )
     if save_float and save is None:
         raise RequestError("--save-float goes with --save DIR, which says where to.")
@@ -173,6 +183,8 @@ def preview(
     **words: Any,
 ) -> str:
     """What `run` would do with the same words, and how long it would take; measures and fetches nothing.
+
+    Restorers of which the store has no times are tried on a small picture, half a minute in all.
 
     words  sigma, quality, scale, pattern, level, metrics, protocol, repeats, device, threads, jobs, readings, as for
            `run`

@@ -25,13 +25,23 @@ __all__ = ["run"]
 def run(
     methods: Annotated[str, typer.Option(help="Restorers, e.g. bm3d,dncnn:bf16,./my.py:Mine (see: bench list).")],
     task: Annotated[
-        str, typer.Option(help="Tasks: denoise, denoise-blind, deblock, demosaick, superres.")
+        str, typer.Option(help="Tasks, e.g. denoise,deblock,./my.py:Task (see: bench list tasks).")
     ] = "denoise",
     datasets: Annotated[str, typer.Option(help="Data sets, or folders of images, e.g. set12,./photos.")] = "sample",
     sigma: Annotated[str | None, typer.Option(help="Noise levels on the 0-255 scale, e.g. 15,25,50.")] = None,
     quality: Annotated[str | None, typer.Option(help="JPEG quality factors, e.g. 10,20,30,40.")] = None,
     scale: Annotated[str | None, typer.Option(help="Super-resolution factors, e.g. 2,3,4.")] = None,
     pattern: Annotated[str | None, typer.Option(help="Bayer patterns, e.g. RGGB.")] = None,
+    level: Annotated[
+        str | None, typer.Option(help="Levels of any task, e.g. peaks 4,30; of two values as 0.01/0.0004.")
+    ] = None,
+    metrics: Annotated[
+        str, typer.Option(help="Metrics beside PSNR and SSIM, e.g. gmsd,./my.py:sharpness (see: bench list metrics).")
+    ] = "",
+    images: Annotated[str, typer.Option(help="Only pictures of such names, e.g. '*.png,night/*'.")] = "",
+    subset: Annotated[str, typer.Option(help="Only each n-th of them, e.g. every-10th.")] = "",
+    limit: Annotated[int | None, typer.Option(help="Only the first so many of them.")] = None,
+    recursive: Annotated[bool, typer.Option("--recursive", help="Search the folders in a folder too.")] = False,
     protocol: Annotated[str, typer.Option(help="standard-v1, groupsc-v1, kair-v1 or dncnn-v1.")] = "standard-v1",
     repeats: Annotated[int, typer.Option(help="Noise realisations per image.")] = 1,
     store: StoreOption = DEFAULT_STORE,
@@ -69,8 +79,8 @@ def run(
     Exit status: 0, or 1 if a cell failed, or 2 if the request will not do. Ctrl-C ends it: the table of what is
     measured is printed, and the same command goes on from there.
     """
+    from bench.report.drawing import check_format
     from bench.report.progress import watch
-    from bench.report.table import check_format
 
     check_format(format)
     if quiet and verbose:
@@ -82,6 +92,12 @@ def run(
         "quality": quality,
         "scale": scale,
         "pattern": pattern,
+        "level": level,
+        "metrics": metrics,
+        "images": images,
+        "subset": subset,
+        "limit": limit,
+        "recursive": recursive,
         "protocol": protocol,
         "repeats": repeats,
         "device": device,
@@ -111,7 +127,7 @@ def run(
             raise
         print(result.table(format))
         if not quiet:
-            for line in result.remarks():
+            for line in [*result.remarks(), *watcher.doubts()]:
                 _say(line)
             if result.failures:
                 _say(f"What failed is told by `bench why{'' if store == DEFAULT_STORE else f' --store {store}'}`.")

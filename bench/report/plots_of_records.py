@@ -17,7 +17,7 @@ from bench.judge.significance import contests
 from bench.records.current import current, devices, on_one_device
 from bench.records.labels import column_labels, row_labels
 from bench.report.plots import COLOURS, COLUMN, SMALL, new_figure, numbers, place_labels, styles
-from bench.task import format_level, get_task
+from bench.task import format_level, level_name_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -134,9 +134,12 @@ def levels(frame: pd.DataFrame, over: str = "bm3d", *, methods: Sequence[str] = 
     """
     methods = [*dict.fromkeys([over, *methods])] if methods else ()
     records = on_one_device(_of_one(_measured(frame, methods), ["task", "protocol", "column"]))
-    kind = get_task(str(records["task"].iloc[0])).level
-    if kind.name == "pattern":
+    task = str(records["task"].iloc[0])
+    kind = level_name_of(task, str(records["level_name"].iloc[0]))
+    if kind == "pattern":
         raise RequestError("Bayer patterns are no levels: there is no gain by level of demosaick.")
+    if any(isinstance(level, str) for level in records["level"]):
+        raise RequestError(f"The levels of {task}, {kind}, are words or several numbers: they have no axis.")
     if over not in set(records["label"]):
         raise RequestError(unknown("restorer in the records", over, sorted(set(records["label"]))))
     kept, told = _whole(records)
@@ -161,7 +164,8 @@ def levels(frame: pd.DataFrame, over: str = "bm3d", *, methods: Sequence[str] = 
         axes.plot(at, gains[label], dashes, marker=marker, color=colour)
     axes.axhline(0, color="black", lw=0.8, zorder=1)
     axes.set_xticks(at, [*map(format_level, at)])
-    axes.set_xlabel({"sigma": "noise level σ", "quality": "JPEG quality", "scale": "scale factor"}[kind.name])
+    words = {"sigma": "noise level σ", "quality": "JPEG quality", "scale": "scale factor"}
+    axes.set_xlabel(words.get(kind, kind))
     axes.set_ylabel(f"PSNR gain over {over} in dB")
     _label_ends(axes, {**{name: float(gains[name].iloc[-1]) for name in names}, over: 0.0}, at[-1])
     return figure, told

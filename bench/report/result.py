@@ -12,7 +12,7 @@ from bench.records.record import Record, frame_of
 from bench.report.remarks import of_plan, of_records, set_aside
 from bench.report.table import render
 from bench.runner.plan import Plan, Skip
-from bench.task import get_task
+from bench.task import TASKS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,12 +26,15 @@ class RunResult:
 
     saved_in   the folder of the pictures that were saved
     set_aside  (restorer, why) -> how many of the cells were measured though the store has a record of their name
+    n_again, n_from_pictures  how many records lacked a metric, and got it by being measured again, or from a picture
     """
 
     plan: Plan
     records: list[Record]
     n_measured: int
     set_aside: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    n_again: int = 0
+    n_from_pictures: int = 0
     saved_in: Path | None = None
 
     def __repr__(self) -> str:
@@ -56,6 +59,10 @@ class RunResult:
         yield from of_plan(self.plan)
         yield from of_records(self.records)
         yield from set_aside(self.set_aside)
+        if self.n_again:
+            yield f"{self.n_again} of the store's records lacked a metric, and were measured again for it."
+        if self.n_from_pictures:
+            yield f"{self.n_from_pictures} of the store's records lacked a metric, and got it from the saved picture."
         known = len(self.records) - self.n_measured
         if known:
             yield f"{known} of {len(self.records)} cells were in the store already (--force measures again)."
@@ -70,13 +77,13 @@ class RunResult:
 
 
 def _skipped(skip: Skip) -> Record:
-    task = get_task(skip.task)
+    task = TASKS.get(skip.task)
     return Record(
         restorer=skip.spec.name,
         weights="",
-        task=task.name,
+        task=skip.task,
         level=skip.level,
-        channels=task.channels or 0,
+        channels=(task and task.channels) or 0,
         dataset=skip.dataset,
         image="",
         protocol="",

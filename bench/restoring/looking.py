@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bench.data.datasets import Dataset
 from bench.errors import RequestError, RestorerError, unknown
 from bench.runner.messages import Answer
+from bench.runner.outsiders import Outsiders
 from bench.runner.plan import make_plan
 from bench.runner.process import RestorerProcess
 from bench.runner.request import Words, make_request
@@ -58,12 +59,18 @@ def look_at(
         raise RequestError("A picture is looked at in one data set and at one task: name one of each.")
     [(one, asked)] = request.tasks.values()
     if len(asked) != 1:
-        raise RequestError(f"A picture is looked at at one level: --{one.level.name} {format_level(asked[0])}, e.g.")
+        raise RequestError(
+            f"A picture is looked at at one level: --{one.level.option} {format_level(asked[0])}, e.g."
+        )
     plan = make_plan(replace(request, datasets=(_of_one_image(request.datasets[0], image),), timed=False))
     if plan.skips:
         raise RequestError(plan.skips[0].reason + ".")
-    clean, seen = degrade(plan.cells[0])
-    answers = {cell.label: _answer(cell, clean, seen, limits or Limits()) for cell in plan.cells}
+    limits = limits or Limits()
+    answers = {}
+    with Outsiders(limits) as outsiders:
+        for cell in plan.cells:
+            clean, seen = degrade(cell, outsiders)  # each is shown it as it may be
+            answers[cell.label] = _answer(cell, clean, seen, limits)
     return Look(clean, answers, tuple(plan.notes))
 
 
@@ -78,7 +85,7 @@ def _of_one_image(dataset: Dataset, image: str | None) -> Dataset:
 def _answer(cell: Cell, clean: Image, seen: Observation, limits: Limits) -> tuple[Image, float]:
     process = RestorerProcess(cell.spec, cell.device, cell.threads, limits)
     try:
-        answer = process.ready(cell.setting, cell.weights) or process.restore(seen)
+        answer = process.ready(cell.prepared_for, cell.weights) or process.restore(seen)
     finally:
         process.close()
     if not isinstance(answer, Answer):

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 from bench.data.datasets import Dataset, ImageEntry
 from bench.measure.devices import card
 from bench.measure.environment import PACKAGES_OF_LAYOUT_3, environment
+from bench.metric import Metric
 from bench.plugins.boundary import printable
 from bench.plugins.registry import RestorerSpec
+from bench.plugins.tasks import identity
 from bench.protocol import Protocol
 from bench.records.labels import Maker
-from bench.task import Setting, format_level
+from bench.task import Setting, Task, format_level
 
 if TYPE_CHECKING:
     from bench.restorer import WeightsFile
@@ -27,7 +29,11 @@ __all__ = ["Cell"]
 class Cell:
     """One measurement to be made: this restorer, on this image, degraded so.
 
-    label  what tables call the restorer, with what tells it from the others of the plan
+    label    what tables call the restorer, with what tells it from the others of the plan
+    task     of the setting; None: one of TASKS
+    shown    the setting as which the restorer is prepared, and shown the picture, if it does not name this task
+    told     the sigma that a restorer of real pictures is told, on the 0-255 scale
+    metrics  what is measured of the answer beside PSNR and SSIM; not part of the key
     """
 
     spec: RestorerSpec
@@ -42,6 +48,20 @@ class Cell:
     threads: int
     timed: bool
     label: str = ""
+    task: Task | None = None
+    shown: Setting | None = None
+    told: float | None = None
+    metrics: tuple[Metric, ...] = ()
+
+    @property
+    def prepared_for(self) -> Setting:
+        """What the restorer is told that it is about to do."""
+        return self.shown or self.setting
+
+    @cached_property
+    def task_sha256(self) -> str:
+        """Of the code of a task of one's own, and of files that the level names: see `bench.plugins.tasks`."""
+        return identity(self.task, self.setting.level) if self.task else ""
 
     @property
     def maker(self) -> Maker:
@@ -97,6 +117,8 @@ class Cell:
             self.seed,
             self.protocol.name,
             *(() if self.device == "cpu" else (self.device, card(self.device))),
+            *((("task", self.task_sha256),) if self.task_sha256 else ()),
+            *((("told", self.told),) if self.told is not None else ()),
         )
 
 

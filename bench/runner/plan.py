@@ -5,17 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from bench.data.datasets import Dataset, ImageEntry, overlap, read
-from bench.errors import DataError, OutOfReachError, RequestError, WeightsError
+from bench.data.noise_level import estimated_sigma
+from bench.errors import DataError, OutOfReachError, RequestError, WeightsError, unknown
+from bench.metric import Metric
 from bench.plugins.cards import remarks
 from bench.plugins.registry import RestorerSpec
+from bench.plugins.tasks import OwnTask
 from bench.plugins.weights import Declaration, check_origin, pick
 from bench.protocol import Protocol
 from bench.records.labels import labels_of
 from bench.runner.cell import Cell
-from bench.task import Level, Setting, Task, format_level
+from bench.task import BLIND, DECLARED, ESTIMATED, TASKS, UNTOLD, Level, Setting, Task, format_level
 
 if TYPE_CHECKING:
     from bench.restorer import WeightsFile
@@ -31,6 +35,7 @@ class Request:
     repeats  noise realisations per image
     timed    whether calls are timed; readings: how many per cell, None for the usual (see bench.measure.clocks)
     threads  per restorer
+    metrics  to be measured beside PSNR and SSIM
     """
 
     specs: tuple[RestorerSpec, ...]
@@ -42,6 +47,7 @@ class Request:
     threads: int
     timed: bool
     readings: int | None
+    metrics: tuple[Metric, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,12 +79,24 @@ class Plan:
 
 @dataclass(frozen=True)
 class _Picture:
-    """An image of the plan: where it is, the hash of its pixels, its channel count."""
+    """An image of the plan: where it is, the hash of its pixels, its channel count.
+
+    noise  of the noisy picture of a pair: the estimate of its sigma
+    """
 
     dataset: Dataset
     entry: ImageEntry
     sha256: str
     channels: int
+    noise: float | None = None
+
+    def told(self, level: Level) -> float | None:
+        """The sigma that a restorer is told of a real picture at a level of `real`."""
+        if level == ESTIMATED:
+            return self.noise
+        if level == DECLARED:
+            return self.entry.pair.sigma if self.entry.pair else None
+        return None if isinstance(level, str) else level
 
 
 def make_plan(request: Request, *, fetch_weights: bool = True) -> Plan:
@@ -97,6 +115,9 @@ def make_plan(request: Request, *, fetch_weights: bool = True) -> Plan:
     for task, levels in request.tasks.values():
         _note_sigma(plan, task, levels)
     pictures = [list(_pictures(dataset, plan)) for dataset in request.datasets]
+    for dataset in request.datasets:
+        if dataset.part:
+            plan.note(f"{dataset.label}: {dataset.part}")
     for spec in request.specs:
         for task, levels in request.tasks.values():
             for level in levels:
@@ -154,7 +175,8 @@ def _pictures(dataset: Dataset, plan: Plan) -> Iterator[_Picture]:
             continue
         for note in filter(None, image.note.split("; ")):
             converted.setdefault(note, []).append(entry.name)
-        yield _Picture(dataset, entry, image.sha256, image.pixels.shape[2])
+        noise = None if image.noisy is None else estimated_sigma(image.noisy)
+        yield _Picture(dataset, entry, image.sha256, image.pixels.shape[2], noise)
     for note, images in _by_kind(converted).items():
         plan.note(f"{dataset.label}/{_listed(images)}: {note}")
 
@@ -192,17 +214,24 @@ def _add(
     fetch_weights: bool,
 ) -> None:
     """The cells of one restorer at one level on one data set, or the reason why there are none."""
-    for channels in dict.fromkeys(task.channels or picture.channels for picture in pictures):
-        setting = Setting(task.name, level, channels)
-        these = [p for p in pictures if (task.channels or p.channels) == channels]
+    if task.name == "real":
+        if all(picture.noise is None for picture in pictures):
+            reason = f"real needs pairs of a clean and a noisy picture, {dataset.name} has none"
+            plan.skips.append(Skip(spec, task.name, level, dataset.name, reason))
+        pictures = [*_pairs(plan, level, pictures)]
+    groups = dict.fromkeys((task.channels or p.channels, _told(task, level, p)) for p in pictures)
+    for channels, told in groups:
+        setting = Setting(task.name, level, channels, task.level.name if isinstance(task, OwnTask) else "")
+        shown = _shown(spec, task, setting, told)
+        these = [p for p in pictures if ((task.channels or p.channels), _told(task, level, p)) == (channels, told)]
         if task.channels == 3:
             these = [p for p in these if p.channels == 3]
-        reason = _why_not(spec, task, these, dataset)
+        reason = _why_not(spec, task, level, these, dataset)
         if reason is not None:
             plan.skips.append(Skip(spec, task.name, level, dataset.name, reason))
             continue
         try:
-            weights, declaration, instead_of = pick(spec, setting, download=fetch_weights)
+            weights, declaration, instead_of = pick(spec, shown or setting, download=fetch_weights)
         except OutOfReachError as error:
             plan.skips.append(Skip(spec, task.name, level, dataset.name, str(error)))
             continue
@@ -215,18 +244,68 @@ def _add(
         for remark in remarks(spec, weights, setting):
             plan.note(remark)
         _note_gray(plan, task, pictures, dataset)
-        plan.cells += _cells(plan.request, spec, setting, weights, [*_large_enough(plan, setting, these)])
+        if shown is not None:
+            plan.note(f"{spec.info.name} is shown pictures of {task.name} as those of {shown.task}")
+        cells = _cells(plan.request, spec, setting, weights, [*_large_enough(plan, setting, these)])
+        plan.cells += [replace(cell, task=task, shown=shown, told=told) for cell in cells]
 
 
-def _why_not(spec: RestorerSpec, task: Task, pictures: Sequence[_Picture], dataset: Dataset) -> str | None:
+def _why_not(
+    spec: RestorerSpec, task: Task, level: Level, pictures: Sequence[_Picture], dataset: Dataset
+) -> str | None:
     info = spec.info
     if info.unavailable:
         return f"{info.name} {info.unavailable}"
-    if task.name not in info.tasks:
-        return f"{info.name} does not {task.name} (it does {', '.join(sorted(info.tasks))})"
+    if task.name not in info.tasks and _like(spec, task, level) is None:
+        if task.name == "real" and "denoise" in info.tasks:
+            return f"{info.name} must be told sigma: ask for --level estimate, known, or a number"
+        does = f"{info.name} does not {task.name} (it does {', '.join(sorted(info.tasks))})"
+        meant = [name for name in sorted(info.tasks - {*TASKS}) if get_close_matches(name, TASKS)]
+        return f"{does}. {unknown('task', meant[0], TASKS)}" if meant else does
     if not pictures:
         return f"{task.name} needs colour images, {dataset.name} has none"
     return None
+
+
+def _like(spec: RestorerSpec, task: Task, level: Level) -> str | None:
+    """The task as which a restorer that does not name this one may be shown it; None if there is none."""
+    if task.name in spec.info.tasks:
+        return None
+    likes = BLIND if level == UNTOLD else task.like
+    return next((like for like in likes if like in spec.info.tasks), None)
+
+
+def _shown(spec: RestorerSpec, task: Task, setting: Setting, told: float | None) -> Setting | None:
+    """The setting of `_like`: at the same level if it is of one kind, else at the middle one that is usual.
+
+    told  the level of a real picture's noise
+    """
+    like = _like(spec, task, setting.level)
+    if like is None:
+        return None
+    other = TASKS[like]
+    level = other.levels[len(other.levels) // 2]
+    if task.name == "real":
+        level = told if told is not None and like not in BLIND else level
+    elif other.level.name == task.level.name:
+        level = setting.level
+    return Setting(like, level, setting.channels)
+
+
+def _pairs(plan: Plan, level: Level, pictures: Sequence[_Picture]) -> Iterator[_Picture]:
+    """Those that are a clean and a noisy picture, and whose noise is known if it is to be; others are broken."""
+    for picture in pictures:
+        if picture.noise is None:
+            continue
+        if level == DECLARED and picture.told(level) is None:
+            why = "no sigma is declared for it: write `sigma = ...` in its .toml, or ask for --level estimate"
+            plan.broken.append((picture.dataset.label, picture.entry.name, why))
+            continue
+        yield picture
+
+
+def _told(task: Task, level: Level, picture: _Picture) -> float | None:
+    return picture.told(level) if task.name == "real" else None
 
 
 def _large_enough(plan: Plan, setting: Setting, pictures: Sequence[_Picture]) -> Iterator[_Picture]:
@@ -278,6 +357,7 @@ def _cells(
             device=request.device,
             threads=request.threads,
             timed=request.timed,
+            metrics=request.metrics,
         )
         for repeat in range(request.repeats)
         for picture in pictures

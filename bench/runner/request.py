@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import index
 from os import PathLike
@@ -10,15 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsIndex, TypeAlias
 
 from bench.data.datasets import get, labelled
+from bench.data.selection import Selection
 from bench.errors import RequestError
 from bench.measure.devices import check_device
 from bench.measure.environment import n_cores
+from bench.plugins.metrics import choose_metrics
 from bench.plugins.names import plain, split
 from bench.plugins.registry import RestorerSpec, choose_all
+from bench.plugins.tasks import choose_task
 from bench.plugins.things import is_thing, spec_of, told_apart
 from bench.protocol import get_protocol
 from bench.runner.plan import Request
-from bench.task import Level, Task, get_task, parse_levels
+from bench.task import Level, Task, parse_levels
 
 if TYPE_CHECKING:
     from bench.restorer import Restorer
@@ -54,31 +58,43 @@ def make_request(
     threads: int | None = None,
     jobs: int = 1,
     readings: int | None = None,
+    metrics: Words = (),
+    images: str = "",
+    subset: str = "",
+    limit: int | None = None,
+    recursive: bool = False,
 ) -> Request:
     """Look up what was asked for.
 
     methods  names, or things of Python: see `bench.plugins.things`
-    levels  by kind: {"sigma": "15,25", "quality": …, "scale": …, "pattern": …}; a kind left out takes the
-            task's usual levels
+    levels  by kind: {"sigma": "15,25", "quality": …, "scale": …, "pattern": …}, or as "level", of whatever kind
+            the tasks' are; a kind left out takes the task's usual levels
+    metrics  to be measured beside PSNR and SSIM
+    images, subset, limit, recursive  which pictures of each data set: see bench.data.selection
     jobs    cells side by side: more than 1 share the cores, and are not timed
     Raises a BenchError that names the first thing that will not do.
     """
-    tasks = [get_task(str(name)) for name in _parts(task, "task")]
+    tasks = [choose_task(str(name)) for name in _parts(task, "task", brackets=False)]
+    if twice := [name for name, n in Counter(task.name for task in tasks).items() if n > 1]:
+        raise RequestError(f"--task: two tasks are named '{twice[0]}': measure them one after the other.")
     repeats, jobs = _whole("--repeats", repeats), _whole("--jobs", jobs, MOST_JOBS)
     threads = None if threads is None else _whole("--threads", threads, MOST_THREADS)
     readings = None if readings is None else _whole("--readings", readings, MOST_READINGS)
+    limit = None if limit is None else _whole("--limit", limit)
+    selection = Selection(images, subset, limit, bool(recursive))
     if jobs > 1 and readings is not None:
         raise RequestError("--readings asks for times, --jobs takes none: choose one.")
     return Request(
         specs=tuple(told_apart(_specs(methods))),
         tasks={t.name: (t, _levels(t, levels or {}, tasks)) for t in tasks},
-        datasets=labelled([get(name) for name in _folders_and_sets(datasets)]),
+        datasets=labelled([get(name, selection) for name in _folders_and_sets(datasets)]),
         protocol=get_protocol(protocol),
         repeats=repeats,
         device=check_device(device),
         threads=threads or max(1, n_cores() // jobs),
         timed=jobs == 1,
         readings=readings,
+        metrics=choose_metrics(str(name) for name in _parts(metrics, "metrics", brackets=False)) if metrics else (),
     )
 
 
@@ -137,14 +153,22 @@ def _parts(words: Words, option: str, *, brackets: bool = True) -> list[str | Pa
 
 def _levels(task: Task, asked: Mapping[str, Levels], tasks: list[Task]) -> tuple[Level, ...]:
     for kind, value in asked.items():
-        if value is not None and kind not in {t.level.name for t in tasks}:
+        if value is not None and kind not in {"level", *(t.level.name for t in tasks)}:
             raise RequestError(f"--{kind} does not concern {', '.join(t.name for t in tasks)}.")
-    value = asked.get(task.level.name)
+    own, general = asked.get(task.level.name), asked.get("level")
+    if own is not None and general is not None:
+        raise RequestError(f"--level and --{task.level.name} both say the level of {task.name}: choose one.")
+    value = general if own is None else own
     if value is None:
         return task.levels
     plain = _plain(value)
     parts = plain if isinstance(plain, list) else [plain]
-    return parse_levels(task, ",".join(map(str, parts)))
+    return parse_levels(task, ",".join(map(_in_words, parts)))
+
+
+def _in_words(level: Any) -> str:
+    """`0.01/0.0004` for a level of two values."""
+    return "/".join(map(str, level)) if isinstance(level, list) else str(level)
 
 
 def _plain(value: Any) -> Any:

@@ -6,12 +6,11 @@ import queue
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from functools import partial
-from statistics import median
 from typing import NamedTuple
 
 from bench.data.datasets import fetch_all
@@ -22,11 +21,13 @@ from bench.records.pictures import Pictures
 from bench.records.record import Record, quality_part
 from bench.records.store import Store
 from bench.runner.cell import Cell
+from bench.runner.completing import lacking, merged, of_pictures
+from bench.runner.outsiders import Outsiders
 from bench.runner.plan import Plan
 from bench.runner.slot import Seen, Slot
 from bench.runner.worker import Limits
 
-__all__ = ["Measured", "Split", "Watcher", "estimate_seconds", "look_up", "run"]
+__all__ = ["Measured", "Split", "Watcher", "look_up", "run"]
 
 STOPPING_SECONDS = 0.5
 """that a run waits for what its threads are still at"""
@@ -59,21 +60,29 @@ class Split:
     """Which cells of a plan the store knows, and the cells still to be measured.
 
     known      the record of each as it is in the store
+    again      of those still to be measured the ones that are known but for a metric that was asked for
     set_aside  (label, why it may not answer) -> how many of the missing cells have such a record
     """
 
     known: dict[Cell, Record]
     missing: list[Cell]
     set_aside: Mapping[tuple[str, str], int]
+    again: Mapping[Cell, Record] = field(default_factory=dict)
 
 
 class Measured(NamedTuple):
     """A record per cell, in the plan's order, those found in the store included; how many were not found there, and
-    of how many of those the store has a record that may not answer: see `Split`."""
+    of how many of those the store has a record that may not answer: see `Split`.
+
+    n_again          how many of those were measured for a metric that their record lacked
+    n_from_pictures  how many records got their metrics from saved pictures
+    """
 
     records: list[Record]
     n_measured: int
     set_aside: Mapping[tuple[str, str], int]
+    n_again: int = 0
+    n_from_pictures: int = 0
 
 
 def look_up(plan: Plan, store: Store, *, force: bool = False, retry_failed: bool = False) -> Split:
@@ -89,7 +98,7 @@ def look_up(plan: Plan, store: Store, *, force: bool = False, retry_failed: bool
     found = store.find(key for of_cell in keys for key in of_cell)
     parts = (part for cell in plan.cells for part in (cell.quality_key, cell.quality_key_of_layout_3))
     by_quality = {} if plan.request.timed else store.find_quality(parts)
-    known, missing = {}, []
+    known, missing, again = {}, [], {}
     for cell in plan.cells:
         candidates = [found.get(key) for key in _keys(cell)]
         if not cell.timed:
@@ -97,9 +106,12 @@ def look_up(plan: Plan, store: Store, *, force: bool = False, retry_failed: bool
         record = next((record for record in candidates if record is not None and _may_answer(record, cell)), None)
         if record is None or (record.status == "failed" and (retry_failed or CHANGED in record.reason)):
             missing.append(cell)
+        elif lacking(record, cell.metrics, retry_failed=retry_failed):
+            missing.append(cell)
+            again[cell] = record
         else:
             known[cell] = record
-    return Split(known, missing, set_aside(missing, store))
+    return Split(known, missing, set_aside([cell for cell in missing if cell not in again], store), again)
 
 
 def _keys(cell: Cell) -> tuple[str, ...]:
@@ -158,31 +170,6 @@ def _why_not(record: Record, cell: Cell) -> str:
     return "" if quality_part(record.key) == cell.quality_key else "the pictures, or how they are read, have changed"
 
 
-def estimate_seconds(cells: Iterable[Cell], store: Store) -> tuple[float, int]:
-    """Expected seconds of restoring `cells`, from earlier timings of the same restorer and task per pixel.
-
-    Returns the seconds and the number of cells for which nothing is known.
-    """
-    speeds: dict[tuple[str, str, str], list[float]] = {}
-    sizes = {(c.dataset.name, c.entry.name): _n_pixels(c) for c in cells}
-    for r in store.records():
-        size = sizes.get((r.dataset, r.image))
-        if r.seconds is not None and size:
-            speeds.setdefault((r.restorer, r.task, r.device), []).append(r.seconds / size)
-    seconds, n_unknown = 0.0, 0
-    for cell in cells:
-        known = speeds.get((cell.spec.name, cell.setting.task, cell.device))
-        if known:
-            seconds += median(known) * _n_pixels(cell)
-        else:
-            n_unknown += 1
-    return seconds, n_unknown
-
-
-def _n_pixels(cell: Cell) -> int:
-    return (cell.entry.width or 0) * (cell.entry.height or 0)
-
-
 def run(
     plan: Plan,
     store: Store,
@@ -201,15 +188,22 @@ def run(
     Raises DataError if a picture cannot be written; the record of its cell is stored all the same.
     """
     watcher = watcher or Watcher()
+    limits = limits or Limits()
     split = look_up(plan, store, force=force, retry_failed=retry_failed)
+    completed = _from_pictures(split, pictures, limits)
+    store.add(*completed.values())
+    split.known.update(completed)
+    split.missing = [cell for cell in split.missing if cell not in completed]
     for dataset in {cell.dataset.name: cell.dataset for cell in split.missing}.values():
         fetch_all(dataset, partial(watcher.fetching, dataset.name))
     watcher.started(split.missing)
     records, logs = dict(split.known), Logs(store.path)
-    measuring = _measure_all(split.missing, jobs, limits or Limits(), plan.request.readings, pictures, watcher)
+    measuring = _measure_all(split.missing, jobs, limits, plan.request.readings, pictures, watcher)
     try:
         with closing(measuring):  # before anything else is done
             for cell, record, said in measuring:
+                if cell in split.again:
+                    record = merged(split.again[cell], record)
                 records[cell] = record
                 logs.keep(record, said)
                 store.add(record)
@@ -222,7 +216,16 @@ def run(
         raise
     asked_for = {records[cell].key: _asked_for(cell, records[cell], at) for cell, at in _times(plan.cells, store)}
     store.renew(asked_for)
-    return Measured([*asked_for.values()], len(split.missing), split.set_aside)
+    n_again = len(split.again) - len(completed)
+    return Measured([*asked_for.values()], len(split.missing), split.set_aside, n_again, len(completed))
+
+
+def _from_pictures(split: Split, pictures: Pictures | None, limits: Limits) -> dict[Cell, Record]:
+    """The records that lack nothing but metrics which saved pictures tell, with these."""
+    if pictures is None or not split.again:
+        return {}
+    with Outsiders(limits) as outsiders:
+        return of_pictures(split.again, pictures.folder, outsiders)
 
 
 def _so_far(cells: Sequence[Cell], records: Mapping[Cell, Record], store: Store) -> list[Record]:

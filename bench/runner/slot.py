@@ -15,14 +15,18 @@ from bench.measure.devices import card
 from bench.measure.environment import with_device
 from bench.measure.quality import load_libraries
 from bench.measure.revision import revision
-from bench.plugins.boundary import in_a_line
+from bench.plugins.boundary import in_a_line, printable
+from bench.plugins.tasks import OwnTask, identity
+from bench.records.figures import as_text
 from bench.records.record import Record
 from bench.runner.answer import remark_on, unseen_in_words
 from bench.runner.cell import Cell
 from bench.runner.messages import Answer, Failure, Unable
+from bench.runner.outsiders import Outsiders
 from bench.runner.process import RestorerProcess
+from bench.runner.scoring import figures_of
 from bench.runner.worker import Limits, Worker
-from bench.task import Image, Observation
+from bench.task import Image, Observation, Setting
 
 __all__ = ["Seen", "Slot"]
 
@@ -59,6 +63,7 @@ class Slot:
         self._known: dict[tuple[str, str, str, int], RestorerProcess] = {}
         self._ahead: tuple[Cell, Future[tuple[Image, Observation]]] | None = None
         self._assistant = ThreadPoolExecutor(1)
+        self._outsiders = Outsiders(limits)
         self._is_stopped = False
 
     def measure(self, cell: Cell, upcoming: Cell | None = None) -> Record:
@@ -73,18 +78,20 @@ class Slot:
         except DataError as error:
             return _record(cell, status="failed", reason=str(error))
         given = fingerprint(seen.image)
-        answer = process.ready(cell.setting, cell.weights) or process.restore(
+        answer = process.ready(cell.prepared_for, cell.weights) or process.restore(
             seen, timed=cell.timed, readings=self.readings
         )
         self.said = process.said
         if upcoming is not None:
-            self._ahead = upcoming, self._assistant.submit(degrade, upcoming)
+            self._ahead = upcoming, self._assistant.submit(degrade, upcoming, self._outsiders)
         if isinstance(answer, Unable):
             return _record(cell, status="skipped", reason=answer.reason, input_sha256=given)
         if isinstance(answer, Failure):
             return _record(cell, status="failed", reason=answer.reason, input_sha256=given)
         self.seen = Seen(clean, seen, answer.x_hat)
-        odd = [remark_on(answer.x_hat, seen), unseen_in_words(process.unseen)]
+        as_another = f"shown as {cell.shown.task}: it does not name {cell.setting.task}" if cell.shown else ""
+        told = f"told sigma {cell.told:g} ({cell.setting.level})" if cell.told is not None else ""
+        odd = [as_another, told, remark_on(answer.x_hat, seen), unseen_in_words(process.unseen)]
         return self._scored(cell, clean, answer, given, "; ".join(filter(None, odd)))
 
     def stop(self) -> None:
@@ -92,16 +99,21 @@ class Slot:
         self._is_stopped = True
         for process in [*self._known.values()]:
             process.stop()
+        self._outsiders.stop()
         self._assistant.shutdown(wait=False, cancel_futures=True)
 
     def close(self) -> None:
-        """End the process, if there is one."""
+        """End its processes."""
+        self._end_process()
+        self._outsiders.close()
+
+    def _end_process(self) -> None:
         if self.process is not None:
             self.process.close()
 
     def _take_degraded(self, cell: Cell) -> tuple[Image, Observation]:
         ahead, self._ahead = self._ahead, None
-        return ahead[1].result() if ahead is not None and ahead[0] is cell else degrade(cell)
+        return ahead[1].result() if ahead is not None and ahead[0] is cell else degrade(cell, self._outsiders)
 
     def _process_for(self, cell: Cell) -> RestorerProcess:
         """The cell's restorer in a process, perhaps still loading; that of another restorer is ended."""
@@ -116,7 +128,7 @@ class Slot:
             if self._is_stopped:
                 process.stop()
         if process is not self.process:
-            self.close()
+            self._end_process()
             self.process = process
         process.start()
         load_libraries()  # those for scoring, while the worker loads its own
@@ -127,6 +139,10 @@ class Slot:
             quality = cell.protocol.score(answer.x_hat, clean, cell.setting)
         except DataError as error:
             return _record(cell, status="failed", reason=str(error), input_sha256=given)
+        figures, failures = figures_of(
+            cell.metrics, answer.x_hat, clean, cell.setting, cell.protocol, self._outsiders
+        )
+        odd = "; ".join(filter(None, [odd, *failures]))
         timing = answer.timing
         return _record(
             cell,
@@ -134,6 +150,7 @@ class Slot:
             reason=odd,
             psnr_db=quality.psnr_db,
             ssim=quality.ssim,
+            metrics=as_text(figures),
             estimated_level=answer.estimated_level,
             seconds=timing.seconds if timing else None,
             seconds_spread=timing.spread if timing else None,
@@ -145,7 +162,7 @@ class Slot:
         )
 
 
-def degrade(cell: Cell) -> tuple[Image, Observation]:
+def degrade(cell: Cell, outsiders: Outsiders) -> tuple[Image, Observation]:
     """The reference image of a cell, and what its restorer is shown. Raises DataError."""
     image = read(cell.dataset, cell.entry)
     if image.sha256 != cell.image_sha256:
@@ -153,7 +170,30 @@ def degrade(cell: Cell) -> tuple[Image, Observation]:
             f"{cell.dataset.name}/{cell.entry.name} has other pixels than planned: it changed meanwhile,"
             " or this machine's JPEG decoder differs."
         )
-    return cell.protocol.degrade(image.pixels, cell.setting, cell.seed)
+    task, level = cell.task, cell.setting.level
+    if task and task.files(level) and identity(task, level) != cell.task_sha256:
+        raise DataError(f"a file that the level {level} names changed since the run was planned: run again")
+    if isinstance(task, OwnTask):
+        clean, seen = outsiders.degrade(task, image.pixels, level, cell.seed)
+    elif image.noisy is not None and cell.setting.task == "real":
+        known = {} if cell.told is None else {"sigma": cell.told}
+        clean, seen = image.pixels, Observation(image.noisy, "real", known=known)
+    else:
+        clean, seen = cell.protocol.degrade(image.pixels, cell.setting, cell.seed)
+    return clean, _shown_as(seen, cell.shown, clean.shape)
+
+
+def _shown_as(seen: Observation, shown: Setting | None, shape: tuple[int, ...]) -> Observation:
+    """What a restorer that does not name the task is shown: the picture, as an observation of one that it names."""
+    if shown is None:
+        return seen
+    if seen.image.shape != shape:
+        raise DataError(f"{seen.task} shows a picture of another size, which is not {shown.task}")
+    if shown.task != "denoise":
+        return Observation(seen.image, shown.task)
+    if seen.sigma is None:
+        raise DataError(f"{seen.task} does not tell sigma, which {shown.task} does")
+    return Observation(seen.image, shown.task, sigma=seen.sigma)
 
 
 def _record(cell: Cell, **figures: Any) -> Record:
@@ -165,6 +205,9 @@ def _record(cell: Cell, **figures: Any) -> Record:
             "weights_sha256": cell.weights.sha256 if cell.weights else "",
             "task": cell.setting.task,
             "level": cell.setting.level,
+            "level_name": cell.setting.level_name,
+            "task_plugin": printable(cell.task.place.target) if isinstance(cell.task, OwnTask) else "",
+            "task_sha256": cell.task_sha256,
             "channels": cell.setting.channels,
             "dataset": cell.dataset.name,
             "folder": cell.dataset.location,

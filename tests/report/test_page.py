@@ -46,6 +46,8 @@ def record(image, psnr_db=30.0, **figures):
         "weights": "published:sigma_25.mat",
         "weights_file": "",
         "folder": "",
+        "level_name": "",
+        "task_plugin": "",
         "task": "denoise",
         "level": 25.0,
         "channels": 1,

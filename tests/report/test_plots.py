@@ -34,6 +34,7 @@ def records(images=("1.png", "2.png"), levels=(25.0,), **columns):
             "weights": "",
             "weights_file": "",
             "folder": "/photos",
+            "level_name": "",
             "task": "denoise",
             "level": level,
             "channels": 1,

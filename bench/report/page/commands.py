@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from bench.task import format_level, get_task
+from bench.task import TASKS, format_level
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,9 +19,10 @@ STORE_OF_ITS_OWN = "again.sqlite"
 def command_for(records: pd.DataFrame) -> str:
     """`bench run --methods dncnn@published …` for records of one restorer at one level on one data set."""
     one = records.iloc[0]
-    words = ["bench", "run", "--methods", _method(one), "--task", one["task"]]
+    words = ["bench", "run", "--methods", _method(one), "--task", one["task_plugin"] or one["task"]]
     words += ["--datasets", one["folder"] or one["dataset"]]
-    words += [f"--{get_task(one['task']).level.name}", format_level(one["level"]), "--protocol", one["protocol"]]
+    level = TASKS[one["task"]].level.option if one["task"] in TASKS else "level"
+    words += [f"--{level}", format_level(one["level"]), "--protocol", one["protocol"]]
     repeats = int(records["repeat"].max()) + 1
     words += ["--repeats", str(repeats)] if repeats > 1 else []
     words += ["--device", one["device"]] if one["device"] != "cpu" else []

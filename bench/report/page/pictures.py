@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bench.data import datasets
 from bench.errors import RequestError
 from bench.records.pictures import Picture
-from bench.task import format_level, get_task
+from bench.task import format_level, title_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -176,7 +176,7 @@ def _scene(pictures: Sequence[Picture], places: Mapping[str, int], shelf: _Shelf
         if picture.kind == "restored"
     ]
     return {
-        "task": get_task(one.task).title,
+        "task": title_of(one.task),
         "protocol": one.protocol,
         "terms": _terms(one),
         "clean": by_kind.get("clean"),
