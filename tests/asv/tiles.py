@@ -4,7 +4,7 @@
 
 Needs the data sets and the published weights. `--write` makes `results/tiles.json`, from which docs/generate.py makes
 the table of the page on restoring; it is written anew after each restorer. With NLRN and GroupSC it takes a quarter
-of an hour on two cores. The figures depend on no clock.
+of an hour on two cores.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from speed import ROOT, commit
 from bench.measure.environment import describe
 from bench.protocol import get_protocol
 from bench.restoring.arrays import Restoring
+from bench.runner.worker import Limits
 from bench.task import Image, Setting
 
 METHODS = "dncnn,ffdnet,sc,cscnet,deep-ksvd,nsr,groupsc,nlrn,lidia,nlm,tv,bm3d,wavelet"
@@ -51,7 +52,7 @@ def main() -> None:
     overlaps = [int(word) for word in options.overlaps.split(",")]
     changes: list[Change] = []
     for method in options.methods.split(","):
-        for change in measured(method, options.image, options.tile, overlaps):
+        for change in measured(method, options.image, options.tile, overlaps, options.threads):
             changes.append(change)
             print(
                 f"{method:10} overlap {change.overlap:3}: largest {change.largest:8.5f}, mean {change.mean:8.6f}, "
@@ -62,14 +63,16 @@ def main() -> None:
             write(options, changes)
 
 
-def measured(method: str, image: str, tile: int, overlaps: list[int]) -> Iterator[Change]:
+def measured(method: str, image: str, tile: int, overlaps: list[int], threads: int | None) -> Iterator[Change]:
     protocol, setting, dataset = get_protocol("standard-v1"), Setting("denoise", SIGMA, 1), get("set12")
     [entry] = [entry for entry in dataset.entries if entry.name == image]
     seed = protocol.seed(setting, dataset.name, entry.name, 0)
     clean, seen = protocol.degrade(read(dataset, entry).pixels, setting, seed)
 
     def restored(side: int | None, overlap: int) -> Image:
-        with Restoring(method, "denoise", {"sigma": SIGMA}, tile=side, overlap=overlap) as restoring:
+        limits = Limits(seconds=86_400)  # the figures depend on no clock
+        words = {"tile": side, "overlap": overlap, "threads": threads, "limits": limits}
+        with Restoring(method, "denoise", {"sigma": SIGMA}, **words) as restoring:
             return restoring.restore(seen.image).image
 
     def psnr_db(x_hat: Image) -> float:
@@ -105,6 +108,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--overlaps", default="16,32,64", help="pixels (default: 16,32,64)")
     parser.add_argument("--image", default="09.png", help="of set12 (default: 09.png, of 512x512)")
     parser.add_argument("--tile", type=int, default=256, help="pixels a side (default: 256)")
+    parser.add_argument("--threads", type=int, help="for each restorer (default: all cores)")
     parser.add_argument("--write", action="store_true", help=f"write {FILE.relative_to(ROOT)}")
     return parser.parse_args()
 
