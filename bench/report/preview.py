@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from bench.escape import terminal
 from bench.records.store import Store
+from bench.report.drawing import draw, in_words
 from bench.report.remarks import of_plan, set_aside
-from bench.report.table import draw, in_words
+from bench.runner.estimate import estimate
 from bench.runner.plan import Plan
-from bench.runner.run import Split, estimate_seconds
+from bench.runner.run import Split
 
-__all__ = ["preview"]
+__all__ = ["in_hours", "preview"]
 
 
 def preview(plan: Plan, split: Split, store: Store) -> str:
@@ -24,7 +26,17 @@ def preview(plan: Plan, split: Split, store: Store) -> str:
     lines = [draw(in_words(headers, rows))]
     lines += of_plan(plan)
     lines += set_aside(split.set_aside)
-    seconds, n_unknown = estimate_seconds(split.missing, store)
-    doubt = f", and {n_unknown} cells of which no timing is known yet" if n_unknown else ""
-    lines += ["", f"{len(missing)} of {len(plan.cells)} cells to measure: about {seconds:.0f} s of restoring{doubt}."]
+    expected = estimate(split.missing, plan.request.readings, store)
+    doubt = f", and {expected.n_unknown} cells of which no time is known yet" if expected.n_unknown else ""
+    lasts = in_hours(expected.seconds)
+    lines += ["", f"{len(missing)} of {len(plan.cells)} cells to measure: about {lasts} of restoring{doubt}."]
+    if expected.tried:
+        lines.append(terminal(f"Tried on a small picture for that: {', '.join(expected.tried)}."))
     return "\n".join(lines)
+
+
+def in_hours(seconds: float) -> str:
+    """`45 s`, `12 min`, `3.5 h`"""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
