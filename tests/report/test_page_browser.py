@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -193,8 +194,22 @@ def test_the_axes_can_be_chosen(page):
     page.locator("#plot-metric").select_option("ssim")
     assert page.locator("#costs .axis").last.text_content() == "SSIM"
     page.locator("#plot-metric").select_option("psnr_db")
-    page.locator("#plot-less").select_option("")
+    page.locator("#plot-over").select_option("")
     assert page.locator("#levels .axis").last.text_content() == "PSNR, dB"
+
+
+def test_levels_are_drawn_as_the_gain_over_bm3d_unless_another_is_chosen(page):
+    choose(page, "device", "cpu")
+    axis, title = page.locator("#levels .axis").last, page.locator("#levels figcaption")
+    assert axis.text_content() == "PSNR gain, dB"
+    assert title.text_content() == "PSNR gain over bm3d by sigma, set12"
+    page.locator("#plot-over").select_option("lidia")
+    assert title.text_content() == "PSNR gain over lidia by sigma, set12"
+    page.locator("#plot-over").select_option("")
+    assert (axis.text_content(), title.text_content()) == ("PSNR, dB", "PSNR by sigma, set12")
+    choose(page, "restorer", "dncnn", "groupsc", "lidia")
+    page.locator("#plot-over").select_option("lidia")
+    assert title.text_content() == "PSNR gain over lidia by sigma, set12"
 
 
 def test_the_keyboard_opens_what_is_behind_a_figure_and_closes_it(page):
@@ -269,12 +284,16 @@ def stages(page):
 def test_the_picture_where_the_restorers_differ_most_comes_first(page):
     stages(page)
     offered = page.locator("#picture-scene option").all_inner_texts()
-    gaps = [float(text.partition("(")[2].partition(" dB")[0]) for text in offered]
+    gaps = [float(text.partition(": ")[2].removesuffix(" dB apart")) for text in offered]
     assert len(gaps) == 4
+    assert sorted(text.partition(": ")[0] for text in offered) == [
+        *("photos/1.png σ25", "photos/1.png σ50", "photos/2.png σ25", "photos/2.png σ50"),
+    ]
     assert gaps == sorted(gaps, reverse=True)
     assert page.locator("#picture-scene").input_value() == page.locator("#picture-scene option").first.get_attribute(
         "value"
     )
+    assert re.fullmatch(r"tv: \d+\.\d\d dB, SSIM 0\.\d{4}", page.locator(".pane.left figcaption").inner_text())
 
 
 def test_all_panes_show_the_same_place_at_zoom_8(page):
@@ -345,7 +364,7 @@ def test_an_error_map_has_a_stated_scale_and_shows_the_error(page, made):
             "one => [...one.getContext('2d').getImageData(0, 0, one.width, one.height).data]"
         )
     ).reshape(90, 120, 4)
-    image, level = name.split("/")[1].partition(".png")[0], name.split("σ")[1].partition(",")[0]
+    image, level = name.split("/")[1].partition(".png")[0], name.split("σ")[1].partition(":")[0]
     folder = made[1] / "photos" / image / f"denoise-{level}"
     clean, noisy = (np.asarray(Image.open(folder / f"{one}.png"), float) for one in ("clean", "noisy"))
     error = np.abs(noisy - clean)

@@ -132,7 +132,8 @@ function isFree(box, taken) {
 function legend(marks, cost) {
   const devices = unique(marks.map(({ row }) => row.device));
   const parts = [
-    OF_ONE_DEVICE.includes(cost) && devices.length > 1 ? "Line: the front of each device" : "Line: the front",
+    "On the line: no other restorer is better and costs less" +
+      (OF_ONE_DEVICE.includes(cost) && devices.length > 1 ? ", on the same device" : ""),
   ];
   if (devices.some((device) => device !== "cpu")) parts.push("diamond: on an accelerator");
   if (marks.some(({ row }) => row.weights === "ours")) parts.push("hollow: weights of ours");

@@ -1,7 +1,9 @@
 // --- plots of quality by level -------------------------------------------------------------------------------
 
+/** What papers draw gains over (DnCNN's Fig. 8), where it was measured. */
+const BASELINE = "bm3d";
+
 function drawLevels(table, dataset, metric) {
-  const title = `${METRICS[metric].split(",")[0]} by ${table.level}, ${dataset}`;
   const columns = table.columns.filter(
     (column) => column.kind === "quality" && column.shown && column.dataset === dataset,
   );
@@ -16,19 +18,22 @@ function drawLevels(table, dataset, metric) {
     drawn.map(({ row }) => row),
   );
   const names = whole.map(({ row }) => [name(row), name(row)]);
-  const less = offer("less", [["", "none"], ...names], middle(whole) ? name(middle(whole).row) : "");
+  const usual = whole.find(({ row }) => row.restorer === BASELINE) || middle(whole);
+  const over = offer("over", [["", "none"], ...names], usual ? name(usual.row) : "");
+  const base = whole.find(({ row }) => name(row) === over);
+  const quality = METRICS[metric].split(",")[0] + (base ? ` gain over ${over}` : "");
+  const title = `${quality} by ${table.level}, ${dataset}`;
   if (drawn.length === 0) {
     return [
       element("figcaption", {}, title),
       element("p", { class: "hint" }, "No restorer was measured at two levels here."),
     ];
   }
-  const base = whole.find(({ row }) => name(row) === less);
   const gained = drawn.map(({ row, values }) => ({
     row,
     values: values.map((value, i) => gain(value, base && base.values[i])),
   }));
-  const yWords = base ? `${METRICS[metric]}, less that of ${less}` : METRICS[metric];
+  const yWords = base ? METRICS[metric].replace(/^\w+/, "$& gain") : METRICS[metric];
   const numeric = columns.every((column) => typeof column.level === "number");
   const xScale = placedScale(columns, numeric, FRAME.left + 12, FRAME.width - 130);
   const yScale = linearScale(

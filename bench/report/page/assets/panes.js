@@ -47,10 +47,8 @@ async function draw() {
 
 function words({ label, record }) {
   const [psnr, ssim] = [told("psnr_db", record), told("ssim", record)];
-  const figures = [psnr === null ? "" : `${psnr.toFixed(2)} dB`, ssim === null ? "" : ssim.toFixed(4)].filter(
-    Boolean,
-  );
-  return `${label}: ${figures.join(" / ")}`;
+  const figures = [psnr === null ? "" : `${psnr.toFixed(2)} dB`, ssim === null ? "" : `SSIM ${ssim.toFixed(4)}`];
+  return `${label}: ${figures.filter(Boolean).join(", ")}`;
 }
 
 function fill(name, images, caption) {

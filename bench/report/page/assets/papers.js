@@ -114,6 +114,6 @@ function filterPapers() {
       n += !row.hidden;
     }
     const all = paper.rows.length;
-    paper.summary.textContent = `${paper.name}: ${n === all ? all : `${n} of ${all}`} figures, measured beside printed`;
+    paper.summary.textContent = `${paper.name}: ${n === all ? all : `${n} of ${all}`} ${all === 1 ? "figure" : "figures"}, measured beside printed`;
   }
 }

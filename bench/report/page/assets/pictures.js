@@ -19,7 +19,8 @@ function makePictures() {
   for (const [i, scene] of page.scenes.entries()) {
     const of = scene.restored[0].record;
     Object.assign(scene, { dataset: told("dataset_label", of), level: told("level_label", of), id: String(i) });
-    scene.name = `${scene.dataset}/${told("image", of)}, ${scene.level}, ${scene.task}, ${scene.protocol}`;
+    const apart = ["task", "protocol"].filter((word) => unique(page.scenes.map((one) => one[word])).length > 1);
+    scene.name = [`${scene.dataset}/${told("image", of)} ${scene.level}`, ...apart.map((word) => scene[word])].join(", ");
   }
   find("picture-notes").append(...page.left_out.map((line) => element("span", {}, line, element("br"))));
   if (page.scenes.length === 0) return;
@@ -138,5 +139,5 @@ function gap(scene) {
 }
 
 function gapWords(scene) {
-  return gap(scene) > 0 && Number.isFinite(gap(scene)) ? ` (${gap(scene).toFixed(2)} dB apart)` : "";
+  return gap(scene) > 0 && Number.isFinite(gap(scene)) ? `: ${gap(scene).toFixed(2)} dB apart` : "";
 }

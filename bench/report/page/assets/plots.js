@@ -14,7 +14,7 @@ const FRAME = { width: 560, height: 380, left: 58, right: 14, top: 14, bottom: 4
 const NARROW = window.matchMedia("(max-width: 40rem)");
 
 /** What the choices stand at. One that the filter no longer leaves gives way to the first that it does. */
-const plotted = { table: "", column: "", cost: "seconds", metric: "psnr_db", less: null };
+const plotted = { table: "", column: "", cost: "seconds", metric: "psnr_db", over: null };
 
 function makePlots() {
   NARROW.addEventListener("change", drawPlots);
@@ -23,7 +23,7 @@ function makePlots() {
     column: "Data set and level",
     cost: "Cost",
     metric: "Quality",
-    less: "By level: less that of",
+    over: "Gain over",
   };
   for (const [choice, words] of Object.entries(names)) {
     const select = element("select", {
