@@ -8,8 +8,8 @@
         def restore(self, seen):
             ...
 
-`name`, `tasks`, `requires`, `reads`, `variants`, `adapts` and `version` are written as literals: the registry reads
-them from the source, so that listing restorers imports none of them.
+`name`, `tasks`, `requires`, `requires_of`, `reads`, `variants`, `adapts` and `version` are written as literals: the
+registry reads them from the source, so that listing restorers imports none of them.
 """
 
 from __future__ import annotations
@@ -111,7 +111,9 @@ class Restorer(ABC):
     tasks     the tasks it can do, e.g. {"denoise", "demosaick"}
     version   what its author calls its state; what results may depend on is told by a hash of its code
     reads     files and folders beside its own file that it opens, e.g. ["params.txt"]: part of that hash
-    requires  {package as pip knows it: terms that bind a user, or ""} beyond the project's own requirements
+    requires  {package as pip knows it: terms that bind a user, or ""} beyond the project's own requirements; any of
+              several will do as `a or b`
+    requires_of  the same for single variants, by their names
     variants  what may follow the name after a colon (`dncnn:bf16`); `self.variant` says which was asked for
     adapts    of an adapter the ends of the names of files that it runs, e.g. ("onnx",): `NAME:FILE` asks for it with
               that file as its weights
@@ -125,6 +127,7 @@ class Restorer(ABC):
     version: ClassVar[str] = "1"
     reads: ClassVar[Sequence[str]] = ()
     requires: ClassVar[Mapping[str, str]] = {}
+    requires_of: ClassVar[Mapping[str, Mapping[str, str]]] = {}
     variants: ClassVar[Sequence[str]] = ()
     adapts: ClassVar[Sequence[str]] = ()
     needs_weights: ClassVar[bool] = False

@@ -317,7 +317,7 @@ class Onnx(Exported):
     name = "onnx"
     adapts = ("onnx",)
     tasks = {"denoise", "denoise-blind", "deblock", "superres"}
-    requires = {"onnx": "", "onnxruntime": ""}
+    requires = {"onnx": "", "onnxruntime or onnxruntime-gpu": ""}
     devices = ("cpu", "cuda")
 
     def open(self, device: torch.device) -> Program:

@@ -29,6 +29,8 @@ def check(spec: RestorerSpec, formats: Sequence[Format]) -> None:
     """
     info, path = spec.info, Path(spec.weights)
     found = _why_no_file(path)
+    if found and info.adapts:
+        raise WeightsError(f"{info.name}:{spec.weights}: {found}.")
     if found:
         raise WeightsError(
             f"{info.name}@{spec.weights}: after the @ stands 'published', 'ours' or a weights file; {found}."

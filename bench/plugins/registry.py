@@ -60,6 +60,7 @@ class RestorerInfo:
     adapts    the ends of the names of the files that it runs, if it is asked for as NAME:FILE
     takes     the keywords that its class is made with
     takes_denoiser  whether another restorer is named behind its colon: `vst:bm3d`
+    requires_of  what single variants require beyond `requires`, which it is part of in a `RestorerSpec`
     missing   the packages in `requires` that are not installed
     fault     why its declarations could not be read: one broken plugin does not stop the others
     value     what it is, where it lies in no file that could be named
@@ -72,6 +73,7 @@ class RestorerInfo:
     tasks: frozenset[str]
     version: str
     requires: Mapping[str, str] = field(default_factory=dict)
+    requires_of: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     variants: tuple[str, ...] = ()
     needs_weights: bool = False
     reads: tuple[str, ...] = ()
@@ -111,7 +113,9 @@ class RestorerInfo:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        return tuple(package for package in self.requires if not _installed(package))
+        """The packages that are not there, of `a or b` the first."""
+        kinds = [package.split(" or ") for package in self.requires]
+        return tuple(either[0] for either in kinds if not any(map(_installed, either)))
 
     @property
     def unavailable(self) -> str | None:
@@ -217,6 +221,7 @@ def _chosen(asked: Asked) -> RestorerSpec:
     if variant and variant not in info.variants:
         known = f"It has: {', '.join(info.variants)}." if info.variants else "It has none."
         raise RestorerError(f"{info.name} has no variant '{variant}'. {known}")
+    info = replace(info, requires={**info.requires, **info.requires_of.get(variant, {})})
     if asked.base == info.name and info.adapts:
         _check_adapter(info, asked.weights)
     if not info.fault:
@@ -394,6 +399,7 @@ def _info(path: Path, class_name: str, target: str) -> RestorerInfo:
         tasks=frozenset(known["tasks"]),
         version=known.get("version", "1"),
         requires=known.get("requires", {}),
+        requires_of=known.get("requires_of", {}),
         variants=tuple(known.get("variants", ())),
         needs_weights=known.get("needs_weights", False),
         reads=tuple(known.get("reads", ())),

@@ -9,7 +9,9 @@ from bench.methods.exported import Onnx, TorchScript
 from bench.methods.networks.foreign import continued
 from torch import nn
 
+from bench.errors import WeightsError
 from bench.plugins.registry import choose
+from bench.plugins.weights import check_origin
 from bench.restorer import Observation, RestorerError, Setting
 from bench.runner.contract import check
 from tests.methods.exported_files import (
@@ -257,6 +259,12 @@ def test_a_file_is_asked_for(kind):
         choose(kind)
     with pytest.raises(RestorerError, match=f"{kind} runs a network in a file: {kind}:FILE"):
         CLASSES[kind](range=1)
+
+
+def test_a_file_that_is_not_there_is_named(kind, tmp_path):
+    file = tmp_path / {"onnx": "gone.onnx", "torchscript": "gone.pt"}[kind]
+    with pytest.raises(WeightsError, match=f"^{kind}:{file}: there is no file '{file}'"):
+        check_origin(choose(f"{kind}:{file}(range=1)"))
 
 
 def test_another_kind_of_file_is_called_what_it_is_not(tmp_path):

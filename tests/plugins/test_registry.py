@@ -66,6 +66,12 @@ def test_a_missing_package_makes_it_unavailable_and_says_the_remedy(plugin):
     assert "pip install no-such-package" in card.unavailable
 
 
+def test_of_packages_that_will_do_alike_one_is_enough(plugin):
+    card = choose(f"{plugin}:Mine").info
+    assert replace(card, requires={"no-such-package or numpy": ""}).unavailable is None
+    assert replace(card, requires={"no-such-package or none-such": ""}).missing == ("no-such-package",)
+
+
 @pytest.mark.parametrize(
     ("attribute", "says"),
     [
