@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -271,13 +271,23 @@ def wrap(
 
 @named
 def check(method: object) -> Iterator[Finding]:
-    """Try a restorer against the contract: shapes, dtype, odd sizes, determinism, input left untouched.
+    """Try a restorer, a task or a metric against its contract: shapes, odd sizes, determinism, nothing changed.
 
-    method  one as for `run`; with a file of weights, `NAME@FILE`, the network is prepared with it too
+    method  a restorer as for `run`; with a file of weights, `NAME@FILE`, the network is prepared with it too. Or a
+            task or metric, by its name or place, e.g. "poisson" or "./poisson.py:Poisson"
     """
+    from bench.plugins.kinds import kind_of
+    from bench.plugins.metrics import choose_metric
+    from bench.plugins.tasks import choose_task
     from bench.plugins.things import spec_of
     from bench.runner.contract import check as check_restorer
+    from bench.runner.trials import check_metric, check_task
 
+    kind = kind_of(method) if isinstance(method, str) else "restorer"
+    if kind == "task":
+        return check_task(choose_task(str(method)))
+    if kind == "metric":
+        return check_metric(choose_metric(str(method)))
     return check_restorer(spec_of(method))
 
 
@@ -419,15 +429,52 @@ def why(which: str | int = "", store: str | Path = STORE) -> str:
 
 @named
 def table(
-    store: Stores = STORE, format: str = "text", *, select: str | None = None, significance: bool = False
+    store: Stores = STORE,
+    format: str | None = None,
+    output: str | Path | None = None,
+    *,
+    select: str | None = None,
+    metrics: str | Sequence[str] = (),
+    columns: str | Sequence[str] = (),
+    rows: str | Sequence[str] = (),
+    digits: str | Mapping[str, int] = "",
+    mean: bool = False,
+    significance: bool = False,
+    caption: str | None = None,
+    label: str | None = None,
+    force: bool = False,
 ) -> str:
-    """Records as tables; format: text, markdown, latex, csv or html.
+    """Records as tables, one per task and protocol.
 
+    format   text, markdown, latex, csv or html; None: by the suffix of `output`, text without one
+    output   also written to this file, whole or not at all; over one that is there only with `force`
+    metrics  figures: "psnr/ssim" is one cell, "psnr,ssim" two columns; params, macs, seconds, device-seconds, memory
+             and weights have a column of their own. None given: all there are
+    columns  data sets, or one at a level as "set12:25", in order; rows: restorers, as tables call them, in order.
+             Both may be given other names: "dncnn=DnCNN"
+    digits   decimals by metric, e.g. {"ssim": 3} or "ssim=3"
+    mean     at each level also the mean over the data sets
     significance  letters behind the figures: who may be called equal
+    caption  plain text above the table; None: what was measured, in LaTeX also how, with whose weights and where
+    label    what LaTeX and HTML call the table
+
+    Raises bench.errors.BenchError for what the records do not have, and if the file cannot be written.
     """
+    from bench.report.drawing import check_format, format_of
+    from bench.report.files import check_free, write
+    from bench.report.layout import Layout
     from bench.report.table import render
 
-    return render(read(store, select), format, significance=significance)
+    file = None if output is None else Path(output)
+    format = format_of(file) if format is None else format
+    check_format(format)
+    layout = Layout(metrics, columns, rows, digits, mean, significance, caption, label)
+    if file is not None:
+        check_free(file, force=force)
+    text = render(read(store, select), format, layout)
+    if file is not None:
+        write(text, file, force=force)
+    return text
 
 
 @named

@@ -16,10 +16,13 @@ __all__ = ["check"]
 @app.command()
 def check(
     name: Annotated[
-        str, typer.Argument(help="A restorer, e.g. dncnn or ./my.py:Mine; NAME@FILE opens the weights too.")
+        str,
+        typer.Argument(
+            help="A restorer, e.g. dncnn or ./my.py:Mine; NAME@FILE opens the weights too. Or a task, or a metric."
+        ),
     ],
 ) -> None:
-    """Try a restorer against the contract: shapes, dtype, odd sizes, determinism, input left untouched."""
+    """Try a restorer, a task or a metric against its contract: shapes, odd sizes, determinism, nothing changed."""
     n_broken = 0
     for finding in api.check(name):
         print(terminal(finding))

@@ -156,9 +156,17 @@ def _networks() -> Iterator[str]:
 
 
 def _tasks() -> Iterable[str]:
+    from bench.plugins.tasks import installed_tasks
     from bench.task import TASKS
 
-    return TASKS
+    return (*TASKS, *installed_tasks())
+
+
+def _metrics() -> Iterable[str]:
+    from bench.metric import METRICS
+    from bench.plugins.metrics import installed_metrics
+
+    return (*METRICS, *installed_metrics())
 
 
 def _datasets() -> Iterable[str]:
@@ -182,7 +190,7 @@ def _devices() -> Iterable[str]:
 
 
 def _formats() -> Iterable[str]:
-    from bench.report.table import FORMATS
+    from bench.report.drawing import FORMATS
 
     return FORMATS
 
@@ -210,6 +218,7 @@ def _listings() -> Iterable[str]:
 KNOWN: dict[str, Callable[[], Iterable[str]]] = {
     "--methods": _restorers,
     "--task": _tasks,
+    "--metrics": _metrics,
     "--datasets": _datasets,
     "--protocol": _protocols,
     "--pattern": _patterns,
@@ -219,7 +228,7 @@ KNOWN: dict[str, Callable[[], Iterable[str]]] = {
     "export --format": lambda: ("csv", "jsonl", "parquet"),
     "list": _listings,
     "info": lambda: (*_restorers_alone(), *_datasets(), *_tasks(), *_protocols()),
-    "check": _restorers,
+    "check": lambda: (*_restorers(), *_tasks(), *_metrics()),
     "train": _networks,
     "data fetch": _datasets,
     "data verify": _datasets,

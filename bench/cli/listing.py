@@ -17,7 +17,7 @@ __all__ = ["cite", "doctor", "info", "list_"]
 @app.command("list")
 def list_(
     what: Annotated[
-        str, typer.Argument(help="restorers, tasks, protocols, datasets, weights, cached, or all.")
+        str, typer.Argument(help="restorers, tasks, metrics, protocols, datasets, weights, cached, or all.")
     ] = "all",
 ) -> None:
     """List restorers (with the terms that bind a user), tasks, protocols, data sets and weights."""

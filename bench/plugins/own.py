@@ -18,7 +18,7 @@ from bench.plugins.installed import Sources, brought
 from bench.plugins.names import OF_THE_GRAMMAR, plain
 from bench.plugins.source import can_be_asked_for
 
-__all__ = ["NOWHERE", "Place", "check_name", "find", "installed"]
+__all__ = ["IN_FILE", "NOWHERE", "Place", "check_name", "find", "installed"]
 
 T = TypeVar("T")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import textwrap
@@ -10,12 +11,16 @@ from collections.abc import Callable, Iterable
 
 from bench import escape
 from bench.data.datasets import get, names
+from bench.errors import RestorerError
 from bench.measure.devices import present
 from bench.measure.environment import describe, n_cores
+from bench.metric import METRICS, Metric
+from bench.plugins.metrics import installed_metrics
 from bench.plugins.registry import RestorerInfo, infos
+from bench.plugins.tasks import installed_tasks
 from bench.plugins.weights import all_declarations, fault_of
 from bench.protocol import PROTOCOLS
-from bench.task import TASKS, format_level
+from bench.task import TASKS, Task, format_level
 
 __all__ = ["CACHED", "LISTINGS", "doctor", "entry", "listing"]
 
@@ -38,6 +43,8 @@ def _restorers() -> str:
 def _remarks(info: RestorerInfo) -> list[str]:
     """Terms that bind a user, and why a restorer cannot run here."""
     terms = [f"terms of {package}: {terms}" for package, terms in info.requires.items() if terms]
+    for variant, requires in info.requires_of.items():
+        terms += [f"terms of {package}, for :{variant}: {told}" for package, told in requires.items() if told]
     doubts = [f"unavailable: {info.unavailable}"] if info.unavailable else []
     fault = fault_of(info)
     return terms + doubts + ([f"without weights: {fault}"] if fault else [])
@@ -45,10 +52,33 @@ def _remarks(info: RestorerInfo) -> list[str]:
 
 def _tasks() -> str:
     lines = ["tasks"]
-    for task in TASKS.values():
-        levels = ",".join(format_level(level) for level in task.levels)
-        lines += entry(task.name, f"{task.title}; --{task.level.name} {levels} unless said")
+    for name, task in {**TASKS, **installed_tasks()}.items():
+        lines += entry(name, f"unavailable: {task}" if isinstance(task, RestorerError) else _of_task(task))
+    lines += entry("./FILE.py:CLASS", "a task of your own")
     return "\n".join(lines)
+
+
+def _of_task(task: Task) -> str:
+    levels = ",".join(format_level(level) for level in task.levels)
+    named = "" if task.level.option == task.level.name else f" ({task.level.name})"
+    return f"{task.title}; --{task.level.option} {levels}{named} unless said"
+
+
+def _metrics() -> str:
+    lines = ["metrics"]
+    for name, metric in {**METRICS, **installed_metrics()}.items():
+        lines += entry(name, f"unavailable: {metric}" if isinstance(metric, RestorerError) else _of_metric(metric))
+    lines += entry("./FILE.py:FUNCTION", "a metric of your own")
+    return "\n".join(lines)
+
+
+def _of_metric(metric: Metric) -> str:
+    """What it measures, in which unit, which way and from where to where, and after whom."""
+    low, high = ("" if math.isinf(end) else f"{end:g}" for end in (metric.low, metric.high))
+    ends = f", {low and f'from {low}'}{high and f' to {high}'}" if low or high else ""
+    unit = f", in {metric.unit}" if metric.unit else ""
+    source = f" [{metric.source}]" if metric.source else ""
+    return f"{metric.title}{unit}; {metric.better} is better{ends}{source}"
 
 
 def _protocols() -> str:
@@ -100,6 +130,7 @@ def _megabytes(n_bytes: int) -> str:
 LISTINGS: dict[str, Callable[[], str]] = {
     "restorers": _restorers,
     "tasks": _tasks,
+    "metrics": _metrics,
     "protocols": _protocols,
     "datasets": _datasets,
     "weights": _weights,

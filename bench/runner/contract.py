@@ -7,6 +7,7 @@ that run a file with it.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -58,8 +59,9 @@ def check(spec: RestorerSpec, limits: Limits | None = None) -> Iterator[Finding]
         yield Finding("available", False, spec.info.unavailable)
         return
     unknown_tasks = sorted(set(spec.info.tasks) - set(TASKS))
-    complaints = [unknown("task", name, TASKS) for name in unknown_tasks]
-    yield Finding("tasks are known", not complaints, " ".join(complaints))
+    complaints = [unknown("task", name, TASKS) for name in unknown_tasks if get_close_matches(name, TASKS)]
+    others = f"not tried at {', '.join(unknown_tasks)}: not one of ours" if unknown_tasks else ""
+    yield Finding("tasks are known", not complaints, " ".join(complaints) or others)
     process = RestorerProcess(spec, "cpu", 1, limits or Limits(60), watch=True)
     try:
         failure = process.loaded()

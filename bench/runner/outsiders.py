@@ -127,6 +127,11 @@ class Outsiders:
             raise DataError(answer.reason)
         return answer.value
 
+    @property
+    def unseen(self) -> set[str]:
+        """Files of their own folders that they use, and that their codes' hashes do not know of."""
+        return {name for outsider in self._known.values() for name in outsider.unseen}
+
     def _of(self, one: OwnTask | OwnMetric) -> Outsider:
         outsider = self._known.get(one.place.target)
         if outsider is None:
