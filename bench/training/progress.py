@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # they import torch
     from bench.training.files import Validation
     from bench.training.loop import Training
 
-__all__ = ["follow"]
+__all__ = ["duration", "follow"]
 
 BARS = "▁▂▃▄▅▆▇█"
 MOST_BARS = 24
@@ -36,18 +36,18 @@ def follow(training: Training) -> None:
 
 def _of(now: Validation, log: Sequence[Validation]) -> str:
     told = f"step {now.step:6d} of {now.total}:"
-    minutes = _time(now.seconds)
+    minutes = duration(now.seconds)
     if now.step:
         told += f" loss {now.loss:.4g},"
-        minutes += f", {_time((now.total - now.step) * now.seconds / now.step)} left"
+        minutes += f", {duration((now.total - now.step) * now.seconds / now.step)} left"
     curve = _curve([row.psnr_db for row in log if row.step])  # the first is far below all others
     return f"{told} validation {now.psnr_db:.3f} dB (best {now.best_db:.3f}){curve}, {minutes}"
 
 
-def _time(seconds: float) -> str:
-    """`40 s`, `12.5 min`, `3.2 h`"""
+def duration(seconds: float) -> str:
+    """`0.4 s`, `40 s`, `12.5 min`, `3.2 h`"""
     if seconds < 60:
-        return f"{seconds:.0f} s"
+        return f"{seconds:.2g} s"
     return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
 
 
@@ -80,7 +80,7 @@ class _Between:
         self.due = now + self.every
         step, total = self.training.step, self.training.total
         rate = (step - self.first) / (now - self.began)
-        told = f"step {step:6d} of {total}: {rate:.3g} steps a second, {_time((total - step) / rate)} left"
+        told = f"step {step:6d} of {total}: {rate:.3g} steps a second, {duration((total - step) / rate)} left"
         if self.moves:
             print(f"\r{told}\x1b[K", end="", file=sys.stderr, flush=True)
         else:

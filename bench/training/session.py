@@ -18,7 +18,7 @@ from bench.plugins.registry import RestorerInfo, choose, load_class, made
 from bench.runner.request import check_device
 from bench.task import Level, Setting, colour_word, format_level, get_task, parse_levels
 from bench.training.lock import alone_in
-from bench.training.progress import follow
+from bench.training.progress import duration, follow
 from bench.training.recipe import MOST, Recipe, find_recipe
 
 if TYPE_CHECKING:  # it imports torch
@@ -94,11 +94,11 @@ def train(
 
 def _say_where_it_begins(training: Training, minutes: float | None) -> None:
     """Of a training that is there already: from which step it goes on, or that it does not."""
-    at = f"step {training.step}, after {training.elapsed / 60:.1f} min"
+    at = f"step {training.step}, after {duration(training.elapsed)}"
     if training.step >= training.total:
         _say(f"It has ended at {at}. To go on: --minutes for so many more, or --steps above {training.step}.")
     elif training.had_ended:
-        to = f"for {minutes:g} min more" if minutes else f"to step {training.total}"
+        to = f"for {duration(60 * minutes)} more" if minutes else f"to step {training.total}"
         _say(f"It had ended at {at}, and goes on {to}. The learning rate is {training.lr:.3g} again.")
     elif training.step:
         _say(f"It goes on from {at}.")
