@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import pickle
+import zipfile
+
 import numpy as np
 import pytest
 import torch
@@ -275,6 +279,27 @@ def test_another_kind_of_file_is_called_what_it_is_not(tmp_path):
         TorchScript(weights=weights_of(path), range=1).why_not(setting)
     with pytest.raises(RestorerError, match="is no ONNX graph"):
         Onnx(weights=weights_of(path), range=1).why_not(setting)
+
+
+class Runs:
+    """What Python's unpickling would make a folder of."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.folder),)
+
+
+def test_a_pickle_in_a_program_is_not_run(tmp_path):
+    whole = saved("torchscript", tmp_path, gain([1.0])).path
+    with zipfile.ZipFile(whole) as old, zipfile.ZipFile(tmp_path / "worse.pt", "w") as new:
+        for name in old.namelist():
+            is_pickle = name.endswith("data.pkl")
+            new.writestr(name, pickle.dumps(Runs(tmp_path / "made"), 2) if is_pickle else old.read(name))
+    with pytest.raises(RestorerError, match="is no TorchScript program"):
+        restored("torchscript", weights_of(tmp_path / "worse.pt"), observed(), range=1)
+    assert not (tmp_path / "made").exists()
 
 
 def test_weights_outside_of_the_file_are_refused(tmp_path):
