@@ -23,7 +23,7 @@ BENCH = get_command(app)
         ("bench comp", ["compare", "completion"]),
         ("bench  data   ve", ["verify"]),
         ("bench data ", ["list", "fetch", "verify"]),
-        ("bench run --me", ["--methods", "--memory-limit"]),
+        ("bench run --mem", ["--memory-limit"]),
         ("bench run --methods noi", ["noisy"]),
         ("bench run --methods bm3d,tv,nlm", ["bm3d,tv,nlm"]),
         ("bench run --methods dncnn:", ["dncnn:bf16", "dncnn:three"]),

@@ -191,7 +191,8 @@ def run(
     limits = limits or Limits()
     split = look_up(plan, store, force=force, retry_failed=retry_failed)
     completed = _from_pictures(split, pictures, limits)
-    store.add(*completed.values())
+    if completed:
+        store.add(*completed.values())
     split.known.update(completed)
     split.missing = [cell for cell in split.missing if cell not in completed]
     for dataset in {cell.dataset.name: cell.dataset for cell in split.missing}.values():
