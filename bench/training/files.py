@@ -99,14 +99,21 @@ def write_log(folder: Path, rows: Sequence[Validation]) -> None:
     replace(folder / "curves.svg", lambda path: path.write_text(draw_curves(rows)))
 
 
-WIDTH, HEIGHT, MARGIN = 640, 240, 48
+WIDTH, HEIGHT, MARGIN = 640, 240, 56
+N_LINES = 5
+"""across a panel, with a figure each"""
 
 
 def draw_curves(rows: Sequence[Validation]) -> str:
-    """Validation PSNR and training loss over steps, as an SVG drawing."""
+    """Validation PSNR, its best marked, and training loss over steps, as an SVG drawing.
+
+    The validation before the first step, which is far below all others, is left out when there are some.
+    """
+    validations = [(row.step, row.psnr_db) for row in rows if row.step or len(rows) < 3]
+    losses = [(row.step, row.loss) for row in rows if math.isfinite(row.loss)]
     panels = [
-        _panel([(row.step, row.psnr_db) for row in rows], "validation PSNR, dB", 0),
-        _panel([(row.step, row.loss) for row in rows if not math.isnan(row.loss)], "training loss", HEIGHT),
+        _panel(validations, "validation PSNR, dB", 0, form=".2f", marks_best=True),
+        _panel(losses, "training loss", HEIGHT, form=".3g", is_log=all(loss > 0 for _, loss in losses)),
     ]
     size = f'width="{WIDTH}" height="{2 * HEIGHT}" viewBox="0 0 {WIDTH} {2 * HEIGHT}"'
     style = 'font-family="sans-serif" font-size="12"'
@@ -114,23 +121,40 @@ def draw_curves(rows: Sequence[Validation]) -> str:
     return f'<svg xmlns="http://www.w3.org/2000/svg" {size} {style}>{background}{"".join(panels)}</svg>\n'
 
 
-def _panel(points: Sequence[tuple[int, float]], title: str, top: int) -> str:
+def _panel(
+    points: Sequence[tuple[int, float]],
+    title: str,
+    top: int,
+    *,
+    form: str,
+    is_log: bool = False,
+    marks_best: bool = False,
+) -> str:
     if not points:
         return ""
     steps, values = zip(*points, strict=True)
-    low, high = min(values), max(values)
-    right, bottom = WIDTH - MARGIN, top + HEIGHT - MARGIN
+    scale, unscale = (math.log10, lambda exponent: 10**exponent) if is_log else (float, float)
+    low, high = scale(min(values)), scale(max(values))
+    left, right, bottom = MARGIN, WIDTH - MARGIN, top + HEIGHT - MARGIN
 
-    def place(step: float, value: float) -> str:
-        x = MARGIN + (right - MARGIN) * step / max(steps[-1], 1)
-        y = bottom - (HEIGHT - 2 * MARGIN) * (value - low) / ((high - low) or 1)
-        return f"{x:.1f},{y:.1f}"
+    def place(step: float, scaled: float) -> tuple[float, float]:
+        x = left + (right - left) * step / max(steps[-1], 1)
+        return x, bottom - (HEIGHT - 2 * MARGIN) * (scaled - low) / ((high - low) or 1)
 
-    line = " ".join(place(step, value) for step, value in zip(steps, values, strict=True))
-    return (
-        f'<text x="{MARGIN}" y="{top + MARGIN - 12}">{title}: {values[-1]:.4g} after {steps[-1]} steps</text>'
-        f'<polyline points="{line}" fill="none" stroke="steelblue" stroke-width="1.5"/>'
-        f'<path d="M{MARGIN},{top + MARGIN} V{bottom} H{right}" fill="none" stroke="black"/>'
-        f'<text x="4" y="{top + MARGIN + 4}">{high:.4g}</text><text x="4" y="{bottom}">{low:.4g}</text>'
-        f'<text x="{right}" y="{bottom + 16}" text-anchor="end">step {steps[-1]}</text>'
-    )
+    drawn = [f'<text x="{left}" y="{top + MARGIN - 16}">{title}: {values[-1]:.4g} after {steps[-1]} steps</text>']
+    for i in range(N_LINES if high > low else 1):
+        at = low + (high - low) * i / (N_LINES - 1)
+        _, y = place(0, at)
+        drawn.append(f'<path d="M{left},{y:.1f} H{right}" stroke="lightgray"/>')
+        drawn.append(f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{unscale(at):{form}}</text>')
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(step, scale(value)) for step, value in points))
+    drawn.append(f'<polyline points="{line}" fill="none" stroke="steelblue" stroke-width="1.5"/>')
+    if marks_best:
+        best = max(points, key=lambda point: point[1])
+        x, y = place(best[0], scale(best[1]))
+        drawn.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="darkorange"/>')
+        drawn.append(f'<text x="{right}" y="{top + MARGIN - 16}" text-anchor="end">best: {best[1]:.3f}</text>')
+    for step in (0, steps[-1] // 2, steps[-1]):
+        x, _ = place(step, low)
+        drawn.append(f'<text x="{x:.1f}" y="{bottom + 18}" text-anchor="middle">{step}</text>')
+    return "".join(drawn)

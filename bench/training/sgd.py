@@ -33,7 +33,9 @@ class SGD(torch.optim.Optimizer):
                     self._update(p, p.grad, group["lr"], group["momentum"], group["weight_decay"])
 
     def _update(self, p: Tensor, g: Tensor, lr: float | Tensor, momentum: float, weight_decay: float) -> None:
-        v = self.state[p].setdefault("v", torch.zeros_like(p))
+        if not self.state[p]:
+            self.state[p]["v"] = torch.zeros_like(p)
+        v = self.state[p]["v"]
         new = momentum * v + g + weight_decay * p
         if self.found_inf is not None:  # nothing moves then
             is_finite = self.found_inf == 0

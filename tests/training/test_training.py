@@ -2,6 +2,8 @@
 
 import csv
 import json
+import math
+import re
 import shutil
 import subprocess
 import sys
@@ -114,6 +116,25 @@ def test_the_weights_carry_their_card_and_options_and_can_be_measured(tmp_path, 
 def test_log_and_curves_are_drawn(tmp_path):
     run(tmp_path)
     assert (tmp_path / "curves.svg").read_text().count("<polyline") == 2
+
+
+def test_the_drawing_leaves_out_the_beginning_and_marks_the_best():
+    figures = [(0, math.nan, 20.0), (5, 0.1, 29.0), (10, 0.01, 31.0), (15, 0.001, 30.0)]
+    rows = [files.Validation(step, 15, 1.0, 1e-3, loss, psnr, 31.0) for step, loss, psnr in figures]
+    drawn = files.draw_curves(rows)
+    assert re.findall(r'text-anchor="end">([\d.: best]+)<', drawn) == [
+        *("29.00", "29.50", "30.00", "30.50", "31.00", "best: 31.000"),
+        *("0.001", "0.00316", "0.01", "0.0316", "0.1"),
+    ]
+    x, y = re.search(r'<circle cx="([\d.]+)" cy="([\d.]+)"', drawn).groups()
+    assert f" {x},{y} " in re.search('points="(.*?)"', drawn)[1]
+    assert float(y) == files.MARGIN
+
+
+@pytest.mark.parametrize("losses", [(-1.0, -2.0), (0.0, 0.0), (1.0, 1.0)])
+def test_any_loss_is_drawn(losses):
+    rows = [files.Validation(step, 2, 1.0, 1e-3, loss, 30.0, 30.0) for step, loss in enumerate(losses, 1)]
+    assert files.draw_curves(rows).count("<polyline") == 2
 
 
 def test_a_budget_stretches_the_schedule(tmp_path):
