@@ -58,7 +58,7 @@ __all__ = [
     "uses_of",
 ]
 
-NO_WEIGHTS = "give it a file (name@FILE), declare some in a weights.toml beside it, or set needs_weights = False"
+NO_WEIGHTS = ", declare some in a weights.toml beside it, or set needs_weights = False"
 
 ORIGIN = {"authors": "published", "us": "ours"}
 
@@ -292,7 +292,8 @@ def _out_of_reach(spec: RestorerSpec, setting: Setting) -> str | None:
     if candidates(spec, setting) or not (info.needs_weights or spec.weights):
         return None
     if not declared:
-        return f"{info.name} needs weights and declares none: {NO_WEIGHTS}"
+        own = "" if info.is_built_in else NO_WEIGHTS
+        return f"{spec.name} needs weights and declares none: give it a file ({spec.name}@FILE){own}"
     levels = _levels_in_words([use for d in declared for use in _uses(spec, d)], setting)
     origin = f"{spec.weights} " if spec.weights else ""
     kind = f"{setting.task} {colour_word(setting.channels)}"

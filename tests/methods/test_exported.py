@@ -9,15 +9,16 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+from bench.methods.dncnn import DnCNN
 from bench.methods.exported import Onnx, TorchScript
 from bench.methods.networks.foreign import continued
 from torch import nn
 
 from bench.errors import WeightsError
 from bench.plugins.registry import choose
-from bench.plugins.weights import check_origin
+from bench.plugins.weights import check_origin, pick
 from bench.restorer import Observation, RestorerError, Setting
-from bench.runner.contract import check
+from bench.runner.contract import check, observe_disc
 from tests.methods.exported_files import (
     KINDS,
     AddsNumber,
@@ -325,6 +326,20 @@ def test_constants_of_a_frozen_program_are_its_parameters(tmp_path):
     restorer = TorchScript(weights=weights_of(path), range=1)
     restorer.prepare(Setting("denoise", 25.0, 3), "cpu")
     assert restorer.n_params() == 9 + 3
+
+
+def test_a_network_of_ours_gives_the_same_psnr_from_a_file(kind, tmp_path):
+    """DnCNN's body, which answers with the noise."""
+    clean = observe_disc(Setting("denoise", 0.0, 1), (40, 52)).image
+    noise = np.random.default_rng(0).normal(0, 25 / 255, clean.shape)
+    seen = Observation(np.float32(clean + noise), "denoise", sigma=25.0)
+    ours = DnCNN(weights=pick(choose("dncnn@ours"), Setting("denoise", 25.0, 1)).file)
+    ours.prepare(Setting("denoise", 25.0, 1), "cpu")
+    file = saved(kind, tmp_path, ours.plain.body)
+    answers = ours.restore(seen), restored(kind, file, seen, range=1, residual=True)
+    psnr_db, of_file_db = (-10 * np.log10(np.mean(np.square(x_hat - clean))) for x_hat in answers)
+    assert psnr_db > 30
+    assert abs(of_file_db - psnr_db) < 1e-4
 
 
 # --- as users ask for it -----------------------------------------------------------------------------
