@@ -48,23 +48,29 @@ def ours() -> tuple[Reference, ...]:
     return tuple(read(resources.files("bench.results") / "references.toml"))
 
 
-def of_restorer(info: RestorerInfo) -> list[Reference]:
-    """The papers of a restorer. Raises PaperError for a plugin's references.toml that cannot be read."""
+def of_restorer(info: RestorerInfo, variants: Iterable[str]) -> list[Reference]:
+    """The papers of a restorer, and those that are of one of the variants (`bm3d:package`).
+
+    Raises PaperError for a plugin's references.toml that cannot be read.
+    """
+    names = [info.name, *(f"{info.name}:{variant}" for variant in variants)]
+    if info.is_built_in:
+        return _of("restorers", names, ours())
     file = info.companion("references.toml")
-    brought = [] if info.is_built_in or info.fault or not file.is_file() else read(file)
-    return _of("restorers", info.name, brought if brought else ours() if info.is_built_in else ())
+    return [] if info.fault or not file.is_file() else _of("restorers", names, read(file))
 
 
 def of_dataset(name: str) -> list[Reference]:
-    return _of("datasets", name, ours())
+    return _of("datasets", [name], ours())
 
 
 def of_metric(name: str) -> list[Reference]:
-    return _of("metrics", name, ours())
+    return _of("metrics", [name], ours())
 
 
-def _of(kind: str, name: str, references: Iterable[Reference]) -> list[Reference]:
-    return [reference for reference in references if (kind, name) in reference.of]
+def _of(kind: str, names: Iterable[str], references: Iterable[Reference]) -> list[Reference]:
+    wanted = {(kind, name) for name in names}
+    return [reference for reference in references if wanted & reference.of]
 
 
 def read(file: Traversable | Path) -> Iterator[Reference]:

@@ -14,8 +14,8 @@ from bench.judge.references import Reference, of_dataset, of_metric, of_restorer
 from bench.plugins.registry import RestorerInfo, choose, infos
 from bench.plugins.weights import ORIGIN, declared_for, fault_of, state
 from bench.protocol import PROTOCOLS
+from bench.report.drawing import draw, in_words
 from bench.report.listing import entry
-from bench.report.table import draw, in_words
 from bench.task import TASKS, Task, colour_word, format_level
 
 if TYPE_CHECKING:
@@ -43,6 +43,9 @@ def about(name: str) -> str:
     raise RequestError(unknown("restorer, data set, task or protocol", name, known))
 
 
+FREE = "no terms beyond its licence"
+
+
 def _of_restorer(info: RestorerInfo) -> str:
     facts = [
         ("", info.summary),
@@ -50,7 +53,12 @@ def _of_restorer(info: RestorerInfo) -> str:
         ("variants", " ".join(f"{info.name}:{variant}" for variant in info.variants)),
         ("parameters", ", ".join(f"{name}={default}" for name, default in info.takes.names.items())),
         ("written in", f"{info.source}"),
-        *((f"needs {package}", terms or "no terms beyond its licence") for package, terms in info.requires.items()),
+        *((f"needs {package}", terms or FREE) for package, terms in info.requires.items()),
+        *(
+            (f":{variant} needs {package}", terms or FREE)
+            for variant, requires in info.requires_of.items()
+            for package, terms in requires.items()
+        ),
         ("unavailable", info.unavailable or ""),
         ("weights", fault_of(info)),
     ]
@@ -60,12 +68,12 @@ def _of_restorer(info: RestorerInfo) -> str:
         parts += ["\n".join(_terms(info))]
     elif info.needs_weights:
         parts += ["It needs weights and declares none."]
-    return "\n\n".join([*parts, *_bibtex(_papers(info))])
+    return "\n\n".join([*parts, *_bibtex(_papers(info, info.variants))])
 
 
-def _papers(info: RestorerInfo) -> list[Reference]:
+def _papers(info: RestorerInfo, variants: Iterable[str]) -> list[Reference]:
     try:
-        return of_restorer(info)
+        return of_restorer(info, variants)
     except PaperError:  # of a plugin of somebody else's: all else is told
         return []
 
@@ -132,8 +140,10 @@ def cited(frame: pd.DataFrame) -> tuple[str, list[str]]:
     """BibTeX of all that good records rest on, each entry once below a line that says of what it is; and those
     restorers and data sets of which we know no paper."""
     good = frame[frame["status"] == "ok"]
-    restorers = dict.fromkeys(name for named in good["restorer"] for name in _plain_names(named))
-    used = {("restorer", name): _papers_named(name) for name in restorers}
+    used: dict[tuple[str, str], list[Reference]] = {}
+    for name, variant in dict.fromkeys(maker for named in good["restorer"] for maker in _makers(named)):
+        papers = _papers(infos()[name], [variant]) if name in infos() else []
+        used.setdefault(("restorer", name), []).extend(papers)
     used |= {("data set", name): of_dataset(name) for name in dict.fromkeys(good["dataset"])}
     if good["ssim"].notna().any():
         used["metric", "ssim"] = of_metric("ssim")
@@ -141,15 +151,23 @@ def cited(frame: pd.DataFrame) -> tuple[str, list[str]]:
     for (_, name), references in used.items():
         for reference in references:
             of.setdefault(reference, []).append(name)
-    told = [f"% {escape.terminal(', '.join(names))}\n{_bibtex([reference])[0]}" for reference, names in of.items()]
+    told = [
+        f"% {escape.terminal(', '.join(dict.fromkeys(names)))}\n{_bibtex([reference])[0]}"
+        for reference, names in of.items()
+    ]
     return "\n\n".join(told), [f"{kind} {name}" for (kind, name), references in used.items() if not references]
 
 
-def _plain_names(named: str) -> list[str]:
-    """The restorers in a record's name: `vst:bm3d+` has two, `dncnn:bf16(tile=64)` has one."""
-    parts = re.split(r"[:+@(]", named)
-    return [parts[0], *(part for part in parts[1:2] if part in infos())]
+def _of_whom(names: Iterable[str]) -> str:
+    return f"% {escape.terminal(', '.join(names))}\n"
 
 
-def _papers_named(name: str) -> list[Reference]:
-    return _papers(infos()[name]) if name in infos() else []
+def _makers(named: str) -> Iterator[tuple[str, str]]:
+    """Restorer and variant of a record's name: `dncnn:bf16(tile=64)` has one, `vst:bm3d+` has two."""
+    name, _, rest = re.split(r"[+(@]", named, maxsplit=1)[0].partition(":")
+    if name in infos() and infos()[name].takes_denoiser:
+        inside, _, variant = rest.partition(":")
+        yield name, ""
+        yield inside, variant
+    else:
+        yield name, rest

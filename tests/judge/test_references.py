@@ -36,15 +36,15 @@ def test_an_entry_says_what_its_kind_must(reference):
 
 
 def test_each_is_of_something_that_there_is():
-    known = (
-        {("restorers", name) for name in infos()} | {("datasets", name) for name in names()} | {("metrics", "ssim")}
-    )
+    variants = {f"{name}:{variant}" for name, info in infos().items() for variant in info.variants}
+    known = {("restorers", name) for name in {*infos()} | variants}
+    known |= {("datasets", name) for name in names()} | {("metrics", "ssim")}
     assert {named for reference in ours() for named in reference.of} <= known
 
 
 def test_what_is_measured_has_a_paper():
     built_in = [info for info in infos().values() if info.is_built_in and not info.adapts]
-    assert {info.name for info in built_in if not of_restorer(info)} <= WITHOUT
+    assert {info.name for info in built_in if not of_restorer(info, ())} <= WITHOUT
     assert [name for name in names() if not of_dataset(name)] == []
     assert [reference.key for reference in of_metric("ssim")] == ["wang2004ssim"]
 
@@ -70,11 +70,11 @@ def plugin(folder, name="mine", fault="", is_built_in=False):
 
 
 def test_a_plugin_brings_its_own(tmp_path):
-    assert of_restorer(plugin(tmp_path)) == []
+    assert of_restorer(plugin(tmp_path), ()) == []
     (tmp_path / "references.toml").write_text(GOOD)
-    assert [reference.key for reference in of_restorer(plugin(tmp_path))] == ["doe2026mine"]
-    assert of_restorer(plugin(tmp_path, "other")) == []
-    assert of_restorer(plugin(tmp_path, "dncnn")) == []
+    assert [reference.key for reference in of_restorer(plugin(tmp_path), ())] == ["doe2026mine"]
+    assert of_restorer(plugin(tmp_path, "other"), ()) == []
+    assert of_restorer(plugin(tmp_path, "dncnn"), ()) == []
 
 
 @pytest.mark.parametrize(
