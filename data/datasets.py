@@ -305,7 +305,8 @@ def _at(asked: str, *, recursive: bool) -> Dataset:
         if not images and is_pairs_folder(place):
             return _pairs(place, place, in_folder(place))
     except FileNotFoundError:
-        raise DataError(f"There is no folder '{named}'. Data sets known by name: {', '.join(names())}.") from None
+        kind = "file" if place.suffix else "folder"
+        raise DataError(f"There is no {kind} '{named}'. Data sets known by name: {', '.join(names())}.") from None
     except NotADirectoryError:
         raise DataError(f"'{named}' is no folder, and no file that can be read.") from None
     except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: no such user; ValueError: a zero byte

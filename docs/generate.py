@@ -29,6 +29,7 @@ def write_all(to: Path) -> None:
     pages = dict(results())
     pages |= {"significance": significance(), "papers": papers(), "performance": performance()}
     pages |= {"commands": commands(), "lists": lists(), "costs": costs(), "tiles": tiles()}
+    pages |= {"eight_bits": eight_bits()}
     to.mkdir(parents=True, exist_ok=True)
     for name, text in pages.items():
         path = to / f"{name}.md"
@@ -404,6 +405,27 @@ def lists() -> str:
 LISTS = """
 `bench list` prints this. The terms that bind a user stand below each name.
 """
+
+# --- 8 bits ------------------------------------------------------------------------------------------------------
+
+
+def eight_bits(file: Path = ROOT / "results" / "eight_bits.json") -> str:
+    """What 8 bits of the noisy picture change, a row a restorer, as `tests/asv/eight_bits.py` measured it."""
+    entry = json.loads(file.read_text(encoding="utf-8"))
+    sigmas = sorted({row["sigma"] for row in entry["rows"]})
+    of: dict[str, dict[float, Any]] = {}
+    for row in entry["rows"]:
+        of.setdefault(row["restorer"], {})[row["sigma"]] = row
+    lines = [
+        f"| restorer | pictures | {' | '.join(f'σ{sigma:g}' for sigma in sigmas)} |",
+        f"|---|---|{'---|' * len(sigmas)}",
+    ]
+    for name, at in of.items():
+        cells = [f"{at[s]['denoise']:.2f}, {at[s]['denoise8'] - at[s]['denoise']:+.2f} dB" for s in sigmas if s in at]
+        lines.append(f"| `{name}` | {min(row['pictures'] for row in at.values())} | {' | '.join(cells)} |")
+    origin = f"{entry['day']}, commit `{entry['commit']}`, {named(entry['machine'])}: `{entry['command']}`"
+    return page("\n".join(lines), origin)
+
 
 # --- tiles -------------------------------------------------------------------------------------------------------
 
