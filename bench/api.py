@@ -9,6 +9,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -270,11 +271,12 @@ def wrap(
 
 
 @named
-def check(method: object) -> Iterator[Finding]:
+def check(method: object, *, debug: bool = False) -> Iterator[Finding]:
     """Try a restorer, a task or a metric against its contract: shapes, odd sizes, determinism, nothing changed.
 
     method  a restorer as for `run`; with a file of weights, `NAME@FILE`, the network is prepared with it too. Or a
             task or metric, by its name or place, e.g. "poisson" or "./poisson.py:Poisson"
+    debug   have a restorer in this process: see `debug`
     """
     from bench.plugins.kinds import kind_of
     from bench.plugins.metrics import choose_metric
@@ -284,6 +286,12 @@ def check(method: object) -> Iterator[Finding]:
     from bench.runner.trials import check_metric, check_task
 
     kind = kind_of(method) if isinstance(method, str) else "restorer"
+    if debug:
+        if kind != "restorer":
+            raise RequestError(f"--debug is for restorers, and {method} is a {kind}.")
+        from bench.runner.debug import HereWorker
+
+        return check_restorer(spec_of(method), kind=HereWorker)
     if kind == "task":
         return check_task(choose_task(str(method)))
     if kind == "metric":
@@ -308,7 +316,7 @@ def restore(
     overlap: int = 32,
     device: str = "cpu",
     threads: int | None = None,
-    time_limit: float = 600,
+    time_limit: float | None = None,
     memory_limit: float | None = None,
 ) -> NDArray[np.float32]:
     """Restore one picture: what `bench restore` does with a file, with an array. It is not changed.
@@ -320,8 +328,8 @@ def restore(
     quality, scale, pattern  the level of the other tasks; the pattern is RGGB if none is given
     tile     most rows and columns to restore at a time, for what does not fit the memory, or "auto": as many as fit;
              None: the whole picture; overlap: pixels around each tile that the restorer sees too
-    time_limit, memory_limit  of the picture or each tile, in seconds and MiB of resident memory; no limit of memory:
-             four fifths of what is free
+    time_limit, memory_limit  of the picture or each tile, in seconds and MiB of resident memory. None: as long as it
+             takes, and four fifths of the memory that is free
     Answer   float32, as the restorer gave it, not clipped; (H, W) if the input was and it has one channel
 
     Raises bench.errors.BenchError for what will not do, and with the restorer's reason if it failed.
@@ -331,7 +339,7 @@ def restore(
 
     picture, is_flat = as_picture(image)
     levels = {"sigma": sigma, "quality": quality, "scale": scale, "pattern": pattern}
-    limits = Limits(time_limit, memory_limit)
+    limits = Limits(inf if time_limit is None else time_limit, memory_limit)
     words: dict[str, Any] = {"tile": tile, "overlap": overlap, "device": device, "threads": threads, "limits": limits}
     with Restoring(method, task, levels, **words) as restoring:
         restored = restoring.restore(picture).image
@@ -348,7 +356,7 @@ def restore_files(
     tile: int | str | None = "auto",
     force: bool = False,
     watcher: PhotoWatcher | None = None,
-    time_limit: float = 600,
+    time_limit: float | None = None,
     memory_limit: float | None = None,
     **words: Any,
 ) -> Iterator[Done]:
@@ -368,7 +376,8 @@ def restore_files(
     to_do = errands(files, output)
     levels = {kind: words.pop(kind, None) for kind in ("sigma", "quality", "scale", "pattern")}
     check_words("restore_files", words, Restoring)
-    restoring = Restoring(method, task, levels, tile=tile, **words, limits=Limits(time_limit, memory_limit))
+    limits = Limits(inf if time_limit is None else time_limit, memory_limit)
+    restoring = Restoring(method, task, levels, tile=tile, **words, limits=limits)
 
     def done() -> Iterator[Done]:
         with restoring:

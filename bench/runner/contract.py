@@ -20,7 +20,7 @@ from bench.protocol import get_protocol
 from bench.runner.answer import unseen_in_words
 from bench.runner.messages import Answer, Failure, Unable
 from bench.runner.process import RestorerProcess
-from bench.runner.worker import Limits
+from bench.runner.worker import Limits, Worker
 from bench.task import TASKS, Image, Level, Observation, Setting, Task, get_task
 
 if TYPE_CHECKING:
@@ -48,8 +48,10 @@ class Finding(NamedTuple):
         return f"{'ok    ' if self.ok else 'BROKEN'}  {self.what}" + (f": {self.detail}" if self.detail else "")
 
 
-def check(spec: RestorerSpec, limits: Limits | None = None) -> Iterator[Finding]:
+def check(spec: RestorerSpec, limits: Limits | None = None, kind: type[Worker] = Worker) -> Iterator[Finding]:
     """Try a restorer on every task, channel count and odd size it claims; one finding for each.
+
+    kind  of worker: see bench.runner.process
 
     Each answer must be a float32 array of the right shape with finite values, the same when asked twice, whatever
     seed the global random generators have, and the observation must be left as it was. That no clean image is peeked
@@ -62,7 +64,7 @@ def check(spec: RestorerSpec, limits: Limits | None = None) -> Iterator[Finding]
     complaints = [unknown("task", name, TASKS) for name in unknown_tasks if get_close_matches(name, TASKS)]
     others = f"not tried at {', '.join(unknown_tasks)}: not one of ours" if unknown_tasks else ""
     yield Finding("tasks are known", not complaints, " ".join(complaints) or others)
-    process = RestorerProcess(spec, "cpu", 1, limits or Limits(60), watch=True)
+    process = RestorerProcess(spec, "cpu", 1, limits or Limits(60), watch=True, kind=kind)
     try:
         failure = process.loaded()
         yield _finding("loads", failure)

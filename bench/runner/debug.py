@@ -48,7 +48,7 @@ class HereWorker(Worker):
     def __init__(self, load: Load, threads: int, limits: Limits, *, shares: bool = False) -> None:
         self.alive, self.died = True, False
         self._session = Session()
-        self._load = replace(load, code=(), folder="")  # sources are imported as Python does, not held as planned
+        self._load = replace(load, code=(), folder="", watch=False)  # sources are imported as Python does
         self._loaded: Reply | None = None
 
     def loaded(self) -> Reply:

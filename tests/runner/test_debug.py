@@ -10,6 +10,8 @@ from textwrap import dedent
 import pytest
 
 import bench
+from bench.cli import main
+from bench.errors import RequestError
 from bench.runner import debug
 
 MINE = """
@@ -95,3 +97,18 @@ def test_on_a_terminal_the_debugger_opens_where_it_was_raised(here, monkeypatch)
     while trace.tb_next is not None:
         trace = trace.tb_next
     assert trace.tb_frame.f_code.co_name == "restore"
+
+
+def test_a_check_in_this_process_ends_at_what_is_broken_first(here, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["check", f"{tmp_path}/mine_in_debug.py:Mine", "--debug"])
+    told = capsys.readouterr()
+    assert told.err.splitlines()[-1] == "ValueError: the second picture"
+    [broken] = [line for line in told.out.splitlines() if line.startswith("BROKEN")]
+    assert told.out.splitlines()[-1] == broken
+    assert "ValueError: the second picture" in broken
+
+
+def test_only_restorers_are_checked_so():
+    with pytest.raises(RequestError, match="--debug is for restorers, and denoise is a task"):
+        bench.check("denoise", debug=True)
