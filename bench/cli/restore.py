@@ -34,7 +34,9 @@ def restore(
     force: Annotated[bool, typer.Option("--force", help="Write over files that are there.")] = False,
     threads: Annotated[int | None, typer.Option(help="Threads (default: all cores).")] = None,
     device: DeviceOption = "cpu",
-    time_limit: Annotated[float, typer.Option(help="Seconds that a picture, or a tile, may take.")] = 600,
+    time_limit: Annotated[
+        float | None, typer.Option(help="Seconds that a picture, or a tile, may take (default: no limit).")
+    ] = None,
     memory_limit: Annotated[
         float | None, typer.Option(help="MiB that the restorer may hold (default: 4/5 of what is free).")
     ] = None,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint
+from math import inf
 from typing import TYPE_CHECKING
 
 from bench.errors import OutOfReachError, RequestError, RestorerError
@@ -73,7 +74,8 @@ class Restoring:
     tile      most rows and columns that are restored at a time; None: the whole picture; "auto": the whole, or where
               the memory does not hold it so many as it holds
     overlap   pixels around a tile that the restorer sees too
-    limits    of each picture, or each tile of one; without one of memory, it is a share of what is free now
+    limits    of each picture, or each tile of one; None: as long as it takes. Where there is none of memory, a share
+              of what is free now is taken
 
     Raises a BenchError for what will not do.
     """
@@ -97,7 +99,7 @@ class Restoring:
         threads = n_cores() if threads is None else threads
         if threads < 1:
             raise RequestError(f"--threads {threads}: expected a whole number of at least 1.")
-        self._process = RestorerProcess(self.spec, check_device(device), threads, _with_memory(limits or Limits()))
+        self._process = RestorerProcess(self.spec, check_device(device), threads, _with_memory(limits or Limits(inf)))
         self._begin_with: dict[tuple[int, ...], int] = {}  # of a shape: which of the sides of tiles it was done with
 
     def __enter__(self) -> Restoring:

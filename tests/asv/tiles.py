@@ -25,7 +25,6 @@ from speed import ROOT, commit
 from bench.measure.environment import describe
 from bench.protocol import get_protocol
 from bench.restoring.arrays import Restoring
-from bench.runner.worker import Limits
 from bench.task import Image, Setting
 
 METHODS = "dncnn,ffdnet,sc,cscnet,deep-ksvd,nsr,groupsc,nlrn,lidia,nlm,tv,bm3d,wavelet"
@@ -70,8 +69,7 @@ def measured(method: str, image: str, tile: int, overlaps: list[int], threads: i
     clean, seen = protocol.degrade(read(dataset, entry).pixels, setting, seed)
 
     def restored(side: int | None, overlap: int) -> Image:
-        limits = Limits(seconds=86_400)  # the figures depend on no clock
-        words = {"tile": side, "overlap": overlap, "threads": threads, "limits": limits}
+        words = {"tile": side, "overlap": overlap, "threads": threads}
         with Restoring(method, "denoise", {"sigma": SIGMA}, **words) as restoring:
             return restoring.restore(seen.image).image
 

@@ -168,6 +168,19 @@ class TestAPictureThatTheMemoryDoesNotHold:
             restored("Box", picture=image(1, 200, 140), words={"sigma": 25}, tile="auto")
 
 
+@pytest.mark.parametrize(("words", "seconds"), [({}, np.inf), ({"time_limit": 5}, 5)])
+def test_a_picture_may_take_its_time_unless_a_limit_is_named(monkeypatch, words, seconds):
+    class Noted(Here):
+        def __init__(self, spec, device, threads, limits):
+            super().__init__(spec, device, threads, limits)
+            given.append(limits.seconds)
+
+    given = []
+    monkeypatch.setattr(arrays, "RestorerProcess", Noted)
+    bench.restore(image(1), f"{SIMPLE}:Box", sigma=25, **words)
+    assert given == [seconds]
+
+
 @pytest.mark.parametrize(("named", "there", "limit"), [(None, 1000.4, 800), (None, None, None), (300, 1000.4, 300)])
 def test_without_a_limit_a_restorer_has_a_share_of_the_memory_that_is_there(monkeypatch, named, there, limit):
     monkeypatch.setattr(arrays, "available_mib", lambda: there)
