@@ -21,12 +21,16 @@ __all__ = ["compute", "differing", "published"]
 
 PROTOCOL = "standard-v1"
 
+ADDED = ("denoise8", "poisson", "poisson-gaussian", "salt-pepper", "speckle", "inpaint", "deblur")
+"""tasks beside the papers', at their usual levels"""
+
 COVERED: tuple[tuple[str, str, tuple[Level, ...]], ...] = (
     ("denoise", "set12", (5.0, 15.0, 25.0, 50.0)),
     ("denoise", "bsd68", (5.0, 15.0, 25.0, 50.0)),
     ("denoise-blind", "set12", (5.0, 15.0, 25.0, 50.0)),
     ("denoise-blind", "bsd68", (5.0, 15.0, 25.0, 50.0)),
     ("deblock", "classic5", (10.0, 20.0, 30.0, 40.0)),
+    *((task, "set12", get_task(task).levels) for task in ADDED),
 )
 """task, data set, levels: repeat 0 of each image"""
 
