@@ -24,7 +24,7 @@ from bench.training.divergence import why_not_on
 from bench.training.files import Validation, export, is_exported, sha256_of, write_log
 from bench.training.graph import Graphs
 from bench.training.recipe import Recipe
-from bench.training.scoring import held_out_psnr_db
+from bench.training.scoring import check_shape, held_out_psnr_db
 from bench.training.sgd import SGD
 from bench.training.soap import SOAP
 from bench.training.start import read_weights
@@ -353,6 +353,7 @@ class Training:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.bf16):
             x_hat = self.restorer.estimate(self.network, y, seen, level)
             target = self.teacher(y, seen, level) if self.teacher else x
+        check_shape(self.restorer.name, x_hat, target)
         loss = self.restorer.loss(x_hat.float(), target.float())
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]

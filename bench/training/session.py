@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import re
 import shlex
@@ -56,6 +57,7 @@ def train(
     chosen = find_recipe(spec.info, recipe)
     _check_task(spec.info, chosen)
     setting = Setting(chosen.task, _level(chosen, levels), chosen.channels)
+    _check_crop(chosen, setting)
     # Training takes hours, in which other work runs beside it: OpenMP's threads are to sleep while they wait
     # (bench.runner.worker says what it costs if they do not). To be said before torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -134,6 +136,19 @@ def _quoted(path: str) -> str:
     if not {*path} & {*OF_THE_GRAMMAR} - {"/"}:
         return path
     return '"' + path.replace("\\", r"\\").replace('"', r"\"") + '"'
+
+
+def _check_crop(recipe: Recipe, setting: Setting) -> None:
+    """Raise TrainingError if crops cannot be made small and large again."""
+    if setting.task != "superres":
+        return
+    scale = math.lcm(*(int(level) for level in recipe.levels or [setting.level]))
+    below, above = recipe.crop // scale * scale, -(-recipe.crop // scale) * scale
+    if below != above:
+        expected = f"{below} or {above}" if below else f"{above}"
+        raise TrainingError(
+            f"recipe '{recipe.name}': crop is {recipe.crop}, expected a multiple of {scale}: {expected}."
+        )
 
 
 def _check_task(info: RestorerInfo, recipe: Recipe) -> None:

@@ -29,7 +29,7 @@ options = {{}}              # of the network, as `self.options` in its class: {{
 # --- on what ---
 data = "{data}"           # a data set (bench list datasets) or a folder of pictures, "./photos"
 held_out = 20             # its last pictures, by name, which only validate
-crop = 40                 # side of the square crops, in pixels
+crop = {crop}                 # side of the square crops, in pixels
 batch = 8                 # crops per step
 rotations = true          # crops are flipped, and if true turned by 90 degrees too
 seed = 0                  # of crops, noise and first weights
@@ -81,6 +81,7 @@ def write_new(path: Path, name: str | None = None, *, force: bool = False) -> st
         channels=channels,
         level=task.level.option,
         data=_training_set(task, channels),
+        crop=48 if task.name == "superres" else 40,  # a multiple of 2, 3 and 4
     )
     try:
         with path.open("w" if force else "x", encoding="utf-8") as file:
@@ -102,9 +103,8 @@ def _task_of(name: str) -> Task:
 
 
 def _training_set(task: Task, channels: int) -> str:
-    """Gray crops for noise in gray; whatever is made of colour pictures has them larger and whole."""
-    is_gray = channels == 1 and task.name.startswith("denoise")
-    return "bsd400" if is_gray else "cbsd400"
+    """Gray pictures where they are taken as they are; a task that makes its own luma takes it of colour ones."""
+    return "bsd400" if channels == 1 and task.channels is None else "cbsd400"
 
 
 def _command(path: Path, name: str | None, task: Task) -> str:

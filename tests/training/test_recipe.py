@@ -166,6 +166,7 @@ def test_a_recipe_to_begin_with_says_every_key_and_its_default(tmp_path, monkeyp
         ("jpeg", ("deblock", 1, "cbsd400", "--quality 30")),
         ("bilinear", ("demosaick", 3, "cbsd400", "--pattern RGGB")),
         ("bicubic", ("superres", 1, "cbsd400", "--scale 3")),
+        (f"{PLUGINS}/net.py:Affine", ("denoise", 1, "bsd400", "--sigma 25")),
     ],
 )
 def test_it_is_for_what_the_restorer_does(tmp_path, name, expected):

@@ -90,6 +90,34 @@ def test_a_recipe_for_what_the_restorer_does_not_do_is_named(tmp_path):
         train(NET, {"scale": "2"}, recipe=f"{tmp_path}/r.toml", folder=tmp_path / "t")
 
 
+@pytest.mark.parametrize(
+    ("crop", "level", "says"),
+    [(40, {"scale": "3"}, "a multiple of 3: 39 or 42"), (1, {"scale": "2"}, "a multiple of 2: 2")],
+)
+def test_a_crop_that_cannot_be_made_small_is_named(tmp_path, crop, level, says):
+    (tmp_path / "r.toml").write_text(f"[mine]\ntask = 'superres'\ncrop = {crop}\n")
+    with pytest.raises(TrainingError, match=f"recipe 'mine': crop is {crop}, expected {says}"):
+        train("nsr", level, recipe=f"{tmp_path}/r.toml", folder=tmp_path / "t")
+
+
+@pytest.mark.parametrize(
+    ("layer", "told"),
+    [
+        ("torch.nn.Conv2d(3, 1, 1)", "1 x 1 x 72 x 72"),
+        ("torch.nn.Conv2d(3, 3, 3)", "1 x 3 x 70 x 70"),
+    ],
+)
+def test_answers_of_another_shape_are_named_and_nothing_is_written(tmp_path, layer, told):
+    (tmp_path / "net.py").write_text(
+        "import torch\nfrom bench.restorer import TorchRestorer\n\n\nclass Odd(TorchRestorer):\n"
+        f"    name, tasks = 'odd', {{'denoise'}}\n\n    def network(self, setting):\n        return {layer}\n"
+    )
+    (tmp_path / "r.toml").write_text("[mine]\nchannels = 3\ndata = 'sample-colour'\nheld_out = 1\n")
+    with pytest.raises(TrainingError, match=f"odd answers a batch of 1 x 3 x 72 x 72 with one of {told}"):
+        run(tmp_path / "t", name=f"{tmp_path}/net.py:Odd", recipe=f"{tmp_path}/r.toml")
+    assert not (tmp_path / "t" / "weights.safetensors").exists()
+
+
 def test_a_parameter_of_the_restorer_is_part_of_its_training(tmp_path):
     (tmp_path / "net.py").write_text(
         "import torch\nfrom bench.restorer import TorchRestorer\n\n\nclass Wide(TorchRestorer):\n"
