@@ -16,8 +16,12 @@ if TYPE_CHECKING:
 __all__ = ["RestoreProgress"]
 
 
+EVERY_SECONDS = 60.0
+"""how often a large picture is told of where there is no terminal"""
+
+
 class RestoreProgress(PhotoWatcher):
-    """A bar on a terminal, and a line per file. To be used in a `with` statement.
+    """A bar on a terminal, elsewhere a line a minute; and a line per file. To be used in a `with` statement.
 
     How far it is goes by pixels, a file's number of them by its header.
     """
@@ -32,6 +36,7 @@ class RestoreProgress(PhotoWatcher):
 
     def started(self, errands: Sequence[Errand]) -> None:
         self.n_files, self.n_told, self.begun = len(errands), 0, time.monotonic()
+        self.said = self.begun
         self.total, self.done = sum(map(_weight, errands)), 0.0
         if self.bar is not None:
             self.bar.start()
@@ -41,6 +46,10 @@ class RestoreProgress(PhotoWatcher):
         self.done += share * _weight(errand)
         if self.bar is not None:
             self.bar.update(self.task, completed=self.done, description=in_a_line(errand.source.name))
+        elif time.monotonic() - self.said > EVERY_SECONDS and 0 < self.done < self.total:
+            self.said = time.monotonic()
+            share = 100 * self.done / self.total
+            print(f"{in_a_line(errand.source)}: {share:.0f} % of all, {self._left()}", file=sys.stderr, flush=True)
 
     def tell(self, done: Done) -> None:
         """Print what became of a file: what was written or why not, and what is to be known of it."""
@@ -56,16 +65,16 @@ class RestoreProgress(PhotoWatcher):
         if done.failure:
             yield done.failure if done.failure.startswith(source) else f"{source}: {done.failure}"
             return
-        yield f"{source} -> {target} ({done.seconds:.1f} s{self._left()})"
+        has_more = self.n_told < self.n_files and self.done > 0
+        left = f"; {self.n_told} of {self.n_files}, {self._left()}" if has_more else ""
+        yield f"{source} -> {target} ({done.seconds:.1f} s{left})"
         for remark in done.remarks:
             yield f"  {remark}"
 
     def _left(self) -> str:
-        """`; 2 of 10, about 80 s left`; empty for the last."""
-        if self.n_told == self.n_files or not self.done:
-            return ""
+        """`about 80 s left`, by how long what is done took."""
         seconds = (time.monotonic() - self.begun) * (self.total / self.done - 1)
-        return f"; {self.n_told} of {self.n_files}, about {seconds:.0f} s left"
+        return f"about {seconds:.0f} s left"
 
 
 def _weight(errand: Errand) -> int:
