@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from bench.methods.networks.foreign import YES_OR_NO, check_options, continued, trained_for, why_not_trained
-from bench.methods.networks.programs import Graph, Program, Script, words_of
+from bench.methods.networks.programs import Graph, Program, Script, macs_of, words_of
 from torch import Tensor, nn
 
 from bench.restorer import Observation, RestorerError, Setting, TorchRestorer, WeightsFile
@@ -345,8 +345,11 @@ class Onnx(Exported):
         return sum(prod(t.dims) for t in _tensors(self.model.graph) if t.dims and t.data_type in floats)
 
     def macs_per_pixel(self, seen: Observation) -> float | None:
-        """Not counted: onnxruntime does not say."""
-        return None
+        """Counted in the graph, for its fixed sides or for 32x32 pixels; None where it does not tell all sizes."""
+        H, W = (side or max(32, self.multiple) for side in self.plain.sides)
+        macs = macs_of(self.model, (H, W))
+        is_enlarged_by_it = seen.scale is not None and not self.enlarged
+        return None if macs is None else macs / (H * W * (seen.scale**2 if is_enlarged_by_it else 1))
 
 
 def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:

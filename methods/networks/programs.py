@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +14,11 @@ from torch import Tensor, nn
 from bench.restorer import RestorerError
 
 if TYPE_CHECKING:
+    import onnx
     import onnxruntime
     from numpy.typing import NDArray
 
-__all__ = ["Graph", "Program", "Script", "words_of"]
+__all__ = ["Graph", "Program", "Script", "macs_of", "words_of"]
 
 
 class Program(nn.Module):
@@ -103,6 +105,46 @@ def _provider(device: torch.device) -> Any:
     if device.type == "cuda":  # a restorer's name means float32: TensorFloat-32 keeps 10 bits of its 23
         return ("CUDAExecutionProvider", {"device_id": device.index or 0, "use_tf32": 0})
     return "CPUExecutionProvider"
+
+
+def macs_of(model: onnx.ModelProto, sides: tuple[int, int]) -> int | None:
+    """Multiply-accumulates of a graph's convolutions and matrix products, for an image of these sides.
+
+    None where the sizes of one cannot be told without running it.
+    """
+    from onnx import shape_inference
+
+    fixed = type(model)()
+    fixed.CopyFrom(model)
+    for value in fixed.graph.input:
+        dims = value.type.tensor_type.shape.dim
+        for dim, n in zip(dims, (1, None, *sides), strict=False):
+            if n is not None and not dim.dim_value:
+                dim.dim_value = n
+    graph = shape_inference.infer_shapes(fixed, data_prop=True).graph
+    told = [*graph.input, *graph.value_info, *graph.output]
+    shapes = {value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim) for value in told}
+    shapes |= {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    counts = [_macs(node, shapes) for node in graph.node if node.op_type in PRODUCTS or node.op_type in UNTOLD]
+    return None if None in counts else sum(counts)
+
+
+PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+UNTOLD = ("If", "Loop", "Scan", "Einsum", "Attention", "GRU", "LSTM", "RNN", "QLinearConv", "ConvInteger")
+
+
+def _macs(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> int | None:
+    if node.op_type in UNTOLD:
+        return None
+    x, weight, out = (shapes.get(name, ()) for name in (*node.input[:2], node.output[0]))
+    if not all((x, weight, out)) or 0 in (*x, *weight, *out):
+        return None
+    if node.op_type == "Conv":  # weight (C_out, C_in / groups, k, k)
+        return prod(out) * prod(weight[1:])
+    if node.op_type == "ConvTranspose":  # weight (C_in, C_out / groups, k, k)
+        return prod(x) * prod(weight[1:])
+    is_turned = any(attribute.name == "transA" and attribute.i for attribute in node.attribute)
+    return prod(out) * x[-2 if is_turned else -1]
 
 
 # --- TorchScript -------------------------------------------------------------------------------------

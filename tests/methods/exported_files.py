@@ -83,7 +83,7 @@ def graph(path: Path, network: nn.Module, sides=("H", "W"), level=(1, 1, 1, 1), 
 
     layers = [*network] if isinstance(network, nn.Sequential) else [network]
     nodes, tensors, inputs = [], [], []
-    n_in = next((layer.in_channels for layer in layers if isinstance(layer, nn.Conv2d)), 1)
+    n_in = layers[0].in_channels if isinstance(layers[0], nn.Conv2d) else 1
     inputs.append(helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, n_in, *sides]))
     for i, layer in enumerate(layers):
         before, after = f"x{i}" if i else "y", f"x{i + 1}"

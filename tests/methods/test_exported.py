@@ -12,6 +12,7 @@ import torch
 from bench.methods.dncnn import DnCNN
 from bench.methods.exported import Onnx, TorchScript
 from bench.methods.networks.foreign import continued
+from bench.methods.networks.programs import macs_of
 from torch import nn
 
 from bench.errors import WeightsError
@@ -317,7 +318,35 @@ def test_parameters_are_counted(kind, tmp_path):
     restorer = CLASSES[kind](weights=saved(kind, tmp_path, network), range=1)
     restorer.prepare(Setting("denoise", 25.0, 1), "cpu")
     assert restorer.n_params() == 4 * 9 + 4 + 4 * 9 + 1
-    assert restorer.macs_per_pixel(observed(size=(40, 50))) == (72 if kind == "torchscript" else None)
+    assert restorer.macs_per_pixel(observed(size=(40, 50))) == 72
+
+
+def test_products_at_half_the_sides_count_a_quarter(kind, tmp_path):
+    halves = nn.Sequential(nn.PixelUnshuffle(2), convolution(np.full((4, 4, 3, 3), 0.03)), nn.PixelShuffle(2))
+    restorer = CLASSES[kind](weights=saved(kind, tmp_path, halves), range=1, multiple=2)
+    restorer.prepare(Setting("denoise", 25.0, 1), "cpu")
+    assert restorer.macs_per_pixel(observed(size=(40, 50))) == 4 * 4 * 9 / 4
+
+
+def test_a_pixel_of_an_enlarged_image_costs_its_share(kind, tmp_path):
+    doubles = nn.Sequential(convolution(np.ones((4, 1, 1, 1))), nn.PixelShuffle(2))
+    restorer = CLASSES[kind](weights=saved(kind, tmp_path, doubles), range=1)
+    restorer.prepare(Setting("superres", 2.0, 1), "cpu")
+    assert restorer.macs_per_pixel(observed(sigma=None, task="superres", scale=2, size=(40, 50))) == 1
+
+
+def test_products_of_matrices_are_counted():
+    helper = pytest.importorskip("onnx", reason="onnx is not installed: no ONNX graph is tried").helper
+    numbers, value = 1, helper.make_tensor_value_info
+    nodes = [
+        helper.make_node("MatMul", ["y", "b"], ["m"]),
+        helper.make_node("ConvTranspose", ["m", "k"], ["x"], strides=[2, 2]),
+    ]
+    inputs = [value("y", numbers, [1, 2, "H", "W"]), value("b", numbers, [7, 3]), value("k", numbers, [2, 5, 2, 2])]
+    made = helper.make_graph(nodes, "net", inputs, [value("x", numbers, None)])
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)])
+    assert macs_of(model, (4, 7)) == 2 * 4 * 3 * 7 + 2 * 4 * 3 * 5 * 2 * 2
+    assert macs_of(model, (4, 6)) is None  # no product of such matrices: nothing is told of the sizes behind it
 
 
 def test_constants_of_a_frozen_program_are_its_parameters(tmp_path):
