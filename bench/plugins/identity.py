@@ -67,9 +67,8 @@ class Code:
     def with_other(self, other: Code) -> Code:
         """The code of one thing that uses another."""
         sha256 = hashlib.sha256(f"{self.sha256} {other.sha256}".encode()).hexdigest()
-        files, held = (
-            tuple(dict.fromkeys(mine + its)) for mine, its in ((self.files, other.files), (self.held, other.held))
-        )
+        files = tuple(dict.fromkeys(self.files + other.files))
+        held = tuple(dict.fromkeys(self.held + other.held))
         return Code(sha256, files, held)
 
 

@@ -191,7 +191,7 @@ def is_words(value: Any) -> bool:
     return isinstance(value, (list, tuple, set, frozenset)) and all(isinstance(word, str) and word for word in value)
 
 
-LITERALS = {
+LITERALS: dict[str, Literal] = {
     "name": Literal('name = "mine"', lambda value: isinstance(value, str) and bool(value)),
     "tasks": Literal('tasks = {"denoise"}', lambda value: is_words(value) and bool(value)),
     "version": Literal('version = "2"', lambda value: isinstance(value, str)),
@@ -199,6 +199,12 @@ LITERALS = {
         'requires = {"scikit-image": ""}',
         lambda value: (
             isinstance(value, dict) and is_words([*value]) and all(isinstance(terms, str) for terms in value.values())
+        ),
+    ),
+    "requires_of": Literal(
+        'requires_of = {"fast": {"scikit-image": ""}}',
+        lambda value: (
+            isinstance(value, dict) and is_words([*value]) and all(map(LITERALS["requires"].fits, value.values()))
         ),
     ),
     "variants": Literal('variants = ("fast",)', is_words),

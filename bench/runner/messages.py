@@ -269,12 +269,14 @@ def _weights_as_fields(file: WeightsFile | None) -> dict[str, Any] | None:
 
 
 def _weights_of(told: Mapping[str, Any] | None) -> WeightsFile | None:
-    if told is None:
-        return None
+    return None if told is None else _file_of(told)
+
+
+def _file_of(told: Mapping[str, Any]) -> WeightsFile:
     path, served = Path(told["path"]), told.get("served")
     if served is None:
         return WeightsFile(**{**told, "path": path})
-    of_levels = (Served(least, most, n, _weights_of(file)) for least, most, n, file in served)
+    of_levels = (Served(least, most, n, _file_of(file)) for least, most, n, file in served)
     return SeveralWeights(**{**told, "path": path, "served": tuple(of_levels)})
 
 
