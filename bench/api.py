@@ -605,6 +605,7 @@ def plot_crops(
     quality: Levels = None,
     scale: Levels = None,
     pattern: Levels = None,
+    level: Levels = None,
     **words: Any,
 ) -> list[str]:
     """Restore one picture of a data set, and draw a crop of each answer with its errors; remarks as of `plot`.
@@ -619,7 +620,7 @@ def plot_crops(
 
     plots.check_output(Path(output))
     place = plots_of_pictures.check_crop(crop)
-    levels = {"sigma": sigma, "quality": quality, "scale": scale, "pattern": pattern}
+    levels = {"sigma": sigma, "quality": quality, "scale": scale, "pattern": pattern, "level": level}
     check_words("plot_crops", words, look_at)
     look = look_at(methods, task, dataset, image, levels, **words)
     with plots.our_look():
@@ -752,7 +753,7 @@ def listing(what: str = "all") -> str:
 
 @named
 def info(name: str) -> str:
-    """All that is known of a restorer, a data set, a task or a protocol: its settings, weights, terms and paper.
+    """All that is known of a restorer, data set, task, metric or protocol: its settings, weights, terms and paper.
 
     Raises BenchError with the nearest names if there is nothing of that name.
     """

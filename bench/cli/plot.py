@@ -69,7 +69,7 @@ def images(
 def crops(
     output: OutputOption,
     methods: Annotated[str, typer.Option(help="Restorers, e.g. noisy,bm3d,dncnn (see: bench list).")],
-    task: Annotated[str, typer.Option(help="denoise, denoise-blind, deblock, demosaick or superres.")] = "denoise",
+    task: Annotated[str, typer.Option(help="A task, e.g. deblock or ./my.py:Task.")] = "denoise",
     datasets: Annotated[str, typer.Option(help="A data set, or a folder of images.")] = "sample",
     image: Annotated[str | None, typer.Option(help="Name of a picture in it (default: the first).")] = None,
     crop: Annotated[
@@ -79,6 +79,7 @@ def crops(
     quality: Annotated[str | None, typer.Option(help="JPEG quality factor.")] = None,
     scale: Annotated[str | None, typer.Option(help="Super-resolution factor.")] = None,
     pattern: Annotated[str | None, typer.Option(help="Bayer pattern.")] = None,
+    level: Annotated[str | None, typer.Option(help="Level of any task.")] = None,
     protocol: Annotated[str, typer.Option(help="standard-v1, groupsc-v1, kair-v1 or dncnn-v1.")] = "standard-v1",
     device: DeviceOption = "cpu",
     threads: Annotated[int | None, typer.Option(help="Threads per restorer (default: all cores).")] = None,
@@ -97,6 +98,7 @@ def crops(
         quality=quality,
         scale=scale,
         pattern=pattern,
+        level=level,
         protocol=protocol,
         device=device,
         threads=threads,
