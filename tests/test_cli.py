@@ -4,6 +4,7 @@ import contextlib
 import errno
 import io
 import json
+from importlib.metadata import version
 from types import SimpleNamespace
 
 import numpy as np
@@ -149,6 +150,52 @@ def test_tables_in_every_format(run, tmp_path, format, has):
     result = bench("table", "--store", tmp_path / "s.sqlite", "--format", format)
     assert has in result.stdout
     assert "20." in result.stdout
+
+
+FAILS = f"{BAD}:Raises"
+
+
+def test_of_what_failed_the_command_that_says_why_is_told(run, tmp_path):
+    result = run("--sigma", "25", methods=FAILS)
+    store = tmp_path / "s.sqlite"
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1] == f"What failed is told by `bench why --store {store}`."
+    assert bench("why", "--store", store).stdout.startswith(
+        "  1  raises on photos/1.png, photos/2.png, photos/3.png: "
+    )
+    assert "in restore" in bench("why", "1", "--store", store).stdout
+    assert "No failure is '2'" in refused(bench("why", "2", "--store", store))
+
+
+def test_quiet_prints_the_table_alone_and_verbose_each_cell(run):
+    quiet = run("--sigma", "25", "--quiet", methods=FAILS)
+    assert "failed" in quiet.stdout
+    assert quiet.stderr == ""
+    verbose = run("--sigma", "25", "-v", "--force", methods=f"{BAD}:Prints")
+    assert "  a plugin's chatter" in verbose.stderr.splitlines()
+    assert "prints, denoise sigma 25 gray, photos/2.png: 20." in verbose.stderr
+    assert "choose one" in refused(run("-q", "-v"))
+
+
+def test_debugging_keeps_nothing_and_takes_no_options_of_keeping(run, tmp_path):
+    result = run("--sigma", "25", "--debug")
+    assert "--debug: nothing was timed, and nothing is kept in a store." in result.stderr
+    assert not (tmp_path / "s.sqlite").exists()
+    assert "--debug goes without" in refused(run("--debug", "--jobs", "2"))
+
+
+def test_a_folder_that_is_made_for_a_store_is_said_and_a_dry_run_makes_none(photos, tmp_path):
+    store = tmp_path / "new" / "s.sqlite"
+    words = ("run", "--methods", "noisy", "--sigma", "25", "--datasets", photos, "--store", store)
+    bench(*words, "--dry-run")
+    assert not store.parent.exists()
+    said = f"There is no folder {store.parent}. It is made for the store {store}."
+    assert said in bench(*words).stderr.splitlines()
+    assert said not in bench(*words).stderr
+
+
+def test_the_version_is_said():
+    assert bench("--version").stdout == f"bench {version('bench')}\n"
 
 
 def test_records_are_exported_to_standard_output_or_a_file(run, tmp_path):

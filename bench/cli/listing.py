@@ -26,7 +26,7 @@ def list_(
 
 @app.command()
 def info(
-    name: Annotated[str, typer.Argument(help="A restorer, a data set, a task or a protocol (see: bench list).")],
+    name: Annotated[str, typer.Argument(help="A restorer, data set, task, metric or protocol (see: bench list).")],
 ) -> None:
     """Tell all of one thing: settings, weights and whether they are here, terms, what to cite."""
     print(api.info(name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -130,7 +131,8 @@ def run(
             for line in [*result.remarks(), *watcher.doubts()]:
                 _say(line)
             if result.failures:
-                _say(f"What failed is told by `bench why{'' if store == DEFAULT_STORE else f' --store {store}'}`.")
+                which = "" if store == DEFAULT_STORE else f" --store {shlex.quote(str(store))}"
+                _say(f"What failed is told by `bench why{which}`.")
     if result.failures or result.plan.broken:
         raise typer.Exit(1)
 

@@ -1,4 +1,4 @@
-"""All that is known of one thing by its name: a restorer, a data set, a task or a protocol; and what to cite."""
+"""All that is known of one thing by its name: a restorer, data set, task, metric or protocol; and what to cite."""
 
 from __future__ import annotations
 
@@ -10,12 +10,17 @@ from typing import TYPE_CHECKING
 from bench import escape
 from bench.data import datasets
 from bench.errors import PaperError, RequestError, unknown
-from bench.judge.references import Reference, of_dataset, of_metric, of_restorer
+from bench.judge.references import Reference, of_dataset, of_restorer
+from bench.judge.references import of_metric as papers_of_metric
+from bench.metric import METRICS, Metric
+from bench.plugins.metrics import installed_metrics
 from bench.plugins.registry import RestorerInfo, choose, infos
+from bench.plugins.tasks import installed_tasks
 from bench.plugins.weights import ORIGIN, declared_for, fault_of, state
 from bench.protocol import PROTOCOLS
+from bench.records.figures import metrics_of
 from bench.report.drawing import draw, in_words
-from bench.report.listing import entry
+from bench.report.listing import entry, of_metric
 from bench.task import TASKS, Task, colour_word, format_level
 
 if TYPE_CHECKING:
@@ -25,7 +30,7 @@ __all__ = ["about", "cited"]
 
 
 def about(name: str) -> str:
-    """What there is to know of the restorer, data set, task or protocol of that name, as text.
+    """What there is to know of the restorer, data set, task, metric or protocol of that name, as text.
 
     Raises RequestError with the nearest names for one that is none, RestorerError for a file that is no plugin.
     """
@@ -33,14 +38,17 @@ def about(name: str) -> str:
         return _of_restorer(infos()[name])
     if name in datasets.names():
         return _of_dataset(datasets.get(name))
-    if name in TASKS:
-        return _of_task(TASKS[name])
+    tasks, metrics = {**TASKS, **installed_tasks()}, {**METRICS, **installed_metrics()}
+    if isinstance(task := tasks.get(name), Task):
+        return _of_task(task)
+    if isinstance(metric := metrics.get(name), Metric):
+        return "\n\n".join([_told([("", of_metric(metric))], name), *_bibtex(papers_of_metric(name))])
     if name in PROTOCOLS:
         return _told([("", PROTOCOLS[name].words)], name)
     if set(name) & set(":@+(/"):
         return _of_restorer(choose(name).info)
-    known = [*infos(), *datasets.names(), *TASKS, *PROTOCOLS]
-    raise RequestError(unknown("restorer, data set, task or protocol", name, known))
+    known = [*infos(), *datasets.names(), *tasks, *metrics, *PROTOCOLS]
+    raise RequestError(unknown("restorer, data set, task, metric or protocol", name, known))
 
 
 FREE = "no terms beyond its licence"
@@ -145,8 +153,8 @@ def cited(frame: pd.DataFrame) -> tuple[str, list[str]]:
         papers = _papers(infos()[name], [variant]) if name in infos() else []
         used.setdefault(("restorer", name), []).extend(papers)
     used |= {("data set", name): of_dataset(name) for name in dict.fromkeys(good["dataset"])}
-    if good["ssim"].notna().any():
-        used["metric", "ssim"] = of_metric("ssim")
+    ssim = ["ssim"] if good["ssim"].notna().any() else []
+    used |= {("metric", name): papers_of_metric(name) for name in [*ssim, *metrics_of(good)]}
     of: dict[Reference, list[str]] = {}
     for (_, name), references in used.items():
         for reference in references:

@@ -22,7 +22,7 @@ from bench.plugins.weights import all_declarations, fault_of
 from bench.protocol import PROTOCOLS
 from bench.task import TASKS, Task, format_level
 
-__all__ = ["CACHED", "LISTINGS", "doctor", "entry", "listing"]
+__all__ = ["CACHED", "LISTINGS", "doctor", "entry", "listing", "of_metric"]
 
 
 def listing(name: str) -> str:
@@ -67,12 +67,12 @@ def _of_task(task: Task) -> str:
 def _metrics() -> str:
     lines = ["metrics"]
     for name, metric in {**METRICS, **installed_metrics()}.items():
-        lines += entry(name, f"unavailable: {metric}" if isinstance(metric, RestorerError) else _of_metric(metric))
+        lines += entry(name, f"unavailable: {metric}" if isinstance(metric, RestorerError) else of_metric(metric))
     lines += entry("./FILE.py:FUNCTION", "a metric of your own")
     return "\n".join(lines)
 
 
-def _of_metric(metric: Metric) -> str:
+def of_metric(metric: Metric) -> str:
     """What it measures, in which unit, which way and from where to where, and after whom."""
     low, high = ("" if math.isinf(end) else f"{end:g}" for end in (metric.low, metric.high))
     ends = f", {low and f'from {low}'}{high and f' to {high}'}" if low or high else ""

@@ -294,8 +294,8 @@ def _environment(threads: int, shares: bool) -> dict[str, str]:
     # so, the one that all wait for does not get to run, and a network was seen to take 25 times as long.
     patience = {"OMP_WAIT_POLICY": "PASSIVE"} if shares or threads > n_cores() or overload() else {}
     return {
-        **os.environ,
         **patience,
+        **os.environ,
         **dict.fromkeys(THREAD_VARIABLES, str(threads)),
         "PYTHONSAFEPATH": "1",  # a folder ./data of the user's must not stand in for our package
         "PYTHONHASHSEED": "0",

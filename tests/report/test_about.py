@@ -49,6 +49,7 @@ def test_of_a_network_each_setting_and_its_weights_are_told_and_what_to_cite():
         ("sample", "here 4 of 4"),
         ("denoise", "unless said --sigma 15,25,50"),
         ("kair-v1", "noise from NumPy seed 0"),
+        ("ssim", "@article{wang2004ssim,"),
         (f"{BAD}:Raises", f"written in {BAD}"),
     ],
 )
@@ -57,7 +58,7 @@ def test_of_each_kind_of_thing_the_facts_are_told(name, words):
 
 
 def test_what_is_not_there_gets_the_near_miss():
-    with pytest.raises(RequestError, match=r"task or protocol named 'dncn'\. Did you mean 'dncnn'\?"):
+    with pytest.raises(RequestError, match=r"metric or protocol named 'dncn'\. Did you mean 'dncnn'\?"):
         bench.info("dncn")
     with pytest.raises(RestorerError, match=r"No file \./no\.py|No file no\.py"):
         bench.info("./no.py:Mine")

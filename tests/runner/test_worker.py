@@ -247,3 +247,8 @@ def test_threads_wait_asleep_where_there_are_more_than_cores(monkeypatch, thread
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
     monkeypatch.setattr(workers, "overload", lambda: load)
     assert workers._environment(threads, shares).get("OMP_WAIT_POLICY") == policy
+
+
+def test_what_the_user_has_said_of_openmp_holds(monkeypatch):
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    assert workers._environment(1, shares=True)["OMP_WAIT_POLICY"] == "ACTIVE"
