@@ -62,6 +62,9 @@ LATEX = {
     "σ": r"$\sigma$",
     "×": r"$\times$",
     "–": "--",
+    "|": r"\textbar{}",
+    "†": r"\textdagger{}",
+    "‡": r"\textdaggerdbl{}",
     "…": r"\ldots{}",
 }
 

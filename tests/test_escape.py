@@ -15,8 +15,10 @@ from bench import escape
 from bench.records.files import read_records
 from bench.records.record import Record, frame_of
 from bench.records.store import Store
+from bench.report.drawing import Table, draw
 from bench.report.export import write
-from bench.report.table import Table, draw, render
+from bench.report.layout import Layout
+from bench.report.table import render
 from tests.report.test_table import record
 
 NASTY = [
@@ -119,10 +121,11 @@ def test_what_cannot_be_printed_becomes_its_code(text, shown):
 
 
 COMMAND = re.compile(
-    r"\\(?:textbackslash\{\}|textasciitilde\{\}|\^\{\}|ldots\{\}|ensuremath\{[<>]\}|[{}$&#%_])"
+    r"\\(?:textbackslash\{\}|(?:textasciitilde|textbar|textdagger|textdaggerdbl)\{\}|\^\{\}|ldots\{\}|ensuremath\{[<>]\}|[{}$&#%_])"
     r"|\$\\(?:sigma|times)\$|\{[][*]\}|--"
 )
 BACK = {r"\textbackslash{}": "\\", r"\textasciitilde{}": "~", r"\^{}": "^", r"\ensuremath{<}": "<", "--": "–"}
+BACK |= {r"\textbar{}": "|", r"\textdagger{}": "†", r"\textdaggerdbl{}": "‡"}
 BACK |= {r"\ensuremath{>}": ">", r"$\sigma$": "σ", r"$\times$": "×", r"\ldots{}": "…"}
 BACK |= {f"\\{sign}": sign for sign in "{}$&#%_"} | {f"{{{sign}}}": sign for sign in "[]*"}
 
@@ -211,26 +214,34 @@ def tables(fields):
     good = record("1.png", **{**mine, "reason": ""})
     other = record("1.png", **{**mine, "restorer": "tv", "weights": ""})
     failed = record(f"2{fields['image']}", None, ssim=None, status="failed", **mine)
-    return lambda format: render(frame_of([good, failed, other]), format)
+    return lambda format, **layout: render(frame_of([good, failed, other]), format, Layout(**layout))
+
+
+MARK = re.compile(r"\\(?:textbf|underline)\{([\d.]+)\}|\\textsuperscript\{(\\textdagger\{\})\}")
+"""what we put around a figure, and behind a name"""
+
+
+def is_inert_latex(text):
+    return is_seen(text) and not set("\\{}$#%_^~<>[]*|") & set(COMMAND.sub("", text))
 
 
 @settings(max_examples=10)
 @given(FIELDS)
 def test_a_table_in_latex_has_its_rows_and_columns_and_nothing_live(fields):
-    title, begin, _, head, _, *rest = tables(fields)("latex").split("\n")
-    end = rest.index(r"\bottomrule")
-    rows = [head, *rest[:end]]
-    assert rest[end + 1] == r"\end{tabular}"
-    assert [len(re.split(r"(?<!\\)&", row)) for row in rows] == [len(re.search(r"\{([lr]+)\}$", begin)[1])] * len(
-        rows
-    )
-    assert len(rows) == 3 or fields["restorer"] == "tv"
-    for row in rows:
-        assert row.endswith(r"\\")
-        assert not set("\\{}$#%_^~<>[]*") & set(COMMAND.sub("", row[:-2]))
-    for line in (title, *filter(None, rest[end + 2 :])):
-        assert line.startswith("% ")
-        assert is_seen(line)
+    for layout in ({}, {"metrics": "psnr,ssim,params", "caption": fields["reason"], "label": "x"}):
+        lines = tables(fields)("latex", **layout).split("\n")
+        [caption] = [line for line in lines if line.startswith(r"\caption{")]
+        assert is_inert_latex(caption[len(r"\caption{") : -1])
+        [begin] = [line for line in lines if line.startswith(r"\begin{tabular}")]
+        n_columns = len(re.search(r"\{([lr]+)\}$", begin)[1])
+        rows = lines[lines.index(r"\midrule") + 1 : lines.index(r"\bottomrule")]
+        assert len(rows) == 2 or fields["restorer"] == "tv"
+        for row in rows:
+            assert row.endswith(r" \\")
+            assert len(re.split(r"(?<!\\)&", row)) == n_columns
+            assert is_inert_latex(MARK.sub(r"\1\2", row[:-3]).replace(r"\&", "").replace("&", ""))
+        end = lines.index(r"\end{table}")
+        assert all(line.startswith("% ") and is_seen(line) for line in lines[end + 1 :])
 
 
 @settings(max_examples=10)
@@ -248,12 +259,13 @@ def test_a_table_in_markdown_has_its_rows_and_columns(fields):
 @settings(max_examples=10)
 @given(FIELDS)
 def test_a_table_in_html_has_the_tags_of_a_table_alone(fields):
-    parser = parsed(tables(fields)("html"))
-    assert {tag for tag, _ in parser.tags} <= {"p", "table", "thead", "tbody", "tr", "th", "td"}
-    assert {tuple(attributes) for _, attributes in parser.tags} <= {(), ("style",)}
-    rows = [tag for tag, _ in parser.tags].count("tr")
-    assert parser.cells % rows == 0
-    assert rows == 3 or fields["restorer"] == "tv"
+    parser = parsed(tables(fields)("html", metrics="psnr,ssim", caption=fields["reason"], label="x"))
+    known = {"p", "table", "caption", "thead", "tbody", "tr", "th", "td", "strong", "u", "sup"}
+    assert {tag for tag, _ in parser.tags} <= known
+    assert {tuple(attributes) for _, attributes in parser.tags} <= {(), ("style",), ("colspan",), ("id",)}
+    tags = [tag for tag, _ in parser.tags]
+    assert tags.count("tr") == 3 + 2 or fields["restorer"] == "tv"
+    assert tags.count("td") == 3 * 2 or fields["restorer"] == "tv"
 
 
 @settings(max_examples=10)

@@ -19,7 +19,8 @@ import typer
 from bench.cli import main
 from bench.cli.commands import app
 from bench.records.record import frame_of
-from bench.report.table import FORMATS, render
+from bench.report.drawing import FORMATS
+from bench.report.table import render
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 

@@ -67,6 +67,6 @@ DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:N o
 
 
 def print_rows(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    from bench.report.table import draw, in_words
+    from bench.report.drawing import draw, in_words
 
     print(draw(in_words(headers, [*rows])))

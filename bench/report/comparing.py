@@ -21,7 +21,7 @@ from bench.judge.reference import (
 from bench.judge.significance import contests
 from bench.judge.verdict import Comparison, compare
 from bench.records.current import current
-from bench.report.table import draw, in_words
+from bench.report.drawing import draw, in_words
 
 if TYPE_CHECKING:
     import pandas as pd

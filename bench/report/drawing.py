@@ -1,13 +1,15 @@
-"""Tables as text: for a terminal, Markdown, LaTeX, HTML, CSV. What they are made of may be anyone's, and is escaped."""
+"""Tables as text: for a terminal, Markdown, LaTeX, HTML, CSV. What is in them may be anyone's, and is escaped."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench import escape
+from bench.data.errors import in_a_line
 from bench.errors import RequestError, unknown
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ __all__ = [
     "Table",
     "check_format",
     "draw",
+    "format_of",
     "in_words",
     "plain",
 ]
@@ -54,11 +57,13 @@ class Table:
     notes      what a reader must know
     footnotes  what is odd: failures, what was skipped, what is not shown
     words      the columns that hold words, not figures: they begin at the left
-    parts      of each column its heading part by part, the widest first: equal ones side by side become one heading in
-               LaTeX and HTML. None: the headers as they are
+    behind     of each row and column the records (their index in the frame) that the figure is of, in tables of
+               records
+    parts      of each column its heading part by part, the widest first: in LaTeX and HTML equal ones side by side
+               become one. None: the headers as they are
+    unranked   what does not compete for the best, if anything is ranked
     caption    what LaTeX sets above; "": the title
     label      what LaTeX and HTML call it; "": it has no name
-    behind     of each row and column the records (their index in the frame) that the figure is of, in tables of records
     """
 
     title: str
@@ -69,6 +74,7 @@ class Table:
     behind: Sequence[Sequence[pd.Index[int]]] = ()
     notes: Sequence[str] = ()
     parts: Sequence[tuple[str, ...]] | None = None
+    unranked: str = ""
     caption: str = ""
     label: str = ""
 
@@ -87,6 +93,19 @@ def check_format(format: str) -> None:
         raise RequestError(unknown("table format", format, FORMATS))
 
 
+def format_of(output: Path | None) -> str:
+    """The format of a file, by its suffix; `text` for no file. Raises RequestError for another suffix."""
+    if output is None:
+        return "text"
+    suffix = output.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise RequestError(f"--output {in_a_line(output)}: expected {', '.join(SUFFIXES)}, or --format beside it.")
+    return SUFFIXES[suffix]
+
+
+SUFFIXES = {".txt": "text", ".md": "markdown", ".tex": "latex", ".html": "html", ".csv": "csv"}
+
+
 def draw(table: Table, format: str = "text") -> str:
     """A table in one of FORMATS."""
     return FORMATS[format](table)
@@ -103,10 +122,9 @@ def _as_text(table: Table) -> str:
 def _as_markdown(table: Table) -> str:
     title = [f"**{escape.markdown(table.title)}**\n"] if table.title else []
     rows = [[_marked(cell, MARKDOWN, escape.markdown) for cell in row] for row in table.rows]
-    ranks = ["bold: the best; italic: the second"] if _is_ranked(table) else []
-    notes = [f"- {escape.markdown(note)}" for note in (*ranks, *table.notes, *table.footnotes)]
+    notes = [*_ranks(table, MARKDOWN, escape.markdown), *map(escape.markdown, (*table.notes, *table.footnotes))]
     headers = list(map(escape.markdown, table.headers))
-    return "\n".join([*title, _lined_up(headers, rows, table.words, "github"), *_below(notes)])
+    return "\n".join([*title, _lined_up(headers, rows, table.words, "github"), *_below([f"- {n}" for n in notes])])
 
 
 def _lined_up(headers: Sequence[str], rows: Sequence[Sequence[str]], words: Container[int], layout: str) -> str:
@@ -141,8 +159,13 @@ LATEX: Marks = {BEST: (r"\textbf{", "}"), SECOND: (r"\underline{", "}"), ABOVE: 
 HTML: Marks = {BEST: ("<strong>", "</strong>"), SECOND: ("<u>", "</u>"), ABOVE: ("<sup>", "</sup>")}
 
 
-def _is_ranked(table: Table) -> bool:
-    return any(piece.mark == BEST for row in table.rows for cell in row if cell is not plain(cell) for piece in cell)
+def _ranks(table: Table, marks: Marks, escaped: Callable[[object], str]) -> list[str]:
+    """What the marks of the best and the second say, if there are any."""
+    pieces = [piece for row in table.rows for cell in row if not isinstance(cell, str) for piece in cell]
+    words = {BEST: "best", SECOND: "second"}
+    found = [mark for mark in words if any(piece.mark == mark for piece in pieces)]
+    told = [_marked((Piece(words[mark], mark),), marks, escaped) for mark in found]
+    return ["; ".join([", ".join(told), *filter(None, [escaped(table.unranked)])])] if told else []
 
 
 def _marked(cell: Cell, marks: Marks, escaped: Callable[[object], str]) -> str:
@@ -199,8 +222,7 @@ def _as_latex(table: Table) -> str:
     lines += [rf"\begin{{tabular}}{{{sides}}}", r"\toprule", *_headings_in_latex(table), r"\midrule"]
     lines += [_row_in_latex([_marked(cell, LATEX, escape.latex) for cell in row]) for row in table.rows]
     lines += [r"\bottomrule", r"\end{tabular}"]
-    ranks = [r"\textbf{Bold}: the best; \underline{underlined}: the second"] if _is_ranked(table) else []
-    notes = [*ranks, *map(escape.latex, table.notes)]
+    notes = [*_ranks(table, LATEX, escape.latex), *map(escape.latex, table.notes)]
     lines += [r"\par\smallskip", rf"{{\footnotesize {'. '.join(notes)}.\par}}"] if notes else []
     lines += [r"\end{table}", *(f"% {escape.latex(note)}" for note in table.footnotes)]
     return "\n".join(lines)
@@ -234,9 +256,8 @@ def _as_html(table: Table) -> str:
         cells = [_marked(cell, HTML, escape.html) for cell in row]
         lines.append("<tr>" + "".join(f"<td{_side(table, i)}>{cell}</td>" for i, cell in enumerate(cells)) + "</tr>")
     lines += ["</tbody>", "</table>"]
-    ranks = ["<p><strong>Bold</strong>: the best; <u>underlined</u>: the second</p>"] if _is_ranked(table) else []
-    notes = [f"<p>{escape.html(note)}</p>" for note in (*table.notes, *table.footnotes)]
-    return "\n".join([*lines, *ranks, *notes])
+    notes = [*_ranks(table, HTML, escape.html), *map(escape.html, (*table.notes, *table.footnotes))]
+    return "\n".join([*lines, *(f"<p>{note}</p>" for note in notes)])
 
 
 def _headings_in_html(table: Table) -> Iterator[str]:

@@ -6,7 +6,6 @@ digits, and whether larger is better.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -36,10 +35,6 @@ class Measure:
         """`PSNR in dB`, `GMSD (smaller is better)`: larger ones need no word."""
         unit = f" in {self.unit}" if self.unit else ""
         return f"{self.heading}{unit}{' (smaller is better)' * (self.better == 'smaller')}"
-
-    def shown(self, value: float, digits: int | None = None) -> str:
-        """A figure with this measure's digits, or so many."""
-        return "–" if math.isnan(value) else f"{value:.{self.digits if digits is None else digits}f}"
 
 
 def measures_in(frame: pd.DataFrame) -> dict[str, Measure]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.escape import html
 from bench.records.record import Record, frame_of
+from bench.report.layout import Layout
 from bench.report.remarks import of_plan, of_records, set_aside
 from bench.report.table import render
 from bench.runner.plan import Plan, Skip
@@ -50,9 +51,12 @@ class RunResult:
         """One row per cell, and one per combination that was skipped (without an image)."""
         return frame_of([*self.records, *map(_skipped, self.plan.skips)])
 
-    def table(self, format: str = "text") -> str:
-        """The table that `bench run` and then `bench table` print; format: text, markdown, latex, csv or html."""
-        return render(frame_of(self.records), format)
+    def table(self, format: str = "text", **layout: Any) -> str:
+        """The table that `bench run` and then `bench table` print; format: text, markdown, latex, csv or html.
+
+        layout  metrics, columns, rows, digits, mean, significance, caption, label, as for `bench.table`
+        """
+        return render(frame_of(self.records), format, Layout(**layout))
 
     def remarks(self) -> Iterator[str]:
         """What is to be known beside the table, a line each: what was skipped, notes, doubts, what the store knew."""

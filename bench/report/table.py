@@ -1,4 +1,4 @@
-"""Tables of records: a row per restorer, a column per data set and level, and what stands behind the figures.
+"""Tables of records: a row per restorer, columns per data set and level, and what stands behind the figures.
 
 One table per task and protocol, so that figures taken under different rules never share one; a row is of one device.
 """
@@ -6,86 +6,84 @@ One table per task and protocol, so that figures taken under different rules nev
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
-from bench import escape
-from bench.data import datasets
-from bench.errors import RequestError, unknown
+import numpy as np
+
+from bench.errors import RequestError
+from bench.protocol import PROTOCOLS
+from bench.records.alike import alike
 from bench.records.current import current, devices, left_out, on_one_device
 from bench.records.labels import column_labels, row_labels
-from bench.task import Level, format_level, get_task
+from bench.report.drawing import ABOVE, Cell, Piece, Table, check_format, draw
+from bench.report.grid import Column, Grid, Marks, Row, columns_of, means_by_level, rows_of
+from bench.report.layout import WEIGHTS, Layout, choose_columns, choose_digits, choose_metrics, choose_rows
+from bench.report.machines import in_short
+from bench.report.measures import COSTS, Measure, measures_in
+from bench.task import Level, format_level, level_name_of, title_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from bench.judge.significance import Contest
 
-__all__ = ["FORMATS", "Table", "check_format", "draw", "in_words", "render"]
+__all__ = ["EVERYTHING", "make_tables", "render", "symbol_of"]
 
-FORMATS: dict[str, str] = {
-    "text": "simple",
-    "markdown": "github",
-    "latex": "",
-    "html": "html",
-    "csv": "",
-}
-"""our name of a format, and tabulate's; "" for one that it does not know as we draw it"""
+EVERYTHING = Layout()
 
 EQUAL = (
     "restorers that share a letter are not told apart"
     " (PSNR paired by image, Wilcoxon's signed-rank test at 5 %, Holm's correction)"
 )
 
-SYMBOL = {"sigma": "σ", "quality": "q", "scale": "×", "pattern": ""}
+SYMBOL = {"sigma": "σ", "quality": "q", "scale": "×"}
+
+SIGNS = {
+    "ours": ("†", "† weights trained by the bench project, not by the authors of the method"),
+    "file": ("‡", "‡ weights from a file of one's own"),
+}
+"""What marks a row by where its weights are from, and what the mark means."""
 
 
-@dataclass(frozen=True)
-class Table:
-    """One table, ready to be drawn: rows of text, a title above, footnotes below.
-
-    words   the columns that hold words, not figures: they begin at the left
-    behind  of each row and column the records (their index in the frame) that the figure is of, in tables of records
-    """
-
-    title: str
-    headers: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    footnotes: Sequence[str] = ()
-    words: Container[int] = (0,)
-    behind: Sequence[Sequence[pd.Index[int]]] = ()
-
-
-def in_words(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
-    """A table without a title, all of whose columns begin at the left."""
-    return Table("", headers, [[str(cell) for cell in row] for row in rows], words=range(len(headers)))
-
-
-def render(frame: pd.DataFrame, format: str = "text", *, significance: bool = False) -> str:
+def render(frame: pd.DataFrame, format: str = "text", layout: Layout = EVERYTHING) -> str:
     """Records (columns of `bench.records.record.Record`) as text in the given format.
 
-    significance  put letters behind the figures: restorers that share one are not told apart by a paired test
-
-    Raises RequestError for an unknown format, or when there is nothing to show.
+    Raises RequestError for an unknown format, for what the layout asks for and the records do not have, and when
+    there is nothing to show.
     """
     check_format(format)
-    tables = list(make_tables(frame, significance=significance))
+    tables = list(make_tables(frame, layout, names_weights=format != "latex"))
     if not tables:
         reasons = "; ".join(_skips(frame[frame["status"] == "skipped"]))
         raise RequestError(f"There are no records to make a table of{reasons and f' ({reasons})'}.")
+    if len(tables) > 1 and (layout.caption is not None or layout.label is not None):
+        raise RequestError(f"--caption and --label are of one table, and there are {len(tables)}: --select chooses.")
     return "\n\n".join(draw(table, format) for table in tables)
 
 
-def check_format(format: str) -> None:
-    """Raise RequestError for a format that `render` does not know: before anything is measured for it."""
-    if format not in FORMATS:
-        raise RequestError(unknown("table format", format, FORMATS))
+class _Shown(NamedTuple):
+    """What is asked for of the records' figures, rows and columns, read by `bench.report.layout`.
+
+    cells   what each cell of quality holds; others: names of COSTS, and WEIGHTS
+    rows    what they are shown as, and so columns; order: of the rows, by label; none: the records'
+    """
+
+    cells: Sequence[tuple[Measure, ...]]
+    others: Sequence[str]
+    digits: Mapping[str, int]
+    rows: Mapping[str, str]
+    columns: Mapping[tuple[str, Level], str]
+    order: Sequence[str]
+    mean: bool
 
 
-def make_tables(frame: pd.DataFrame, *, significance: bool = False) -> Iterable[Table]:
-    """One table per task and protocol."""
-    contests = _contests(frame) if significance else {}
+def make_tables(frame: pd.DataFrame, layout: Layout = EVERYTHING, *, names_weights: bool = True) -> Iterator[Table]:
+    """One table per task and protocol.
+
+    names_weights  if no metrics are asked for: tell in a column, and not by a sign, whose weights a row is of
+    """
+    contests = _contests(frame) if layout.significance else {}
     tried = frame[frame["status"] != "skipped"]
     measured = current(tried, by_device=True)
     contested = measured.index.isin(on_one_device(measured).index)
@@ -95,11 +93,20 @@ def make_tables(frame: pd.DataFrame, *, significance: bool = False) -> Iterable[
         label=row_labels(measured),
         column=column_labels(measured),
     )
-    older = left_out(tried)
+    shown = _read(layout, measured, names_weights=names_weights)
+    older, skipped = left_out(tried), frame[frame["status"] == "skipped"]
+    if layout.rows:
+        restorers = set(measured["restorer"][measured["label"].isin(shown.rows)])
+        older, skipped = (these[these["restorer"].isin(restorers)] for these in (older, skipped))
     for (task, protocol), records in measured.groupby(["task", "protocol"], sort=False):
-        skipped = frame[(frame["status"] == "skipped") & (frame["task"] == task)]
+        grid = _grid(records, shown)
+        if not grid.rows:
+            continue
         left = older[(older["task"] == task) & (older["protocol"] == protocol)]
-        yield _table(str(task), str(protocol), records, skipped, left, contests)
+        below = [*_older(left), *_skips(skipped[skipped["task"] == task])]
+        kind = str(task), str(protocol)
+        held = {column: contests.get((*kind, column.dataset, column.level)) for column in grid.columns}
+        yield _table(grid, shown, layout, {column: contest for column, contest in held.items() if contest}, below)
 
 
 Contests = Mapping[tuple[str, str, str, Level], "Contest"]
@@ -112,95 +119,216 @@ def _contests(frame: pd.DataFrame) -> Contests:
     return {(c.task, c.protocol, c.dataset, c.level): c for c in contests(frame, letters_only=True)}
 
 
-def _table(
-    task: str,
-    protocol: str,
-    records: pd.DataFrame,
-    skipped: pd.DataFrame,
-    left: pd.DataFrame,
-    contests: Contests,
-) -> Table:
-    columns = _columns(records)
-    held = {column: contest for column in columns if (contest := contests.get((task, protocol, *column)))}
-    letters = {column: contest.letters() for column, contest in held.items()}
-    tells_device = set(records["made_on"]) != {"cpu"}
-    rows, behind, footnotes = [], [], []
-    row_of = [records["label"], _origin(records["weights"]), records["made_on"]]
-    for row, these in records.groupby(row_of, sort=False):
-        label, origin, device = map(str, row)
-        named = f"{label} ({device})" if tells_device else label
-        cells = []
-        for column, whole in columns.items():
-            cell = _cell(these, *column)
-            of_column = letters.get(column, {}) if cell["contested"].any() else {}
-            letter = of_column.get(label, "")
-            cells.append(f"{_quality(cell, whole)} {letter}".rstrip())
-            footnotes += _identical(f"{named} on {_heading(task, *column)}", cell)
-        rows.append([label, device if tells_device else "–", *cells, *_figures(these), origin or "–"])
-        of_cells = [_cell(these, *column).index for column in columns]
-        behind.append([these.index, these.index, *of_cells, *[these.index] * len(FIGURES), these.index])
-        restorer = str(these["restorer"].iloc[0])
-        if restorer.endswith("+"):
-            footnotes.append(f"{restorer} averages {restorer[:-1]} over 8 flips and rotations, at 8 times its cost")
-        footnotes += _reasons(f"{named} failed on", these[these["status"] == "failed"])
-        footnotes += _reasons(f"{named} on", these[(these["status"] == "ok") & (these["reason"].fillna("") != "")])
-    footnotes += _mixtures(task, records, columns)
-    footnotes += [f"{contest.name}: {contest.doubt}" for contest in held.values() if contest.doubt]
-    if any(any(of_column.values()) for of_column in letters.values()):
-        footnotes.append(EQUAL)
-    footnotes += _older(left)
-    footnotes += _skips(skipped)
-    headers = ["restorer", "device", *(_heading(task, *column) for column in columns), *FIGURES, "weights"]
-    kept = [i for i in range(len(headers)) if i == 0 or any(row[i] != "–" for row in rows)]
-    return Table(
-        title=f"{get_task(task).title}: PSNR in dB / SSIM ({protocol})",
-        headers=[headers[i] for i in kept],
-        rows=[[row[i] for i in kept] for row in rows],
-        footnotes=list(dict.fromkeys(footnotes)),
-        behind=[[row[i] for i in kept] for row in behind],
+def _read(layout: Layout, measured: pd.DataFrame, *, names_weights: bool) -> _Shown:
+    known = measures_in(measured)
+    cells, others = choose_metrics(layout.metrics, known)
+    rows = choose_rows(layout.rows, dict(zip(measured["label"], measured["restorer"], strict=True)))
+    sets = [(column.dataset, column.level) for column in columns_of(measured)]
+    return _Shown(
+        cells=cells,
+        others=[name for name in others if name != WEIGHTS or layout.metrics or names_weights],
+        digits=choose_digits(layout.digits, known),
+        rows=rows,
+        columns=choose_columns(layout.columns, sets),
+        order=[*rows] if layout.rows else [],
+        mean=layout.mean,
     )
 
 
-def _columns(records: pd.DataFrame) -> dict[tuple[str, float | str], int]:
-    """Data sets in the order of the records, the levels of each from small to large: how many records are a whole.
-
-    That is every image of the set as often as any of them was degraded anew; of a folder, every image that any of the
-    restorers has.
-    """
-    wholes: dict[tuple[str, float | str], int] = {}
-    for column, of_set in records.groupby("column", sort=False):
-        for level in sorted(set(of_set["level"])):
-            cells = of_set[of_set["level"] == level]
-            n_images = datasets.size(str(cells["dataset"].iloc[0])) or cells["image"].nunique()
-            wholes[str(column), level] = n_images * cells["repeat"].nunique()
-    return wholes
+def _grid(records: pd.DataFrame, shown: _Shown) -> Grid:
+    """Of the records of one task and protocol the rows and columns that are shown."""
+    there = {(column.dataset, column.level): column for column in columns_of(records)}
+    columns = [there[key]._replace(name=name) for key, name in shown.columns.items() if key in there]
+    keys = zip(records["column"], records["level"], strict=True)
+    in_columns = np.array([key in shown.columns for key in keys], bool)
+    kept = records["label"].isin(shown.rows) & in_columns
+    means = means_by_level(columns) if shown.mean else ()
+    measures = [*dict.fromkeys(measure for cell in shown.cells for measure in cell)]
+    return Grid(rows_of(records[kept], shown.order), [*columns, *means], measures, shown.digits)
 
 
-def _origin(weights: pd.Series[str]) -> pd.Series[str]:
-    return weights.str.partition(":")[0]
+# --- one table -------------------------------------------------------------------------------------------
 
 
-def _heading(task: str, dataset: str, level: float | str) -> str:
-    return f"{dataset} {SYMBOL[get_task(task).level.name]}{format_level(level)}"
+def _table(
+    grid: Grid, shown: _Shown, layout: Layout, contests: Mapping[Column, Contest], below: Sequence[str]
+) -> Table:
+    """The table of a grid. contests: of the columns that have one; below: what is told of what is not shown."""
+    records = grid.all_records()
+    task, protocol = str(records["task"].iloc[0]), str(records["protocol"].iloc[0])
+    symbol = symbol_of(task)
+    tells_device = {row.device for row in grid.rows} != {"cpu"}
+    letters = {column: contest.letters() for column, contest in contests.items()}
+    tells_apart = any(any(of_column.values()) for of_column in letters.values())
+    marks = grid.marks()
+    rows, behind = [], []
+    for i, row in enumerate(grid.rows):
+        cells: list[Cell] = [_name(row, shown), row.device if tells_device else "–"]
+        indices = [row.records.index] * 2
+        for column in grid.columns:
+            letter = letters.get(column, {}).get(row.label, "") if grid.records(i, column)["contested"].any() else ""
+            for measures in shown.cells:
+                cells.append(_quality(grid, i, column, measures, marks, letter if _is_compared(measures) else ""))
+                indices.append(grid.records(i, column).index)
+        cells += [_other(row, name) for name in shown.others]
+        rows.append(cells)
+        behind.append([*indices, *[row.records.index] * len(shown.others)])
+    footnotes = [line for i in range(len(grid.rows)) for line in _of_row(grid, i, symbol, tells_device=tells_device)]
+    footnotes += _mixtures(grid, symbol)
+    footnotes += [f"{contest.name}: {contest.doubt}" for contest in contests.values() if contest.doubt]
+    headers, parts = _headings(grid, shown, symbol)
+    kept = [i for i in range(len(headers)) if i == 0 or any(row[i] != "–" for row in rows)]
+    title = f"{title_of(task, str(records['level_name'].iloc[0]))}: {_metrics(shown)}"
+    own = layout.caption
+    return Table(
+        title=f"{title} ({protocol})" if own is None else own,
+        headers=[headers[i] for i in kept],
+        rows=[[row[i] for i in kept] for row in rows],
+        notes=[*_notes(grid, shown), *([EQUAL] if tells_apart else [])],
+        footnotes=list(dict.fromkeys([*footnotes, *below])),
+        behind=[[row[i] for i in kept] for row in behind],
+        parts=[parts[i] for i in kept],
+        unranked=_unranked(grid),
+        caption=_caption(title, protocol, records) if own is None else own,
+        label=layout.label or "",
+    )
 
 
-def _cell(these: pd.DataFrame, dataset: str, level: float | str) -> pd.DataFrame:
-    return these[(these["column"] == dataset) & (these["level"] == level)]
+def _headings(grid: Grid, shown: _Shown, symbol: str) -> tuple[list[str], list[tuple[str, ...]]]:
+    """Each column's heading in one, `set12 σ25 PSNR`, and in parts, (`set12`, `σ = 25`, `PSNR`)."""
+    headers = ["restorer", "device"]
+    parts: list[tuple[str, ...]] = [("restorer",), ("device",)]
+    for column in grid.columns:
+        for measures in shown.cells:
+            metric = [" / ".join(measure.heading for measure in measures)] if len(shown.cells) > 1 else []
+            headers.append(" ".join([_heading(column, symbol), *metric]))
+            parts.append((column.name, _level(column.level, symbol), *metric))
+    others = [name if name == WEIGHTS else COSTS[name].heading for name in shown.others]
+    return [*headers, *others], [*parts, *((name,) for name in others)]
 
 
-def _quality(cell: pd.DataFrame, whole: int) -> str:
-    """`30.45 / 0.8618`, the means over images; of how many, where either is not of the whole of them."""
-    good = cell[cell["status"] == "ok"]
-    if cell.empty:
+def _heading(column: Column, symbol: str) -> str:
+    return f"{column.name} {symbol}{format_level(column.level)}"
+
+
+def _level(level: Level, symbol: str) -> str:
+    """`σ = 25`, `×2`"""
+    return f"{symbol} = {format_level(level)}" if symbol.isalpha() else f"{symbol}{format_level(level)}"
+
+
+def symbol_of(task: str) -> str:
+    """What stands before a level of the task; nothing where its title says what the level is."""
+    return SYMBOL.get(level_name_of(task), "")
+
+
+def _metrics(shown: _Shown) -> str:
+    """`PSNR in dB / SSIM` for one cell, `PSNR in dB, SSIM` for two."""
+    return ", ".join(" / ".join(measure.title for measure in measures) for measures in shown.cells)
+
+
+# --- cells -----------------------------------------------------------------------------------------------
+
+
+def _name(row: Row, shown: _Shown) -> Cell:
+    """With a sign of whose weights they are, where no column says that."""
+    name = shown.rows[row.label]
+    if row.origin in SIGNS and WEIGHTS not in shown.others:
+        return (Piece(name), Piece(SIGNS[row.origin][0], ABOVE))
+    return name
+
+
+def _quality(grid: Grid, row: int, column: Column, measures: Sequence[Measure], marks: Marks, letter: str) -> Cell:
+    """`30.45 / 0.8618 a`, the means over images, with marks; of how many, where any is not of all of them."""
+    records = grid.records(row, column)
+    good = records[records["status"] == "ok"]
+    if records.empty:
         return "–"
     if good.empty:
         return "failed"
-    ssim = good["ssim"].mean()
-    text = f"{good['psnr_db'].mean():.2f}" + ("" if math.isnan(ssim) else f" / {ssim:.4f}")
-    n_ssim = good["ssim"].count()  # a picture smaller than SSIM's window has none
-    parts = [f"{len(good)} of {whole}"] if len(good) != whole else []
-    parts += [f"SSIM of {n_ssim}"] if 0 < n_ssim < len(good) else []
-    return f"{text} ({', '.join(parts)})" if parts else text
+    means = {measure: grid.mean(row, column, measure) for measure in measures}
+    while means and math.isnan(means[[*means][-1]]):
+        means.popitem()
+    if not means:
+        return "–"
+    pieces: list[Piece] = []
+    for measure, mean in means.items():
+        text = "–" if math.isnan(mean) else f"{mean:.{grid.decimals(measure)}f}"
+        pieces += [Piece("/")] if pieces else []
+        pieces.append(Piece(text, marks.get((row, column, measure.name), "")))
+    if not column.of:
+        parts = [f"{len(good)} of {column.whole}"] if len(good) != column.whole else []
+        known = {measure: good[measure.column].count() for measure in measures}
+        parts += [f"{measure.heading} of {n}" for measure, n in known.items() if 0 < n < len(good)]
+        pieces += [Piece(f"({', '.join(parts)})")] if parts else []
+    pieces += [Piece(letter, ABOVE)] if letter else []
+    return tuple(pieces)
+
+
+def _is_compared(measures: Sequence[Measure]) -> bool:
+    """Whether a cell holds what restorers are compared by, to which letters belong."""
+    return any(measure.name == "psnr" for measure in measures)
+
+
+def _other(row: Row, name: str) -> str:
+    if name == WEIGHTS:
+        return row.origin or "–"
+    known = row.good[COSTS[name].column].dropna()
+    return "–" if known.empty else COSTS[name].show(known)
+
+
+# --- what is told above and below --------------------------------------------------------------------------
+
+
+def _caption(title: str, protocol: str, records: pd.DataFrame) -> str:
+    """What is measured, how, whose weights, and on which machine: what a paper's reader must be told."""
+    words = PROTOCOLS[protocol].words if protocol in PROTOCOLS else ""
+    told = [title, f"Protocol {protocol}: {words}" if words else f"Protocol {protocol}"]
+    origins = set(records["weights"].str.partition(":")[0]) - {""}
+    if "published" in origins:
+        told.append(f"Weights are the authors'{' unless marked' * (len(origins) > 1)}")
+    environments = [text for text in records["environment"].unique() if isinstance(text, str)]
+    machines = [*dict.fromkeys(filter(None, map(in_short, environments)))]
+    if machines:
+        more = f", and {len(machines) - 3} more" if len(machines) > 3 else ""
+        threads = [*dict.fromkeys(records["threads"].dropna())]
+        by = f", {threads[0]:.0f} thread{'s' * (threads[0] != 1)}" if len(threads) == 1 else ""
+        told.append(f"Measured on {'; '.join(machines[:3])}{more}{by}")
+    return f"{'. '.join(told)}."
+
+
+def _notes(grid: Grid, shown: _Shown) -> list[str]:
+    """What the signs at the rows mean, and what a mean over data sets is."""
+    origins = {row.origin for row in grid.rows} if WEIGHTS not in shown.others else set()
+    notes = [told for origin, (_, told) in SIGNS.items() if origin in origins]
+    means = any(column.of for column in grid.columns)
+    return [*notes, "mean: of the data sets' means, each counted once"] if means else notes
+
+
+def _unranked(grid: Grid) -> str:
+    rows, measures = range(len(grid.rows)), grid.measures
+    told = [] if all(map(grid.competes, rows)) else ["rows with weights trained by the bench project"]
+    some = [
+        len(grid.records(row, column)) and not grid.is_whole(row, column, measure)
+        for row in rows
+        for column in grid.columns
+        for measure in measures
+        if not column.of
+    ]
+    told += ["means over fewer images"] if any(some) else []
+    return f"{' and '.join(told)} do not compete" if told else ""
+
+
+def _of_row(grid: Grid, i: int, symbol: str, *, tells_device: bool) -> Iterator[str]:
+    row = grid.rows[i]
+    named = f"{row.label} ({row.device})" if tells_device else row.label
+    for column in grid.columns:
+        if not column.of:
+            yield from _identical(f"{named} on {_heading(column, symbol)}", grid.records(i, column))
+    restorer = str(row.records["restorer"].iloc[0])
+    if restorer.endswith("+"):
+        yield f"{restorer} averages {restorer[:-1]} over 8 flips and rotations, at 8 times its cost"
+    yield from _reasons(f"{named} failed on", row.records[row.records["status"] == "failed"])
+    yield from _reasons(f"{named} on", row.good[row.good["reason"].fillna("") != ""])
 
 
 def _identical(where: str, cell: pd.DataFrame) -> list[str]:
@@ -214,54 +342,27 @@ def _identical(where: str, cell: pd.DataFrame) -> list[str]:
     return [f"{where}: identical with the clean picture (PSNR inf) on {n} of {len(psnr_db)}{rest}"]
 
 
-def _figures(these: pd.DataFrame) -> list[str]:
-    good = these[these["status"] == "ok"]
-    return [_shown(good[column], show) for column, show in FIGURES.values()]
-
-
-def _shown(values: pd.Series[Any], show: Callable[[pd.Series[Any]], str]) -> str:
-    known = values.dropna()
-    return "–" if known.empty else show(known)
-
-
-def _range(values: pd.Series[Any]) -> str:
-    """A count in thousands; smallest to largest where settings differ."""
-    ends = dict.fromkeys(_thousands(value) for value in (values.min(), values.max()))
-    return " to ".join(ends) if values.max() else "–"
-
-
-def _thousands(value: float) -> str:
-    return f"{value / 1e6:.2f}M" if value >= 1e6 else f"{value / 1e3:.0f}k" if value >= 1e4 else f"{value:.0f}"
-
-
-FIGURES: dict[str, tuple[str, Callable[[pd.Series[Any]], str]]] = {
-    "params": ("params", _range),
-    "MACs/pixel": ("macs_per_pixel", _range),
-    "s/image": ("seconds", lambda values: f"{values.mean():.3g}"),
-    "GPU s": ("device_seconds", lambda values: f"{values.mean():.3g}"),
-    "peak MiB": ("peak_mib", lambda values: f"{values.max():.0f}"),
-}
-
-
 def _reasons(what: str, these: pd.DataFrame) -> list[str]:
-    """`bm3d failed on set12/07.png, set12/08.png: reason`, one line for a reason."""
+    """`bm3d failed on set12/07.png, set12/08.png: reason`, one line for reasons that differ in numbers alone."""
     lines = []
-    for reason, records in these.groupby("reason", sort=False):
+    for reason, same in alike(dict.fromkeys(these["reason"])).items():
+        records = these[these["reason"].isin(same)]
         images = list(dict.fromkeys(records["column"] + "/" + records["image"]))
         named = ", ".join(images[:3]) + (f" and {len(images) - 3} more" if len(images) > 3 else "")
         lines.append(f"{what} {named}: {reason}")
     return lines
 
 
-def _mixtures(task: str, records: pd.DataFrame, columns: Iterable[tuple[str, float | str]]) -> list[str]:
+def _mixtures(grid: Grid, symbol: str) -> Iterator[str]:
     """`photos σ25 is of 3 gray and 2 colour images`, for each column that is of both."""
-    lines = []
-    for dataset, level in columns:
-        of_column = _cell(records, dataset, level)
-        n = of_column.groupby("channels")["image"].nunique()
-        if len(n) > 1:
-            lines.append(f"{_heading(task, dataset, level)} is of {n[1]} gray and {n[3]} colour images")
-    return lines
+    for column in grid.columns:
+        pairs: set[tuple[int, str]] = set()
+        for row in () if column.of else range(len(grid.rows)):
+            records = grid.records(row, column)
+            pairs |= {*zip(records["channels"], records["image"], strict=True)}
+        n_gray = sum(channels == 1 for channels, _ in pairs)
+        if 0 < n_gray < len(pairs):
+            yield f"{_heading(column, symbol)} is of {n_gray} gray and {len(pairs) - n_gray} colour images"
 
 
 def _older(left: pd.DataFrame) -> list[str]:
@@ -274,81 +375,4 @@ def _older(left: pd.DataFrame) -> list[str]:
 
 
 def _skips(skipped: pd.DataFrame) -> list[str]:
-    return [f"skipped: {reason}" for reason in dict.fromkeys(skipped["reason"])]
-
-
-def draw(table: Table, format: str = "text") -> str:
-    """A table in one of FORMATS. Its texts may be anyone's: they go through `bench.escape`."""
-    if format == "csv":
-        return _as_csv(table)
-    escaped = ESCAPES[format]
-    title = [_title(escaped(table.title), format)] if table.title else []
-    notes = _notes([escaped(note) for note in table.footnotes], format)
-    return "\n".join([*title, _drawn(table, format), *notes])
-
-
-ESCAPES: Mapping[str, Callable[[object], str]] = {
-    "text": escape.terminal,
-    "markdown": escape.markdown,
-    "latex": escape.latex,
-    "html": escape.html,
-}
-
-
-def _drawn(table: Table, format: str) -> str:
-    from tabulate import tabulate
-
-    # tabulate pads what is to be seen and escapes it then, in HTML by itself
-    escape_first = escape.markdown if format == "markdown" else escape.terminal
-    headers, *rows = ([escape_first(cell) for cell in row] for row in (table.headers, *table.rows))
-    aligned = ["left" if column in table.words else "right" for column in range(len(table.headers))]
-    drawn = tabulate(rows, headers, tablefmt=_layout(format), disable_numparse=True, colalign=aligned)
-    return str(drawn)
-
-
-def _layout(format: str) -> Any:
-    """What tabulate knows a format by."""
-    if format != "latex":
-        return FORMATS[format]
-    from tabulate import Line, TableFormat
-
-    return TableFormat(
-        lineabove=_begin_tabular,
-        linebelowheader=Line(r"\midrule", "", "", ""),
-        linebetweenrows=None,
-        linebelow=Line("\\bottomrule\n\\end{tabular}", "", "", ""),
-        headerrow=_row_in_latex,
-        datarow=_row_in_latex,
-        padding=1,
-        with_header_hide=None,
-    )
-
-
-def _begin_tabular(_: Sequence[int], aligned: Sequence[str]) -> str:
-    columns = "".join("r" if side == "right" else "l" for side in aligned)
-    return f"\\begin{{tabular}}{{{columns}}}\n\\toprule"
-
-
-def _row_in_latex(padded: Sequence[str], _: Sequence[int], __: Sequence[str]) -> str:
-    return f"{'&'.join(map(escape.latex, padded))}\\\\"
-
-
-def _title(title: str, format: str) -> str:
-    return {"markdown": f"**{title}**\n", "latex": f"% {title}", "html": f"<p>{title}</p>"}.get(format, f"{title}\n")
-
-
-def _notes(lines: Sequence[str], format: str) -> list[str]:
-    if format == "html":
-        return [f"<p>{line}</p>" for line in lines]
-    mark = {"latex": "% ", "markdown": "- "}.get(format, "  ")
-    return ["", *(mark + line for line in lines)] if lines else []
-
-
-def _as_csv(table: Table) -> str:
-    import csv
-    import io
-
-    text = io.StringIO()
-    shown = ([escape.csv(escape.terminal(cell)) for cell in row] for row in (table.headers, *table.rows))
-    csv.writer(text, lineterminator="\n").writerows(shown)
-    return text.getvalue().removesuffix("\n")
+    return [f"skipped: {reason}" for reason in alike(dict.fromkeys(skipped["reason"]))]

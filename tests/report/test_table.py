@@ -7,6 +7,7 @@ import pytest
 
 from bench.errors import RequestError
 from bench.records.record import frame_of
+from bench.report.layout import Layout
 from bench.report.table import render
 
 
@@ -32,8 +33,8 @@ def record(image, psnr_db=30.0, **figures):
     }
 
 
-def table(*records, format="csv"):
-    return render(frame_of(records), format)
+def table(*records, format="csv", **layout):
+    return render(frame_of(records), format, Layout(**layout))
 
 
 def cells(text):
@@ -146,7 +147,7 @@ def test_where_all_was_skipped_there_is_no_table_and_the_reason_is_told():
         table(record("1.png", status="skipped", reason="no weights"))
 
 
-@pytest.mark.parametrize(("format", "sigma"), [("latex", r"$\sigma$25"), ("markdown", "σ25"), ("html", "σ25")])
+@pytest.mark.parametrize(("format", "sigma"), [("latex", r"$\sigma$ = 25"), ("markdown", "σ25"), ("html", "σ = 25")])
 def test_symbols_survive_in_every_format(format, sigma):
     assert sigma in table(record("1.png"), format=format)
 
@@ -158,13 +159,13 @@ def test_letters_on_request_say_who_may_be_called_equal():
         *(record(image, 29.9 + i / 9, restorer="bm3d", weights="") for i, image in enumerate(images)),
         *(record(image, 29.9 + i / 9 + (-1) ** i / 50, restorer="tv", weights="") for i, image in enumerate(images)),
     ]
-    text = render(frame_of(records), "text", significance=True)
+    text = table(*records, format="text", significance=True)
     assert "30.61 / 0.8000 a" in text
     assert text.count("30.51 / 0.8000 b") == 2
     assert "restorers that share a letter are not told apart" in text
-    assert "share a letter" not in render(frame_of(records[:2]), "text", significance=True)
+    assert "share a letter" not in table(*records[:2], format="text", significance=True)
 
-    few = render(frame_of([r for r in records if r["image"] < "06.png"]), "text", significance=True)
+    few = table(*(r for r in records if r["image"] < "06.png"), format="text", significance=True)
     assert "denoise 25 on photos (standard-v1): 5 images cannot tell 3 restorers apart" in few
     assert "share a letter" not in few
 
@@ -217,5 +218,5 @@ def test_letters_stand_where_the_figures_that_were_compared_are():
         *(record(image, 30.0 + i / 9, **H200) for i, image in enumerate(images)),
         *(record(image, 29.9 + i / 9, restorer="bm3d", weights="") for i, image in enumerate(images)),
     ]
-    rows = columns(render(frame_of(records), "csv", significance=True))
+    rows = columns(table(*records, significance=True))
     assert [row["photos σ25"] for row in rows] == ["30.61 / 0.8000 a", "30.61 / 0.8000", "30.51 / 0.8000 b"]

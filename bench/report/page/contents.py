@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,9 +16,12 @@ from bench.protocol import PROTOCOLS
 from bench.records.current import current, devices
 from bench.records.labels import column_labels, row_labels
 from bench.records.record import TEXTS
+from bench.report.drawing import Table, plain
+from bench.report.layout import Layout
+from bench.report.machines import machine
 from bench.report.page.commands import command_for
-from bench.report.table import SYMBOL, Table, make_tables
-from bench.task import format_level, get_task
+from bench.report.table import make_tables, symbol_of
+from bench.task import format_level, level_name_of, title_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,7 +70,7 @@ def make_contents(frame: pd.DataFrame) -> tuple[Contents, pd.DataFrame]:
     """
     import pandas as pd
 
-    tables = list(make_tables(frame, significance=True))
+    tables = list(make_tables(frame, Layout(significance=True)))
     if not tables:
         raise RequestError("There are no records to make a page of.")
     counting = current(frame[frame["status"] != "skipped"], by_device=True)
@@ -97,7 +99,7 @@ def _told(records: pd.DataFrame) -> pd.DataFrame:
     """Records with no text missing, and with what is read out of their columns."""
     texts = records.reindex(columns=TEXTS).astype(object)
     records = records.assign(**{name: texts[name].where(texts[name].notna(), "") for name in TEXTS})
-    machines = {text: _machine(text) for text in records["environment"].unique()}
+    machines = {text: machine(text) for text in records["environment"].unique()}
     levels = zip(records["task"], records["level"], strict=True)
     return records.assign(
         made_on=devices(records),
@@ -111,18 +113,7 @@ def _told(records: pd.DataFrame) -> pd.DataFrame:
 
 def _level(task: str, level: float | str) -> str:
     """`σ25`"""
-    return f"{SYMBOL[get_task(task).level.name]}{format_level(level)}"
-
-
-def _machine(environment: str) -> tuple[str, str]:
-    """`NVIDIA H200, 16 cores of Intel Xeon, Linux x86_64`, and `python 3.11, torch 2.13.0`; as it is if not JSON."""
-    try:
-        told = {str(name): str(value) for name, value in json.loads(environment).items()}
-    except (ValueError, AttributeError):
-        return environment, ""
-    gpu, cpu, cores, system = (told.pop(name, "") for name in ("gpu", "cpu", "cores", "system"))
-    cores = f"{cores} core{'s' * (cores != '1')} of " if cores and cpu else ""
-    return ", ".join(filter(None, (gpu, cores + cpu, system))), ", ".join(f"{k} {v}" for k, v in told.items())
+    return f"{symbol_of(task)}{format_level(level)}"
 
 
 # --- tables ------------------------------------------------------------------------------------------------
@@ -132,19 +123,19 @@ def _table(table: Table, shown: pd.DataFrame, place: Mapping[int, int]) -> Conte
     one: Any = shown.loc[table.behind[0][0][0]]
     columns = [_column(name, table, i, shown) for i, name in enumerate(table.headers)]
     rows = [
-        [_cell(*cell, shown, place) for cell in zip(table.headers, row, behind, strict=True)]
+        [_cell(*cell, shown, place) for cell in zip(table.headers, map(plain, row), behind, strict=True)]
         for row, behind in zip(table.rows, table.behind, strict=True)
     ]
     protocol = PROTOCOLS.get(one["protocol"])
     return {
         "task": one["task"],
-        "title": get_task(one["task"]).title,
-        "level": get_task(one["task"]).level.name,
+        "title": title_of(one["task"], one["level_name"]),
+        "level": level_name_of(one["task"], one["level_name"]),
         "protocol": one["protocol"],
         "protocol_words": protocol.words if protocol else "",
         "columns": columns,
         "rows": [_row(cells, behind, shown) for cells, behind in zip(rows, table.behind, strict=True)],
-        "footnotes": [*table.footnotes, *_overlaps(shown.loc[_behind(table)])],
+        "footnotes": [*table.notes, *table.footnotes, *_overlaps(shown.loc[_behind(table)])],
     }
 
 
