@@ -33,7 +33,7 @@ class DnCNNFig2(DnCNN):
     variants = ()
     training_options = ("batch_norm",)
 
-    def network(self, setting: Setting) -> nn.Module:
+    def network(self, setting: Setting) -> nn.Module:  # type: ignore[override]  # or Direct
         body = super().network(setting).body
         if self.options.get("batch_norm", False):
             body = normalised(body)
@@ -85,8 +85,9 @@ def merged(body: nn.Sequential) -> nn.Sequential:
     layers: list[nn.Module] = []
     for layer in body:
         if isinstance(layer, nn.Sequential):
-            norm, relu = layer
-            layers[-1:] = [fuse_conv_bn_eval(layers[-1], norm), relu]
+            (norm, relu), convolution = layer, layers[-1]
+            assert isinstance(convolution, nn.Conv2d)
+            layers[-1:] = [fuse_conv_bn_eval(convolution, norm), relu]
         else:
             layers.append(layer)
     return nn.Sequential(*layers)

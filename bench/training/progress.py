@@ -25,13 +25,15 @@ def follow(training: Training) -> None:
     """Train to the end, and say how far it is."""
     told = False
     between = _Between(training)
-    for now in training.run(between.stepped):
+    try:
+        for now in training.run(between.stepped):
+            between.clear()
+            if training.graphs and training.graphs.refused and not told:
+                _say(f"steps are made one operation after the other: {training.graphs.refused}")
+                told = True
+            _say(_of(now, training.log))
+    finally:
         between.clear()
-        if training.graphs and training.graphs.refused and not told:
-            _say(f"steps are made one operation after the other: {training.graphs.refused}")
-            told = True
-        _say(_of(now, training.log))
-    between.clear()
 
 
 def _of(now: Validation, log: Sequence[Validation]) -> str:

@@ -156,6 +156,17 @@ def test_on_a_terminal_that_is_one_line_which_moves(tmp_path, monkeypatch, capsy
     assert "step      5 of 5: loss" in said
 
 
+def test_the_line_that_moves_is_gone_before_an_error_is_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(progress, "SECONDS_ON_A_TERMINAL", 0.0)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    (tmp_path / "r.toml").write_text(
+        "[mine]\ndata = 'sample'\nheld_out = 1\nlr = 1e3\noptimizer = 'sgd'\nclip = 0.0\n"
+    )
+    with pytest.raises(TrainingError, match="The training diverged"):
+        run(tmp_path / "t", recipe=f"{tmp_path}/r.toml", steps=30)
+    assert capsys.readouterr().err.endswith("\r\x1b[K")
+
+
 @pytest.mark.parametrize(("seconds", "told"), [(0.18, "0.18 s"), (59, "59 s"), (90, "1.5 min"), (9000, "2.5 h")])
 def testdurations_are_told_in_what_one_counts_them(seconds, told):
     assert duration(seconds) == told
