@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from bench.escape import terminal
 from bench.judge.fingerprints import differing
+from bench.records.alike import alike
 from bench.records.record import Record
 from bench.runner.plan import Plan
 
@@ -14,7 +15,8 @@ __all__ = ["of_plan", "of_records", "set_aside"]
 
 def of_plan(plan: Plan) -> Iterator[str]:
     """What of the request will not be measured and why, and what is to be known of the rest."""
-    yield from dict.fromkeys(terminal(f"skipped: {skip.reason}") for skip in plan.skips)
+    for reason in alike(dict.fromkeys(skip.reason for skip in plan.skips)):
+        yield terminal(f"skipped: {reason}")
     for dataset, image, reason in plan.broken:
         yield terminal(f"not measured: {dataset}/{image}: {reason}")
     for note in plan.notes:

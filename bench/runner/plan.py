@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -17,6 +16,7 @@ from bench.plugins.registry import RestorerSpec
 from bench.plugins.tasks import OwnTask
 from bench.plugins.weights import Declaration, check_origin, pick
 from bench.protocol import Protocol
+from bench.records.alike import alike
 from bench.records.labels import labels_of
 from bench.runner.cell import Cell
 from bench.task import BLIND, DECLARED, ESTIMATED, TASKS, UNTOLD, Level, Setting, Task, format_level
@@ -177,26 +177,9 @@ def _pictures(dataset: Dataset, plan: Plan) -> Iterator[_Picture]:
             converted.setdefault(note, []).append(entry.name)
         noise = None if image.noisy is None else estimated_sigma(image.noisy)
         yield _Picture(dataset, entry, image.sha256, image.pixels.shape[2], noise)
-    for note, images in _by_kind(converted).items():
+    for note, notes in alike(converted).items():
+        images = [image for one in notes for image in converted[one]]
         plan.note(f"{dataset.label}/{_listed(images)}: {note}")
-
-
-_NUMBER = re.compile(r"\d+")
-
-
-def _by_kind(notes: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """Notes that differ in a number alone become one, `a JPEG of quality 70 to 95`; note -> its images."""
-    kinds: dict[str, list[str]] = {}
-    for note in notes:
-        kinds.setdefault(_NUMBER.sub("#", note), []).append(note)
-    return {_in_one(alike): [image for note in alike for image in notes[note]] for alike in kinds.values()}
-
-
-def _in_one(notes: Sequence[str]) -> str:
-    """One text for notes whose numbers differ: each number, or from the least to the greatest."""
-    columns = zip(*(map(int, _NUMBER.findall(note)) for note in notes), strict=True)
-    ranges = iter([" to ".join(map(str, sorted({min(column), max(column)}))) for column in columns])
-    return _NUMBER.sub(lambda _: next(ranges), notes[0])
 
 
 def _listed(images: Sequence[str]) -> str:
@@ -216,8 +199,8 @@ def _add(
     """The cells of one restorer at one level on one data set, or the reason why there are none."""
     if task.name == "real":
         if all(picture.noise is None for picture in pictures):
-            reason = f"real needs pairs of a clean and a noisy picture, {dataset.name} has none"
-            plan.skips.append(Skip(spec, task.name, level, dataset.name, reason))
+            no_pairs = f"real needs pairs of a clean and a noisy picture, {dataset.name} has none"
+            plan.skips.append(Skip(spec, task.name, level, dataset.name, no_pairs))
         pictures = [*_pairs(plan, level, pictures)]
     groups = dict.fromkeys((task.channels or p.channels, _told(task, level, p)) for p in pictures)
     for channels, told in groups:

@@ -90,7 +90,8 @@ class Slot:
             return _record(cell, status="failed", reason=answer.reason, input_sha256=given)
         self.seen = Seen(clean, seen, answer.x_hat)
         as_another = f"shown as {cell.shown.task}: it does not name {cell.setting.task}" if cell.shown else ""
-        told = f"told sigma {cell.told:g} ({cell.setting.level})" if cell.told is not None else ""
+        says = cell.told is not None and cell.told != cell.setting.level
+        told = f"told sigma {cell.told:g} ({cell.setting.level})" if says else ""
         odd = [as_another, told, remark_on(answer.x_hat, seen), unseen_in_words(process.unseen)]
         return self._scored(cell, clean, answer, given, "; ".join(filter(None, odd)))
 
