@@ -54,6 +54,8 @@ def train(
     spec = choose(name)
     if spec.ensemble:
         raise TrainingError(f"{spec.name} is {spec.name[:-1]} run eight times: train {spec.name[:-1]}.")
+    if spec.info.adapts:
+        raise TrainingError(f"{name} is a network in a file: it is measured, and not trained. Train one of a class.")
     chosen = find_recipe(spec.info, recipe)
     _check_task(spec.info, chosen)
     setting = Setting(chosen.task, _level(chosen, levels), chosen.channels)

@@ -15,11 +15,12 @@ from bench.methods.networks.foreign import continued
 from bench.methods.networks.programs import macs_of
 from torch import nn
 
-from bench.errors import WeightsError
+from bench.errors import TrainingError, WeightsError
 from bench.plugins.registry import choose
 from bench.plugins.weights import check_origin, pick
 from bench.restorer import Observation, RestorerError, Setting
 from bench.runner.contract import check, observe_disc
+from bench.training.session import train
 from tests.methods.exported_files import (
     KINDS,
     AddsNumber,
@@ -265,6 +266,13 @@ def test_a_file_is_asked_for(kind):
         choose(kind)
     with pytest.raises(RestorerError, match=f"{kind} runs a network in a file: {kind}:FILE"):
         CLASSES[kind](range=1)
+
+
+def test_it_is_not_trained():
+    with pytest.raises(
+        TrainingError, match=r"^torchscript:net\.pt\(range=1\) is a network in a file: it is measured"
+    ):
+        train("torchscript:net.pt(range=1)", {"sigma": "25"})
 
 
 def test_a_file_that_is_not_there_is_named(kind, tmp_path):
