@@ -24,7 +24,7 @@ from bench.runner.answer import remark_on
 from bench.runner.messages import Failure, Unable
 from bench.runner.process import RestorerProcess
 from bench.runner.worker import Limits
-from bench.task import Image, Level, Observation, Setting, Task, format_level, get_task, parse_levels
+from bench.task import TASKS, Image, Level, Observation, Setting, Task, format_level, get_task, parse_levels
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -40,6 +40,9 @@ EXPECTED = {
     "superres": "--scale 2, 3 or 4",
 }
 """what must be told of a picture before its task can be done"""
+
+RESTORABLE = ("denoise", "denoise-blind", "deblock", "demosaick", "superres")
+"""What a picture of one's own may need. The other tasks are told what only who degraded it knows."""
 
 JFIF = (0.299, 0.587, 0.114)
 """luma of a JPEG file, of R, G and B: from 0 to 1 as they are"""
@@ -92,7 +95,7 @@ class Restoring:
         threads: int | None = None,
         limits: Limits | None = None,
     ) -> None:
-        self.spec, self.task = spec_of(name), get_task(task)
+        self.spec, self.task = spec_of(name), _restorable(task)
         self.asked = _asked(self.task, levels or {})
         self.tile, self.overlap = check_tiles(tile, overlap), overlap
         self._check_restorer()
@@ -340,6 +343,14 @@ def _remark_on_seams(differences: Sequence[Image]) -> str:
 
 def _nobody(share: float) -> None:
     pass
+
+
+def _restorable(name: str) -> Task:
+    if name not in RESTORABLE and (name in TASKS or ".py:" in name):
+        raise RequestError(
+            f"--task {name} is for `bench run` alone. A picture of your own is restored at: {', '.join(RESTORABLE)}."
+        )
+    return get_task(name)
 
 
 def _asked(task: Task, levels: Mapping[str, object]) -> Level | None:

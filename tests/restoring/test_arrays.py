@@ -34,6 +34,12 @@ def restored(name, task="denoise", picture=None, words=None, quality=None, **opt
 pytestmark = pytest.mark.usefixtures("here")
 
 
+@pytest.mark.parametrize("task", ["poisson", "inpaint", "denoise8", "real", "./photons.py:Photons"])
+def test_a_task_that_only_a_run_knows_is_refused(task):
+    with pytest.raises(BenchError, match=r"is for `bench run` alone. A picture .* at: denoise, denoise-blind, deb"):
+        Restoring("noisy", task)
+
+
 class TestNoise:
     @pytest.mark.parametrize("channels", [1, 3])
     def test_the_answer_is_the_restorers(self, channels):
