@@ -17,7 +17,7 @@ from bench.errors import RequestError
         (lambda: bench.run(method="noisy"), "bench.run: No argument named 'method'. Did you mean 'methods'"),
         (lambda: bench.run("noisy", sigmas=25), "bench.run: No argument named 'sigmas'. Did you mean 'sigma'"),
         (lambda: bench.run(), "bench.run: missing a required argument: 'methods'"),
-        (lambda: bench.table(1, 2, 3), "bench.table: too many positional arguments"),
+        (lambda: bench.why(1, 2, 3), "bench.why: too many positional arguments"),
         (
             lambda: bench.preview("noisy", sigmas=25),
             "bench.preview: No argument named 'sigmas'. Did you mean 'sigma'",
