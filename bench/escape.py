@@ -63,8 +63,8 @@ LATEX = {
     "×": r"$\times$",
     "–": "--",
     "|": r"\textbar{}",
-    "†": r"\textdagger{}",
-    "‡": r"\textdaggerdbl{}",
+    "†": r"\ensuremath{\dagger}",  # \textdagger may be a bitmap font, which publishers refuse
+    "‡": r"\ensuremath{\ddagger}",
     "…": r"\ldots{}",
 }
 

@@ -121,11 +121,11 @@ def test_what_cannot_be_printed_becomes_its_code(text, shown):
 
 
 COMMAND = re.compile(
-    r"\\(?:textbackslash\{\}|(?:textasciitilde|textbar|textdagger|textdaggerdbl)\{\}|\^\{\}|ldots\{\}|ensuremath\{[<>]\}|[{}$&#%_])"
+    r"\\(?:(?:textbackslash|textasciitilde|textbar|\^|ldots)\{\}|ensuremath\{(?:[<>]|\\d?dagger)\}|[{}$&#%_])"
     r"|\$\\(?:sigma|times)\$|\{[][*]\}|--"
 )
 BACK = {r"\textbackslash{}": "\\", r"\textasciitilde{}": "~", r"\^{}": "^", r"\ensuremath{<}": "<", "--": "–"}
-BACK |= {r"\textbar{}": "|", r"\textdagger{}": "†", r"\textdaggerdbl{}": "‡"}
+BACK |= {r"\textbar{}": "|", r"\ensuremath{\dagger}": "†", r"\ensuremath{\ddagger}": "‡"}
 BACK |= {r"\ensuremath{>}": ">", r"$\sigma$": "σ", r"$\times$": "×", r"\ldots{}": "…"}
 BACK |= {f"\\{sign}": sign for sign in "{}$&#%_"} | {f"{{{sign}}}": sign for sign in "[]*"}
 
@@ -217,7 +217,7 @@ def tables(fields):
     return lambda format, **layout: render(frame_of([good, failed, other]), format, Layout(**layout))
 
 
-MARK = re.compile(r"\\(?:textbf|underline)\{([\d.]+)\}|\\textsuperscript\{(\\textdagger\{\})\}")
+MARK = re.compile(r"\\(?:textbf|underline)\{([\d.]+)\}|\\textsuperscript\{(\\ensuremath\{\\dagger\})\}")
 """what we put around a figure, and behind a name"""
 
 

@@ -219,6 +219,7 @@ def _as_latex(table: Table) -> str:
     lines = [r"\begin{table}", r"\centering"]
     lines += [rf"\caption{{{escape.latex(table.caption or table.title)}}}"] if table.caption or table.title else []
     lines += [rf"\label{{{table.label}}}"] if table.label else []
+    lines += [r"\par\smallskip"]  # standard classes leave no room below a caption
     lines += [rf"\begin{{tabular}}{{{sides}}}", r"\toprule", *_headings_in_latex(table), r"\midrule"]
     lines += [_row_in_latex([_marked(cell, LATEX, escape.latex) for cell in row]) for row in table.rows]
     lines += [r"\bottomrule", r"\end{tabular}"]

@@ -188,7 +188,7 @@ def _table(
         footnotes=list(dict.fromkeys([*footnotes, *below])),
         behind=[[row[i] for i in kept] for row in behind],
         parts=[parts[i] for i in kept],
-        unranked=_unranked(grid),
+        unranked=_unranked(grid, shown),
         caption=_caption(title, protocol, records) if own is None else own,
         label=layout.label or "",
     )
@@ -304,9 +304,11 @@ def _notes(grid: Grid, shown: _Shown) -> list[str]:
     return [*notes, "mean: of the data sets' means, each counted once"] if means else notes
 
 
-def _unranked(grid: Grid) -> str:
+def _unranked(grid: Grid, shown: _Shown) -> str:
+    """What does not compete for the best."""
     rows, measures = range(len(grid.rows)), grid.measures
-    told = [] if all(map(grid.competes, rows)) else ["rows with weights trained by the bench project"]
+    ours = f"rows with {SIGNS['ours'][0]}" if WEIGHTS not in shown.others else "rows with weights of ours"
+    told = [] if all(map(grid.competes, rows)) else [ours]
     some = [
         len(grid.records(row, column)) and not grid.is_whole(row, column, measure)
         for row in rows
