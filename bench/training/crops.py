@@ -51,9 +51,11 @@ class Crops:
         self.data_sha256 = digest
         self.training, self.held_out = images[: -recipe.held_out], images[-recipe.held_out :]
         if not self.training:
+            n = len(images)
+            remedy = f"Set held_out to {max(1, n // 10)}." if n > 1 else "Two are needed at least."
             raise TrainingError(
-                f"recipe '{recipe.name}': {recipe.data} has {len(images)} images, and {recipe.held_out} are held out"
-                " of them: there is none to train on."
+                f"recipe '{recipe.name}': {recipe.data} has {n} images, and {recipe.held_out} are held out of them:"
+                f" there is none to train on. {remedy}"
             )
 
     def batch(self, step: int) -> Batch:

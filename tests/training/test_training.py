@@ -282,7 +282,7 @@ def test_crops_are_a_function_of_the_step_alone():
         ("fix_norms_at = 2", "fix_norms_at is 2, expected a fraction of 1"),
         ("crop = 3000", "no gray image of at least 3000x3000 pixels: 0 of its 4 images are not gray, 4 are smaller"),
         ("channels = 3", "no colour image of at least 16x16 pixels: 4 of its 4 images are not colour, 0 are smaller"),
-        ("held_out = 4", "4 images, and 4 are held out of them: there is none to train on"),
+        ("held_out = 4", "4 images, and 4 are held out of them: there is none to train on. Set held_out to 1\\."),
         ("data = 'a\\u0000b'", "recipe 'quick': data = "),
         ("options = { size = 'x' }", "affine does not work with options 'size = 'x'': TypeError"),
         ("options = { size = 0 }", "affine does not work with options 'size = 0': "),
