@@ -27,9 +27,24 @@ from bench.restorer import Observation
 IMAGE = np.random.default_rng(0).random((5, 8, 1), dtype=np.float32)
 NOISY = Observation(IMAGE, "denoise", sigma=25.0)
 MOSAIC = Observation(IMAGE, "demosaick", pattern="RGGB", mask=np.zeros((5, 8, 3), bool))
+BLURRED = Observation(IMAGE, "deblur", known={"kernel": np.ones((3, 3)) / 9, "sigma": 2.0, "mask": IMAGE > 0.5})
 
 
 class TestAnObservation:
+    def test_has_what_is_known_by_name_and_what_it_has_fields_for_there_too(self):
+        assert (BLURRED.sigma, BLURRED.scale) == (2.0, None)
+        assert BLURRED.mask is BLURRED.known["mask"]
+
+    def test_is_handed_over_with_copies_of_what_is_known(self):
+        given = handed(BLURRED)
+        check_untouched(given, BLURRED)
+        assert given.mask is given.known["mask"]
+        for name in ("kernel", "mask"):
+            assert not np.shares_memory(given.known[name], BLURRED.known[name])
+        given.known["kernel"][0, 0] = 7
+        with pytest.raises(BadAnswerError, match=r"changed the observation it was given \(known\)"):
+            check_untouched(given, BLURRED)
+
     @pytest.mark.parametrize("seen", [NOISY, MOSAIC, replace(NOISY, image=np.rot90(IMAGE))])
     def test_is_handed_over_as_a_copy_that_may_be_written_to(self, seen):
         given = handed(seen)

@@ -56,6 +56,23 @@ def test_answers_may_be_larger_than_the_image():
     assert SelfEnsemble(Below()).restore(seen).shape == seen.restored_shape
 
 
+def test_what_is_known_turns_with_the_scene():
+    known = {"peak": 4.0, "kernel": np.arange(9.0).reshape(3, 3), "mask": IMAGE > 0.5, "weights": IMAGE[..., 0]}
+    seen = Observation(IMAGE, "deblur", known=known)
+    for turn, back in VIEWS:
+        view = turned(seen, turn)
+        assert view.known["peak"] == 4.0
+        assert all(np.array_equal(back(view.known[name]), known[name]) for name in ("kernel", "mask", "weights"))
+        assert np.array_equal(view.mask, turn(seen.mask))
+
+
+@pytest.mark.parametrize(("name", "shape"), [("kernel", (2, 2)), ("table", (3, 3)), ("curve", (4,))])
+def test_what_cannot_be_turned_is_named(name, shape):
+    seen = Observation(IMAGE, "deblur", known={name: np.ones(shape)})
+    with pytest.raises(BadAnswerError, match=f"cannot turn what is known as '{name}', of shape"):
+        turned(seen, VIEWS[1][0])
+
+
 class Answers(Below):
     """Answers with what each call makes of the image, in memory that it keeps."""
 
