@@ -31,6 +31,7 @@ class DnCNNFig2(DnCNN):
     name = "dncnn-fig2"
     tasks = {"denoise", "denoise-blind", "deblock", "superres"}
     variants = ()
+    needs_weights = True  # as DnCNN does, but the plan reads this file alone
     training_options = ("batch_norm",)
 
     def network(self, setting: Setting) -> nn.Module:  # type: ignore[override]  # or Direct
