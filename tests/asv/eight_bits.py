@@ -4,7 +4,7 @@
 
 On set12 under kair-v1, whose noise is the same for both tasks. Needs the published weights. `--write` makes
 `results/eight_bits.json`, from which docs/generate.py makes the table of the page on degradations; a restorer that is
-in it and not asked for now stays. Without BM3D it takes a quarter of an hour on two cores.
+in it and not asked for now stays. With --limit 4 it takes some ten minutes on two cores.
 """
 
 from __future__ import annotations
