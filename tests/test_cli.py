@@ -228,7 +228,7 @@ def test_a_check_names_what_is_broken(tmp_path):
 
 def test_list_names_restorers_terms_and_sets():
     words = " ".join(bench("list").stdout.split())
-    for expected in ("terms of bm3d: ", "non-commercial", "dncnn :bf16", "set12", "standard-v1"):
+    for expected in ("terms of bm3d, for :package: ", "non-commercial", "dncnn :bf16", "set12", "standard-v1"):
         assert expected in words
 
 

@@ -42,7 +42,7 @@ def test_of_a_network_each_setting_and_its_weights_are_told_and_what_to_cite():
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("bm3d", "needs bm3d non-commercial use only (Tampere University)"),
+        ("bm3d", ":package needs bm3d non-commercial use only (Tampere University)"),
         ("set12", "overlaps set5 05.png and butterfly_GT.bmp are cut from one picture"),
         ("set12", "pictures 12, gray"),
         ("set12", "here 0 of 12"),
