@@ -30,6 +30,8 @@ def preview(plan: Plan, split: Split, store: Store) -> str:
     doubt = f", and {expected.n_unknown} cells of which no time is known yet" if expected.n_unknown else ""
     lasts = in_hours(expected.seconds)
     lines += ["", f"{len(missing)} of {len(plan.cells)} cells to measure: about {lasts} of restoring{doubt}."]
+    if split.again:
+        lines.append(f"{len(split.again)} of them are in the store, and lack a metric.")
     if expected.tried:
         lines.append(terminal(f"Tried on a small picture for that: {', '.join(expected.tried)}."))
     return "\n".join(lines)

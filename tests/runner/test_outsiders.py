@@ -186,6 +186,8 @@ def test_a_known_record_that_lacks_a_metric_is_measured_again_and_keeps_all_else
     for before, after in zip(first, result.records, strict=True):
         assert (after.seconds, after.measured_at, after.key) == (before.seconds, before.measured_at, before.key)
         assert [*figures_in(after.metrics)] == ["gmsd"]
+    said = bench.preview("noisy", datasets=photos, sigma=25, metrics="ssim8", store=photos.parent / "s.sqlite")
+    assert "3 of them are in the store, and lack a metric." in said
     more = run(photos, sigma=25, metrics=["ssim8", "gmsd"])
     assert all([*figures_in(record.metrics)] == ["gmsd", "ssim8"] for record in more.records)
     assert run(photos, sigma=25, metrics="ssim8").n_measured == 0

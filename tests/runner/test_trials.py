@@ -50,6 +50,34 @@ def test_what_does_not_is_told_what_it_does(asked, said, here):
     assert all(said in finding for finding in found)
 
 
+@pytest.mark.parametrize(
+    ("tasks", "ok", "said"),
+    [
+        ("denoise", True, ""),
+        ("photons", True, "not tried at photons: not one of ours"),
+        ("denois", False, "No task named 'denois'. Did you mean 'denoise'?"),
+    ],
+)
+def test_a_restorer_may_name_a_task_of_its_own_and_not_misspell_one(tmp_path, tasks, ok, said):
+    file = tmp_path / "mine.py"
+    file.write_text(SOURCE.format(tasks=tasks), encoding="utf-8")
+    found = next(bench.check(f"{file}:Mine"))
+    assert (found.what, found.ok) == ("tasks are known", ok)
+    assert found.detail.startswith(said)
+
+
+SOURCE = """
+from bench.restorer import Restorer
+
+
+class Mine(Restorer):
+    name, tasks = "mine", {{"{tasks}"}}
+
+    def restore(self, seen):
+        return seen.image
+"""
+
+
 @pytest.mark.parametrize("task", [name for name in TASKS if name not in ("demosaick", "superres", "real")])
 def test_the_built_in_tasks_keep_to_it(task):
     assert [finding for finding in check_task(TASKS[task]) if not finding.ok] == []
