@@ -21,6 +21,7 @@ from bench.cli.commands import app
 from bench.errors import RequestError
 from bench.judge import papers
 from bench.records.record import frame_of
+from bench.report.layout import Layout
 from bench.report.page import writing
 from bench.report.page.commands import command_for
 from bench.report.page.contents import make_contents
@@ -121,7 +122,7 @@ def test_figures_and_notes_are_those_of_the_table():
     records = frame_of(two_restorers())
     contents, _ = make_contents(records)
     [table] = contents["tables"]
-    [expected] = make_tables(records, significance=True)
+    [expected] = make_tables(records, Layout(significance=True))
     assert [[cell["text"] for cell in row["cells"]] for row in table["rows"]] == expected.rows
     assert [column["name"] for column in table["columns"]] == expected.headers
     assert table["footnotes"] == [*expected.footnotes]
