@@ -264,10 +264,17 @@ def _as_html(table: Table) -> str:
 def _headings_in_html(table: Table) -> Iterator[str]:
     *wide, lowest = _headings(table)
     for spans in wide:
-        cells = [f'<th colspan="{span.end - span.first}">{escape.html(span.text)}</th>' for span in spans]
-        yield f"<tr>{''.join(cells)}</tr>"
+        yield f"<tr>{''.join(map(_wide_heading, spans))}</tr>"
     cells = [f"<th{_side(table, span.first)}>{escape.html(span.text)}</th>" for span in lowest]
     yield f"<tr>{''.join(cells)}</tr>"
+
+
+def _wide_heading(span: Span) -> str:
+    if not span.text:
+        return "<td></td>"
+    n = span.end - span.first
+    over = f' colspan="{n}"' if n > 1 else ""
+    return f"<th{over}>{escape.html(span.text)}</th>"
 
 
 def _side(table: Table, column: int) -> str:
