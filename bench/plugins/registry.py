@@ -288,6 +288,8 @@ def _installed_name(base: str) -> tuple[str, str]:
     if same:
         raise RestorerError(f"Several installed restorers are named '{name}'. Ask for one: {', '.join(same)}.")
     hint = " A restorer in a file is asked for as ./file.py:Class." if name.endswith(".py") else ""
+    if "/" in name and not hint:
+        hint = " A path with a comma goes into quotes of its own: \"'./a, b.py':Mine\"."
     raise RestorerError(unknown("restorer", name, infos()) + hint)
 
 

@@ -41,13 +41,16 @@ class Unseen:
 
     def _own(self, path: str) -> str:
         """The path from the folder; "" if it lies elsewhere, is known, or is one of an environment's packages."""
-        if not path.startswith(f"{self.folder}{os.sep}") or path.startswith(sys.prefix) or "site-packages" in path:
+        is_pythons = path.startswith(PYTHONS) or "site-packages" in path
+        if not path.startswith(f"{self.folder}{os.sep}") or is_pythons:
             return ""
         if path.endswith(".pyc"):
             path = source_from_cache(path)
         return "" if path in self.known or not Path(path).is_file() else os.path.relpath(path, self.folder)
 
 
+PYTHONS = tuple(f"{prefix}{os.sep}" for prefix in (sys.prefix, sys.base_prefix))
+"""where an environment and its Python lie, perhaps within the folder, which may be the user's home"""
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | getattr(os, "O_DIRECTORY", 0)
 
 

@@ -120,6 +120,13 @@ def test_an_unknown_name_gets_the_near_miss_and_the_list():
         choose("nosiy")
 
 
+def test_a_path_that_was_split_at_its_comma_says_how_it_is_kept_whole():
+    with pytest.raises(
+        RestorerError, match="No restorer named './a'.* A path with a comma goes into quotes of its own"
+    ):
+        choose("./a")
+
+
 def test_an_unknown_variant_gets_the_known_ones(plugin):
     with pytest.raises(RestorerError, match=r"no variant 'quick'\. It has: fast"):
         choose(f"{plugin}:Mine:quick")

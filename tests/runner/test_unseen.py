@@ -1,9 +1,14 @@
 """Files of its own that a restorer uses and its code's hash does not know of: a run says so, check fails."""
 
+import abc
+import sys
+from pathlib import Path
+
 import pytest
 from PIL import Image
 
 import bench
+from bench.runner.unseen import Unseen
 
 BASE = """
 from pathlib import Path
@@ -133,3 +138,10 @@ def test_a_version_that_a_base_in_another_file_sets_is_asked_to_be_written_down(
     assert (
         "its version is '9' when it runs, and '1' in its source: write it as a literal" in outcome.records[0].reason
     )
+
+
+def test_pythons_own_modules_are_none_of_a_restorers_that_lies_above_them():
+    above = Path(sys.base_prefix).parent
+    unseen = Unseen(str(above), ())
+    unseen.opened = {str(Path(abc.__file__).resolve()), sys.executable}
+    assert [name for name in unseen.names() if "site-packages" not in name and name.endswith("abc.py")] == []
