@@ -122,7 +122,7 @@ def test_an_unknown_name_gets_the_near_miss_and_the_list():
 
 def test_a_path_that_was_split_at_its_comma_says_how_it_is_kept_whole():
     with pytest.raises(
-        RestorerError, match="No restorer named './a'.* A path with a comma goes into quotes of its own"
+        RestorerError, match=r"No restorer named './a'.* A path with a comma goes into quotes of its own"
     ):
         choose("./a")
 
