@@ -19,7 +19,61 @@ from bench.errors import StoreError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Figure", "as_text", "figures_in", "metrics_of", "with_figures"]
+__all__ = ["RESERVED", "Figure", "as_text", "figures_in", "metrics_of", "with_figures"]
+
+
+RESERVED = frozenset(
+    [
+        "restorer",
+        "weights",
+        "task",
+        "level",
+        "channels",
+        "dataset",
+        "image",
+        "protocol",
+        "repeat",
+        "status",
+        "reason",
+        "psnr_db",
+        "ssim",
+        "estimated_level",
+        "seconds",
+        "seconds_spread",
+        "device_seconds",
+        "device",
+        "threads",
+        "params",
+        "macs_per_pixel",
+        "peak_mib",
+        "input_sha256",
+        "weights_sha256",
+        "restorer_version",
+        "environment",
+        "key",
+        "label",
+        "plugin",
+        "weights_file",
+        "folder",
+        "code_sha256",
+        "bench_version",
+        "revision",
+        "measured_at",
+        "asked_at",
+        "level_name",
+        "task_plugin",
+        "task_sha256",
+        "metrics",
+        "current",
+        "made_on",
+        "contested",
+        "column",
+        "psnr",
+        "macs",
+        "memory",
+    ]
+)
+"""What no metric may be named: the columns of a record, and what exports and tables put beside them."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +101,7 @@ def figures_in(text: str) -> dict[str, Figure]:
         return {}
     try:
         told = json.loads(text)
-        figures = {str(name): Figure(**figure) for name, figure in told.items()}
+        figures = {str(name): Figure(**figure) for name, figure in told.items() if name not in RESERVED}
     except (ValueError, TypeError, AttributeError, RecursionError):
         figures = None
     if figures is None or not all(map(_is_sound, figures.values())):

@@ -15,12 +15,14 @@ from bench.data.selection import Selection
 from bench.errors import RequestError
 from bench.measure.devices import check_device
 from bench.measure.environment import n_cores
+from bench.metric import Metric
 from bench.plugins.metrics import choose_metrics
 from bench.plugins.names import plain, split
 from bench.plugins.registry import RestorerSpec, choose_all
 from bench.plugins.tasks import choose_task
 from bench.plugins.things import is_thing, spec_of, told_apart
 from bench.protocol import get_protocol
+from bench.records.figures import RESERVED
 from bench.runner.plan import Request
 from bench.task import Level, Task, parse_levels
 
@@ -94,8 +96,19 @@ def make_request(
         threads=threads or max(1, n_cores() // jobs),
         timed=jobs == 1,
         readings=readings,
-        metrics=choose_metrics(str(name) for name in _parts(metrics, "metrics", brackets=False)) if metrics else (),
+        metrics=_metrics(metrics),
     )
+
+
+def _metrics(asked: Words) -> tuple[Metric, ...]:
+    """Those beside PSNR and SSIM. Raises RequestError for one that is named as a column of the records."""
+    if not asked:
+        return ()
+    found = choose_metrics(str(name) for name in _parts(asked, "metrics", brackets=False))
+    for metric in found:
+        if metric.name in RESERVED:
+            raise RequestError(f"--metrics: records have a column '{metric.name}'. Give the metric another name.")
+    return found
 
 
 MOST_JOBS = 256

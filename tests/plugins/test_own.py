@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
+import bench.plugins.own as own_room
+import bench.plugins.tasks as tasks_room
 from bench.errors import RequestError, RestorerError
+from bench.plugins.installed import Point
 from bench.plugins.kinds import kind_of
 from bench.plugins.metrics import choose_metric, choose_metrics
 from bench.plugins.tasks import choose_task, identity
@@ -172,3 +175,31 @@ def test_two_metrics_of_one_name_are_refused(tmp_path):
 )
 def test_what_is_checked_is_told_by_its_source(asked, kind):
     assert kind_of(asked) == kind
+
+
+# --- brought by packages ---------------------------------------------------------------------------
+
+
+def test_what_packages_bring_is_found_by_name_and_what_is_broken_says_why(monkeypatch):
+    points = [
+        Point("photons", "tests.plugins.tasks:Photons", "good"),
+        Point("other", "tests.plugins.tasks:Pair", "misnamed"),
+        Point("gone", "tests.plugins.nowhere:Gone", "gone"),
+        Point("denoise", "tests.plugins.tasks:Luma", "taken"),
+        Point("photons", "tests.plugins.tasks:Photons", "again"),
+    ]
+    monkeypatch.setattr(own_room, "brought", lambda group: points)
+    found = own_room.installed("bench.tasks", lambda task: task.name, tasks_room._read)
+    assert [*found] == ["denoise", "gone", "other", "photons"]
+    said = {name: str(one) for name, one in found.items() if isinstance(one, RestorerError)}
+    assert "its entry point says 'other'" in said["other"]
+    assert "there is no module tests.plugins.nowhere" in said["gone"]
+    assert "its entry point says 'denoise'" in said["denoise"]
+    assert "two packages bring it" in said["photons"]
+    points.pop()
+    monkeypatch.setattr(
+        tasks_room, "installed_tasks", lambda: own_room.installed("", lambda t: t.name, tasks_room._read)
+    )
+    assert choose_task("photons").place.module == "tests.plugins.tasks"
+    with pytest.raises(RestorerError, match="gone of gone cannot be used"):
+        choose_task("gone")

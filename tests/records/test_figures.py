@@ -5,7 +5,7 @@ import math
 import pytest
 
 from bench.errors import StoreError
-from bench.records.figures import Figure, as_text, figures_in, metrics_of
+from bench.records.figures import RESERVED, Figure, as_text, figures_in, metrics_of
 from bench.records.record import COLUMNS, Record, frame_of
 
 
@@ -61,6 +61,14 @@ def test_no_figures_are_no_text():
 def test_what_holds_no_figures_is_named(text):
     with pytest.raises(StoreError, match="these are no figures"):
         figures_in(text)
+
+
+def test_no_metric_stands_in_the_place_of_a_record_s_column():
+    assert {*COLUMNS} < RESERVED
+    forged = as_text({"psnr_db": Figure(99.0, "1", "larger"), "gmsd": GMSD})
+    frame = frame_of([record(forged, psnr_db=30.0)])
+    assert [*frame.columns] == [*COLUMNS, "gmsd"]
+    assert frame["psnr_db"].tolist() == [30.0]
 
 
 def test_a_frame_has_a_column_for_each_metric_and_the_others_of_a_record_alone():

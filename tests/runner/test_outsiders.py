@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import bench
-from bench.errors import DataError
+from bench.errors import DataError, RequestError
 from bench.plugins.metrics import choose_metric
 from bench.plugins.tasks import choose_task
 from bench.records.figures import figures_in
@@ -207,6 +207,13 @@ def test_what_a_record_lacks_comes_from_its_saved_picture_if_that_says_all(photo
     result = run(photos, **words, metrics="gmsd")
     assert (result.n_from_pictures, result.n_again) == (n, 3 - n)
     assert result.frame()["gmsd"].tolist() == first.frame()["gmsd"].tolist()
+
+
+def test_a_metric_may_not_be_named_as_a_column(photos, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text('@metric(better="larger")\ndef seconds(x, y):\n    return 1.0\n', encoding="utf-8")
+    with pytest.raises(RequestError, match="records have a column 'seconds'"):
+        run(photos, metrics=f"{file}:seconds")
 
 
 def test_a_metric_whose_code_changed_is_measured_again(photos, tmp_path, here):
