@@ -230,8 +230,9 @@ def is_inert_latex(text):
 def test_a_table_in_latex_has_its_rows_and_columns_and_nothing_live(fields):
     for layout in ({}, {"metrics": "psnr,ssim,params", "caption": fields["reason"], "label": "x"}):
         lines = tables(fields)("latex", **layout).split("\n")
-        [caption] = [line for line in lines if line.startswith(r"\caption{")]
-        assert is_inert_latex(caption[len(r"\caption{") : -1])
+        captions = [line for line in lines if line.startswith(r"\caption{")]
+        assert len(captions) == (layout.get("caption") != "")
+        assert all(is_inert_latex(caption[len(r"\caption{") : -1]) for caption in captions)
         [begin] = [line for line in lines if line.startswith(r"\begin{tabular}")]
         n_columns = len(re.search(r"\{([lr]+)\}$", begin)[1])
         rows = lines[lines.index(r"\midrule") + 1 : lines.index(r"\bottomrule")]
@@ -265,7 +266,7 @@ def test_a_table_in_html_has_the_tags_of_a_table_alone(fields):
     assert {tuple(attributes) for _, attributes in parser.tags} <= {(), ("style",), ("colspan",), ("id",)}
     tags = [tag for tag, _ in parser.tags]
     assert tags.count("tr") == 3 + 2 or fields["restorer"] == "tv"
-    assert tags.count("td") == 2 * 1 + 3 * 2 or fields["restorer"] == "tv"
+    assert tags.count("td") >= 3 * 2 or fields["restorer"] == "tv"
 
 
 @settings(max_examples=10)
