@@ -21,6 +21,7 @@ from bench.cli.commands import app
 from bench.errors import RequestError
 from bench.judge import papers
 from bench.records.record import frame_of
+from bench.report.drawing import plain
 from bench.report.layout import Layout
 from bench.report.page import writing
 from bench.report.page.commands import command_for
@@ -123,9 +124,11 @@ def test_figures_and_notes_are_those_of_the_table():
     contents, _ = make_contents(records)
     [table] = contents["tables"]
     [expected] = make_tables(records, Layout(significance=True))
-    assert [[cell["text"] for cell in row["cells"]] for row in table["rows"]] == expected.rows
+    assert [[cell["text"] for cell in row["cells"]] for row in table["rows"]] == [
+        [plain(cell) for cell in row] for row in expected.rows
+    ]
     assert [column["name"] for column in table["columns"]] == expected.headers
-    assert table["footnotes"] == [*expected.footnotes]
+    assert table["footnotes"] == [*expected.notes, *expected.footnotes]
     texts = " ".join(row["cells"][1]["text"] + row["cells"][2]["text"] for row in table["rows"])
     assert "(7 of 8)" in texts
     assert " a" in texts
