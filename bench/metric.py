@@ -186,7 +186,7 @@ METRICS: dict[str, Metric] = {
             "PSNR that counts steps at the borders of 8x8 blocks a second time",
             "larger",
             unit="dB",
-            source="Yim and Bovik, IEEE TIP 20(1), 2011, Sec. III",
+            source="Yim and Bovik, IEEE TIP 20(1), 2011",
             digits=2,
             measure=_psnrb,
         ),
@@ -196,7 +196,7 @@ METRICS: dict[str, Metric] = {
             "larger",
             low=-1,
             high=1,
-            source="Wang et al., IEEE TIP 13(4), 2004, Sec. III-C",
+            source="Wang et al., IEEE TIP 13(4), 2004",
             measure=_ssim8,
         ),
         Metric(
@@ -213,7 +213,7 @@ METRICS: dict[str, Metric] = {
             "deviation of the similarity of gradients, of gray",
             "smaller",
             low=0,
-            source="Xue et al., IEEE TIP 23(2), 2014, Eq. 6",
+            source="Xue et al., IEEE TIP 23(2), 2014",
             measure=_gmsd,
         ),
         Metric(
@@ -221,7 +221,7 @@ METRICS: dict[str, Metric] = {
             "visual information fidelity in the domain of pixels, of gray",
             "larger",
             low=0,
-            source="Sheikh and Bovik, IEEE TIP 15(2), 2006, Eq. 22",
+            source="Sheikh and Bovik, IEEE TIP 15(2), 2006",
             measure=_vif,
         ),
         Metric(
@@ -230,7 +230,7 @@ METRICS: dict[str, Metric] = {
             "larger",
             low=0,
             high=1,
-            source="Reisenhofer et al., Signal Processing: Image Communication 61, 2018, Eq. 10-13",
+            source="Reisenhofer et al., Signal Processing: Image Communication 61, 2018",
             measure=_haarpsi,
         ),
         Metric(
@@ -247,7 +247,7 @@ METRICS: dict[str, Metric] = {
             "distance in structure and texture of VGG-16's features, which torchvision downloads",
             "smaller",
             low=0,
-            source="Ding et al., IEEE TPAMI 44(5), 2022, Eq. 8",
+            source="Ding et al., IEEE TPAMI 44(5), 2022",
             measure=_dists,
             requires=("dists-pytorch", "torchvision"),
         ),

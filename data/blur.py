@@ -48,7 +48,7 @@ def blurred(clean: Image, kernel: Kernel) -> Image:
     Periodic (circular), as in the programs of IDD-BM3D and DPIR: the blur is a product in the Fourier domain, no
     pixel is lost, and what lies at one border is seen at the other. Neither clipped nor rounded.
     The sum runs in float64 in the order of the kernel's values, so that every machine gives the same bits.
-    Source: Danielyan, Katkovnik, Egiazarian, IEEE TIP 21(4), 2012, Sec. VI-A; Zhang et al., IEEE TPAMI 44(10), 2022,
+    Source: Danielyan, Katkovnik, Egiazarian, IEEE TIP 21(4), 2012; Zhang et al., IEEE TPAMI 44(10), 2022,
     Sec. 5.1, whose program calls scipy.ndimage.convolve(mode="wrap").
     """
     (height, width), (rows, columns) = clean.shape[:2], kernel.shape

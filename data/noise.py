@@ -31,8 +31,8 @@ def poisson(clean: Image, peak: float, stream: np.random.RandomState) -> Image:
     """Photons counted: y = P(peak x) / peak, with mean x and variance x / peak.
 
     peak  > 0: the mean count of a pixel of value 1, which is white. Papers that scale each picture so that its own
-          brightest pixel has that count (Salmon et al., JMIV 48(2), 2014, Sec. 4) see less noise in a dark picture
-    Source: Mäkitalo & Foi, IEEE TIP 20(1), 2011, Eq. 1.
+          brightest pixel has that count (Salmon et al., JMIV 48(2), 2014) see less noise in a dark picture
+    Source: Mäkitalo & Foi, IEEE TIP 20(1), 2011.
     """
     _check_above_0("peak", peak)
     counts = stream.poisson(peak * clean.astype(np.float64))
@@ -45,7 +45,7 @@ def poisson_gaussian(clean: Image, a: float, b: float, stream: np.random.RandomS
     a  >= 0: the gain, 1 / peak of `poisson`; 0 leaves the photons out
     b  >= 0: the variance of what the electronics add: sigma^2 with sigma / 255 of the 0-255 scale
     The counts of all pixels are drawn first.
-    Source: Foi, Trimeche, Katkovnik, Egiazarian, IEEE TIP 17(10), 2008, Eq. 1-4.
+    Source: Foi, Trimeche, Katkovnik, Egiazarian, IEEE TIP 17(10), 2008.
     """
     _check("a", a, 0, math.inf)
     _check("b", b, 0, math.inf)
@@ -71,7 +71,7 @@ def speckle(clean: Image, looks: float, stream: np.random.RandomState) -> Image:
 
     looks  L > 0: how many independent looks are averaged; one has the strongest speckle
     `imnoise` of MATLAB and scikit-image means another thing by the word, x + x n with uniform or Gaussian n.
-    Source: Parrilli, Poderico, Angelino, Verdoliva, IEEE TGRS 50(2), 2012, Sec. II-A.
+    Source: Parrilli, Poderico, Angelino, Verdoliva, IEEE TGRS 50(2), 2012.
     """
     _check_above_0("looks", looks)
     n = stream.gamma(looks, 1 / looks, clean.shape)

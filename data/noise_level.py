@@ -15,7 +15,7 @@ def estimated_sigma(noisy: NDArray[np.float32]) -> float:
 
     each channel alone, then their mean; two decimals. Texture makes it too large, noise that is correlated (after a
     camera's processing, or JPEG) too small. nan for less than 2 pixels a side.
-    Source: Donoho & Johnstone, Biometrika 81(3), 1994, Sec. 4 (p. 446).
+    Source: Donoho & Johnstone, Biometrika 81(3), 1994.
     """
     height, width = (n - n % 2 for n in noisy.shape[:2])
     if not height * width:

@@ -23,7 +23,7 @@ def psnr_b_db(x: Image, y: Image, *, peak: float) -> float:
     along columns, also where W / 8 is no whole number. So all eight figures of JPEG agree that AR-CNN's and FBCNN's
     tables print; the count H W / 8 - 1 of some libraries gives up to 0.1 dB more.
     In colour MSE and BEF are means over the channels. nan for a picture of less than 16 pixels a side.
-    Source: Yim & Bovik, IEEE TIP 20(1), 2011, Sec. III.
+    Source: Yim & Bovik, IEEE TIP 20(1), 2011.
     """
     if min(x.shape[:2]) < 2 * BLOCK:
         return math.nan

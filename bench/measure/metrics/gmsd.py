@@ -22,7 +22,7 @@ def gmsd(x: Image, y: Image, *, peak: float) -> float:
     m is the magnitude of the Prewitt gradient (weights 1/3) of the gray picture, halved by means of 2 x 2 pixels;
     c = 170 on the scale of 0-255. The deviation divides by n - 1, and pixels outside the picture are 0, as in the
     authors' program. nan for less than 4 pixels a side.
-    Source: Xue, Zhang, Mou, Bovik, IEEE TIP 23(2), 2014, Eq. 1-6.
+    Source: Xue, Zhang, Mou, Bovik, IEEE TIP 23(2), 2014.
     """
     if min(x.shape[:2]) < 4:
         return math.nan

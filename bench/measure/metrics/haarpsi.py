@@ -27,7 +27,7 @@ def haarpsi(x: Image, y: Image, *, peak: float) -> float:
     horizontal and for vertical steps, of the picture halved by means of 2 x 2 pixels. In colour those of Y, and the
     similarity of I and Q, smoothed over 2 x 2 pixels, weighed by the mean of both W.
     Pixels outside the picture are 0. nan for less than 16 pixels a side.
-    Source: Reisenhofer, Bosse, Kutyniok, Wiegand, Signal Processing: Image Communication 61, 2018, Eq. 2-13.
+    Source: Reisenhofer, Bosse, Kutyniok, Wiegand, Signal Processing: Image Communication 61, 2018.
     """
     if min(x.shape[:2]) < SMALLEST:
         return math.nan

@@ -45,7 +45,7 @@ def dists(x: Image, y: Image, *, peak: float) -> float:
 
     A gray picture is shown as three equal channels, a large one is not resized. nan for less than 32 pixels a side.
     Computed in float32.
-    Source: Ding, Ma, Wang, Simoncelli, IEEE TPAMI 44(5), 2022, Eq. 8; the network of the package `dists-pytorch`.
+    Source: Ding, Ma, Wang, Simoncelli, IEEE TPAMI 44(5), 2022; the network of the package `dists-pytorch`.
     """
     return _distance(_dists, x, y, lambda z: z / peak)
 

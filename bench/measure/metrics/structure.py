@@ -30,7 +30,7 @@ def ssim_8x8(x: Image, y: Image, *, peak: float) -> float:
 
     The window of Wang & Bovik's first index, which AR-CNN's papers use: all eight figures of the row "JPEG" of NSR's
     Table 6 agree with it to the last digit. In colour the mean over channels; nan for less than 8 pixels a side.
-    Source: Wang et al., IEEE TIP 13(4), 2004, Sec. III-B (the formula), Sec. III-C (the window, with its artefacts).
+    Source: Wang et al., IEEE TIP 13(4), 2004, which names the artefacts of this window.
     """
     return _of_channels(lambda a, b: _terms(a, b, UNIFORM, peak).ssim, x, y, 8)
 
@@ -41,7 +41,7 @@ def ms_ssim(x: Image, y: Image, *, peak: float) -> float:
     Each scale is the mean of 2 x 2 pixels of the one before, its border mirrored. 11 x 11 Gaussian window of 1.5;
     the mean over windows is taken before the powers, and one below 0 counts as 0. In colour the mean over channels;
     nan for less than 161 pixels a side, whose last scale holds no window.
-    Source: Wang, Simoncelli, Bovik, Asilomar 2003, Eq. 7 and Sec. 3.2.
+    Source: Wang, Simoncelli, Bovik, Asilomar 2003, Eq. 7.
     """
     return _of_channels(lambda a, b: _ms_ssim(a, b, peak), x, y, 161)
 

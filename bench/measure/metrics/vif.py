@@ -28,7 +28,7 @@ def vif(x: Image, y: Image, *, peak: float) -> float:
     on the scale of 0-255. Each scale is the one before smoothed by its window and halved. It may be above 1 where
     contrast is enhanced. This is the authors' `vifp`, in the domain of pixels, which libraries compute by the name of
     VIF, and not the wavelets' of the paper. nan for less than 41 pixels a side, and where the clean picture is flat.
-    Source: Sheikh & Bovik, IEEE TIP 15(2), 2006, Eq. 12, 20 and 22.
+    Source: Sheikh & Bovik, IEEE TIP 15(2), 2006.
     """
     if min(x.shape[:2]) < SMALLEST:
         return math.nan
