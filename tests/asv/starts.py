@@ -94,10 +94,10 @@ ALIVE = "bench.wrap(Net(), range=1)"
 MADE = "import torch; from net import Net; net = Net(); "
 STARTS = (
     Start("a function in a notebook or script", {"it.py": in_python(FUNCTION, "smooth")}, "python it.py"),
-    Start("a function in a file", {"my.py": FUNCTION}, RUN.format("./my.py:smooth(amount=0.04|0.06)")),
+    Start("a function in a file", {"my.py": FUNCTION}, RUN.format("./my.py:smooth")),
     Start("a class in a file", {"my.py": CLASS}, RUN.format("./my.py:Smooth")),
     Start("an instance with parameters", {"it.py": in_python(CLASS, "Smooth(amount=0.06)")}, "python it.py"),
-    Start("a `torch.nn.Module`", {"it.py": in_python(f"{NETWORK}\nimport bench", ALIVE)}, "python it.py"),
+    Start("a `torch.nn.Module`", {"it.py": in_python(NETWORK, ALIVE)}, "python it.py"),
     Start(
         "a `.pth` and the network's class",
         {"net.py": NETWORK, "my.py": RESTORER},
