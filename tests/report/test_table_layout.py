@@ -345,7 +345,7 @@ PAPER = r"""\documentclass[10pt]{article}
 %s
 \begin{figure}
 \centering
-\includegraphics{crops.pdf}
+\includegraphics[width=\linewidth]{crops.pdf}
 \caption{Crops of one picture, and their errors.}
 \end{figure}
 \end{document}
@@ -396,6 +396,6 @@ def test_whatever_names_are_the_table_compiles_as_pasted(tmp_path):
         draw(Table(LATIN, [LATIN, "[b]"], [[LATIN, "[x]"], ["[y]", "*"]], [LATIN]), "latex"),
     ]
     body = "\n\n".join(rf"\resizebox{{\textwidth}}{{!}}{{\parbox{{3\textwidth}}{{x}}}}{text}" for text in texts)
-    words, _ = compiled(PAPER.replace(r"\includegraphics{crops.pdf}", "") % body, tmp_path)
+    words, _ = compiled(PAPER.replace(r"\includegraphics[width=\linewidth]{crops.pdf}", "") % body, tmp_path)
     assert "[5cm]" in words
     assert "input{x}" in words
