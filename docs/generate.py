@@ -58,6 +58,9 @@ TITLES = {
     ("deblock", 1): "JPEG deblocking",
     ("demosaick", 3): "Demosaicking",
     ("superres", 1): "Super-resolution",
+    ("poisson", 1): "Poisson denoising",
+    ("deblur", 1): "Deblurring",
+    ("inpaint", 1): "Inpainting",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -164,4 +165,8 @@ def _reduction(n: int, scale: int) -> tuple[Array, Array, Array]:
     return np.linalg.svd(matrix.astype(np.float64), full_matrices=False)
 
 
-PROBLEMS = {"deblur": Deblurring, "inpaint": Inpainting, "superres": Enlarging}
+PROBLEMS: dict[str, Callable[[Observation], Problem]] = {
+    "deblur": Deblurring,
+    "inpaint": Inpainting,
+    "superres": Enlarging,
+}

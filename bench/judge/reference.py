@@ -118,7 +118,7 @@ def _runs(path: Path) -> list[Any]:
 
 def _check_run(where: str, run: Any) -> None:
     """Raise RequestError, which begins with `where`, for a key or value that a run may not have."""
-    levels = dict.fromkeys(task.level.name for task in TASKS.values())
+    levels = dict.fromkeys(task.level.option for task in TASKS.values())
     if not isinstance(run, dict):
         raise RequestError(f"{where}: it is {reprlib.repr(run)}, expected a table headed [[run]].")
     for key, value in run.items():

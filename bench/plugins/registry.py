@@ -210,11 +210,14 @@ def _is_adapter(name: str) -> bool:
 
 
 def _chosen(asked: Asked) -> RestorerSpec:
-    outer, _, rest = (asked.file or asked.base).partition(":")
+    outer, _, inner = (asked.file or asked.base).partition(":")
     if outer in infos() and infos()[outer].takes_denoiser:
-        return _around(infos()[outer], rest, asked)
+        denoiser = replace(asked, file=inner) if asked.file else replace(asked, base=inner)
+        return _around(infos()[outer], denoiser, asked)
     if asked.file:
         info, variant = info_of_file(Path(asked.file).expanduser(), asked.class_name), asked.variant
+        if info.takes_denoiser:
+            return _around(info, Asked(variant, weights=asked.weights), asked)
     else:
         name, variant = _installed_name(asked.base)
         info = infos()[name]
@@ -230,12 +233,11 @@ def _chosen(asked: Asked) -> RestorerSpec:
     return RestorerSpec(info, variant, _file_or_origin(asked.weights), asked.ensemble, asked.parameters)
 
 
-def _around(info: RestorerInfo, denoiser: str, asked: Asked) -> RestorerSpec:
+def _around(info: RestorerInfo, denoiser: Asked, asked: Asked) -> RestorerSpec:
     """A restorer with a denoiser inside. Parameters and the + are its own, weights those of the denoiser."""
-    if not denoiser:
+    if not (denoiser.file or denoiser.base):
         raise RestorerError(f"{info.name} takes a denoiser: ask for it as {info.name}:NAME, e.g. {info.name}:bm3d.")
-    alike = {"file": denoiser} if asked.file else {"base": denoiser}
-    inside = _chosen(replace(asked, **alike, parameters={}, ensemble=False))
+    inside = _chosen(replace(denoiser, parameters={}, ensemble=False))
     if "denoise" not in inside.info.tasks or inside.inside is not None:
         raise RestorerError(f"{info.name}:{inside.name}: {inside.name} is not a denoiser, which {info.name} takes.")
     check_parameters(info.name, info.takes, asked.parameters)

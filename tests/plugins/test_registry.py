@@ -1,5 +1,6 @@
 """Restorers are found by name or in a file, described without being imported, and missed with help."""
 
+import re
 import sys
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ from bench.plugins import registry
 from bench.plugins.installed import Point
 from bench.plugins.registry import choose, choose_all, infos, load_class, made
 from bench.plugins.source import Takes
-from tests.conftest import BAD
+from tests.conftest import BAD, PLUGINS
 
 PLUGIN = '''
 """A plugin under test."""
@@ -403,3 +404,57 @@ def test_an_adapter_is_asked_for_with_its_file(monkeypatch):
         RestorerError, match=r"adapter runs files \.onnx, \.pt2, not m\.net\. Files \.net are run by other"
     ):
         choose("adapter:m.net")
+
+
+TWICE = """
+from bench.restorer import WithDenoiser
+
+
+class Twice(WithDenoiser):
+    name, tasks = "twice", {"denoise"}
+
+    def restore(self, seen):
+        return self.denoiser(self.denoiser(seen.image, seen.sigma), seen.sigma)
+"""
+
+
+@pytest.mark.parametrize(
+    ("asked", "name", "inside", "weights"),
+    [
+        ("vst:bm3d", "vst:bm3d", "bm3d", ""),
+        ("vst:dncnn:bf16@ours", "vst:dncnn:bf16", "dncnn:bf16", "ours"),
+        ("pnp:ffdnet(steps=4)+", "pnp:ffdnet(steps=4)+", "ffdnet", ""),
+        (f"pnp:{PLUGINS}/simple.py:Box", "pnp:box", "box", ""),
+        ("FILE:Twice:dncnn@published", "twice:dncnn", "dncnn", "published"),
+    ],
+)
+def test_a_denoiser_inside_is_named_behind_the_colon(tmp_path, asked, name, inside, weights):
+    (tmp_path / "twice.py").write_text(TWICE, encoding="utf-8")
+    spec = choose(asked.replace("FILE", str(tmp_path / "twice.py")))
+    assert (spec.name, spec.inside.name, spec.inside.weights, spec.weights) == (name, inside, weights, "")
+    assert spec.code_sha256 not in (spec.info.code.sha256, spec.inside.code_sha256)
+    assert {*spec.inside.code.held} <= {*spec.code.held}
+
+
+def test_what_the_one_inside_needs_is_needed():
+    spec = choose("vst:bm3d:package")
+    assert "bm3d" in spec.info.requires
+    assert "bm3d" not in choose("vst:bm3d").info.requires
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ("vst", "vst takes a denoiser: ask for it as vst:NAME, e.g. vst:bm3d."),
+        ("pnp:", "pnp takes a denoiser: ask for it as pnp:NAME, e.g. pnp:bm3d."),
+        ("pnp:malvar", "pnp:malvar: malvar is not a denoiser, which pnp takes."),
+        ("vst:pnp:bm3d", "vst:pnp:bm3d: pnp:bm3d is not a denoiser, which vst takes."),
+        ("vst:bmd3", "No restorer named 'bmd3'. Did you mean 'bm3d'?"),
+        ("vst:dncnn:bf17", "dncnn has no variant 'bf17'."),
+        ("pnp:nlm(step=3)", "pnp has no parameter 'step'. Did you mean 'steps'?"),
+        ("vst:nlm(steps=3)", "vst has no parameter 'steps'."),
+    ],
+)
+def test_a_denoiser_that_will_not_do_inside_is_named(asked, says):
+    with pytest.raises(RestorerError, match=re.escape(says)):
+        choose(asked)
