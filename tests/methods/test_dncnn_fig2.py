@@ -12,7 +12,9 @@ from bench.methods.dncnn_fig2 import Direct, DnCNNFig2, merged, normalised
 from safetensors.torch import load_file
 from torch import nn
 
+from bench.plugins.registry import choose
 from bench.restorer import Observation, Setting, WeightsFile
+from bench.training.recipe import read_recipes
 from bench.training.session import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -123,3 +125,16 @@ def test_trained_it_is_exported_without_batch_normalisation(tmp_path, monkeypatc
     train("dncnn-fig2", {"sigma": "25"}, **options)  # it has ended: what is missing is written anew
     assert written.keys() == load_file(path).keys()
     assert all(torch.equal(tensor, written[name]) for name, tensor in load_file(path).items())
+
+
+def test_its_recipes_are_the_eight_curves_of_the_figure():
+    recipes = read_recipes(choose("dncnn-fig2").info.companion("recipes/dncnn-fig2.toml"))
+    curves = {
+        (recipe.optimizer, recipe.options.get("residual", True), recipe.options.get("batch_norm", False))
+        for recipe in recipes.values()
+    }
+    assert len(curves) == len(recipes) == 8
+    sgd = recipes["rl-bn"]
+    assert (sgd.lr / 800, sgd.weight_decay * 800) == pytest.approx((0.1, 1e-4))  # as the paper scales its loss
+    assert sgd.lr * sgd.decay**49 / 800 == pytest.approx(1e-4, rel=1e-2)
+    assert (sgd.steps, sgd.decay_every * sgd.steps) == (50 * 1600, 1600)
