@@ -32,7 +32,9 @@ IMAGE = np.random.default_rng(0).random((5, 8, 1), dtype=np.float32)
 SEEN = Observation(IMAGE, "denoise", sigma=25.0)
 MOSAIC = Observation(IMAGE, "demosaick", pattern="RGGB", mask=np.random.default_rng(1).random((5, 8, 3)) > 0.5)
 GRAY = Setting("denoise", 25.0, 1)
-LOAD = Load("a.py:A", "", "", ("", ""), True, "cpu", "a", "1", "/a", (Held("/a/caf\udce9.py", "12", "34", False),), False)
+LOAD = Load(
+    "a.py:A", "", "", ("", ""), True, "cpu", "a", "1", "/a", (Held("/a/caf\udce9.py", "12", "34", False),), False
+)
 ANSWER = Answer(IMAGE, Timing(0.1, None, None), 50.0, 7, None, -1.5, 0.3, ("lib/é.py",))
 TOKEN = b"01234567"
 
