@@ -96,6 +96,7 @@ class Grid:
     measures: Sequence[Measure]
     digits: Mapping[str, int]
     _cells: dict[tuple[int, Column], pd.DataFrame] = field(default_factory=dict, repr=False)
+    _good: dict[tuple[int, Column], pd.DataFrame] = field(default_factory=dict, repr=False)
 
     def all_records(self) -> pd.DataFrame:
         import pandas as pd
@@ -113,21 +114,26 @@ class Grid:
             self._cells[row, column] = parts[0] if len(parts) == 1 else pd.concat(parts)
         return self._cells[row, column]
 
+    def good(self, row: int, column: Column) -> pd.DataFrame:
+        """Those of them that did not fail."""
+        if (row, column) not in self._good:
+            cell = self.records(row, column)
+            self._good[row, column] = cell[cell["status"] == "ok"]
+        return self._good[row, column]
+
     def mean(self, row: int, column: Column, measure: Measure) -> float:
         """Over the images that have it; over data sets only where each of their means is of all images. NaN: none."""
         if column.of:
             means = [self.mean(row, one, measure) for one in column.of]
             whole = all(self.is_whole(row, one, measure) for one in column.of)
             return sum(means) / len(means) if whole else math.nan
-        cell = self.records(row, column)
-        return float(cell[cell["status"] == "ok"][measure.column].mean())
+        return float(self.good(row, column)[measure.column].mean())
 
     def is_whole(self, row: int, column: Column, measure: Measure) -> bool:
         """Whether the mean is of every image of the data set."""
         if column.of:
             return all(self.is_whole(row, one, measure) for one in column.of)
-        cell = self.records(row, column)
-        return int(cell[cell["status"] == "ok"][measure.column].count()) == column.whole
+        return int(self.good(row, column)[measure.column].count()) == column.whole
 
     def decimals(self, measure: Measure) -> int:
         return self.digits.get(measure.name, measure.digits)

@@ -240,7 +240,7 @@ def _name(row: Row, shown: _Shown) -> Cell:
 def _quality(grid: Grid, row: int, column: Column, measures: Sequence[Measure], marks: Marks, letter: str) -> Cell:
     """`30.45 / 0.8618 a`, the means over images, with marks; of how many, where any is not of all of them."""
     records = grid.records(row, column)
-    good = records[records["status"] == "ok"]
+    good = grid.good(row, column)
     if records.empty:
         return "–"
     if good.empty:

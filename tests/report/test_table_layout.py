@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import bench
+from bench.cli import main
 from bench.errors import BenchError, RequestError
 from bench.records.files import read_records
 from bench.records.record import frame_of
@@ -320,6 +321,33 @@ def test_a_table_is_written_in_the_format_of_its_suffix_and_never_over_a_file_un
     assert bench.table(store, "markdown", file, force=True).startswith("**Gaussian denoising")
     assert file.read_text(encoding="utf-8").startswith("**Gaussian")
     assert {path.name for path in tmp_path.iterdir()} == {"r.csv", "t.tex"}
+
+
+def test_the_command_line_has_the_same_options(store, tmp_path, capsys):
+    words = [
+        "--metrics",
+        "psnr",
+        "--rows",
+        "nlm=NLM,tv",
+        "--columns",
+        "photos:25=Photos",
+        "--digits",
+        "psnr=1",
+        "--label",
+        "x",
+        "--caption",
+        "y",
+    ]
+    for more in ([], ["-o", str(tmp_path / "t.tex")]):
+        with pytest.raises(SystemExit) as exit:
+            main(["table", "--store", str(store), "--format", "latex", *words, *more])
+        assert not exit.value.code
+    printed, said = capsys.readouterr()
+    same = dict(
+        metrics="psnr", rows="nlm=NLM,tv", columns="photos:25=Photos", digits="psnr=1", label="x", caption="y"
+    )
+    assert printed == (tmp_path / "t.tex").read_text(encoding="utf-8") == bench.table(store, "latex", **same) + "\n"
+    assert said == f"-> {tmp_path / 't.tex'}\n"
 
 
 def test_a_file_that_cannot_be_written_is_one_line_and_none_of_it_stays(store, tmp_path):
