@@ -26,7 +26,7 @@ def test_what_a_function_for_a_task_is_given_is_what_the_task_tells(task):
     assert TOLD[task].any_of | TOLD[task].others <= there
 
 
-@pytest.mark.parametrize("task", OF_ANY)
+@pytest.mark.parametrize("task", sorted(OF_ANY))
 def test_what_needs_to_be_told_nothing_keeps_its_size(task):
     seen = observed(task)
     assert seen.restored_shape == seen.image.shape

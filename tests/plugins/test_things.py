@@ -60,7 +60,7 @@ def run(spec):
         (Scaled("twice", factor=np.float64(2)), "Scaled:twice(factor=2.0)"),
         (Scaled(taps=(1, 2)), "Scaled(taps=(1, 2))"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_it_is_what_its_file_has(thing, words):
     found, asked = spec_of(thing), choose(f"{__file__}:{words}")
