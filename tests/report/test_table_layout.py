@@ -324,28 +324,14 @@ def test_a_table_is_written_in_the_format_of_its_suffix_and_never_over_a_file_un
 
 
 def test_the_command_line_has_the_same_options(store, tmp_path, capsys):
-    words = [
-        "--metrics",
-        "psnr",
-        "--rows",
-        "nlm=NLM,tv",
-        "--columns",
-        "photos:25=Photos",
-        "--digits",
-        "psnr=1",
-        "--label",
-        "x",
-        "--caption",
-        "y",
-    ]
+    same = {"metrics": "psnr", "rows": "nlm=NLM,tv", "columns": "photos:25=Photos", "digits": "psnr=1"}
+    same |= {"label": "x", "caption": "y"}
+    words = [word for name, value in same.items() for word in (f"--{name}", value)]
     for more in ([], ["-o", str(tmp_path / "t.tex")]):
         with pytest.raises(SystemExit) as exit:
             main(["table", "--store", str(store), "--format", "latex", *words, *more])
         assert not exit.value.code
     printed, said = capsys.readouterr()
-    same = dict(
-        metrics="psnr", rows="nlm=NLM,tv", columns="photos:25=Photos", digits="psnr=1", label="x", caption="y"
-    )
     assert printed == (tmp_path / "t.tex").read_text(encoding="utf-8") == bench.table(store, "latex", **same) + "\n"
     assert said == f"-> {tmp_path / 't.tex'}\n"
 
