@@ -189,7 +189,9 @@ def test_a_folder_that_is_made_for_a_store_is_said_and_a_dry_run_makes_none(phot
     words = ("run", "--methods", "noisy", "--sigma", "25", "--datasets", photos, "--store", store)
     bench(*words, "--dry-run")
     assert not store.parent.exists()
-    said = f"There is no folder {store.parent}. It is made for the store {store}."
+    bench(*words, "--scale", "2")
+    assert not store.parent.exists()
+    said = f"The folder {store.parent} was made for the store {store}."
     assert said in bench(*words).stderr.splitlines()
     assert said not in bench(*words).stderr
 

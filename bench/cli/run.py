@@ -113,8 +113,7 @@ def run(
     if dry_run:
         print(api.preview(methods, task, datasets, **words))
         return
-    if not quiet and not store.parent.is_dir():
-        _say(f"There is no folder {store.parent}. It is made for the store {store}.")
+    was_there = store.parent.is_dir()
     limits: dict[str, Any] = {"time_limit": time_limit, "memory_limit": memory_limit}
     watcher = watch(quiet=quiet, verbose=verbose)
     with keeping("What was measured is kept; the same command goes on from there."):
@@ -126,6 +125,9 @@ def run(
         except StoppedError as stopped:
             _tell_so_far(watcher, format, stopped, store)
             raise
+        finally:
+            if not quiet and not was_there and store.parent.is_dir():
+                _say(f"The folder {store.parent} was made for the store {store}.")
         print(result.table(format))
         if not quiet:
             for line in [*result.remarks(), *watcher.doubts()]:

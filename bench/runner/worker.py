@@ -41,7 +41,9 @@ START_SECONDS = 120
 DYING_SECONDS = 2
 """that a process may take to end once its pipe is closed"""
 
-TELLING_SECONDS = 0.2
+BETWEEN_LINES = 0.1
+"""s, at most, between two that a process writes of where it is"""
+TELLING_SECONDS = 0.5
 """that a process which is to be ended may take to say where it is"""
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
@@ -235,7 +237,10 @@ class Worker:
             os.kill(self._line.pid, signal.SIGUSR1)
         waiting = select.poll()
         waiting.register(self._said.fd, select.POLLIN)
-        waiting.poll(1000 * TELLING_SECONDS)
+        end, patience = time.monotonic() + TELLING_SECONDS, TELLING_SECONDS
+        while self._said.fd is not None and waiting.poll(1000 * min(patience, max(0, end - time.monotonic()))):
+            self._said.listen()
+            patience = BETWEEN_LINES
 
     def _check_memory(self) -> None:
         limit = self.limits.memory_mib
