@@ -71,7 +71,8 @@ def folder() -> Path:
 def read_plan(path: Path, *, quick: bool = False, only: Collection[str] = ()) -> list[dict[str, Any]]:
     """The arguments of `bench.runner.request.make_request`, one dict a run, and whether it is `timed`.
 
-    quick = "quality" in a run of the plan: its times are not held in CI, and so not taken there.
+    quick = "quality" in a run of the plan: its times are not held in CI, and so not taken there. quick_limit = N: CI
+    measures the first N pictures of each of its data sets.
 
     quick  only the runs that say quick = true
     only   only these restorers, by name and variant; none: all
@@ -86,7 +87,8 @@ def read_plan(path: Path, *, quick: bool = False, only: Collection[str] = ()) ->
     return [
         {
             **{key: value for key, value in run.items() if key in WORDS},
-            "levels": {key: value for key, value in run.items() if key not in (*WORDS, "quick")},
+            "levels": {key: value for key, value in run.items() if key not in (*WORDS, *OF_CI)},
+            **({"limit": run["quick_limit"]} if quick and "quick_limit" in run else {}),
             "timed": not (quick and run.get("quick") == "quality"),
         }
         for run in (_only(only, chosen, path) if only else chosen)
@@ -94,6 +96,7 @@ def read_plan(path: Path, *, quick: bool = False, only: Collection[str] = ()) ->
 
 
 WORDS = ("methods", "task", "datasets", "protocol")
+OF_CI = ("quick", "quick_limit")
 MOST_BYTES = 1 << 20
 """of a plan"""
 
@@ -129,8 +132,10 @@ def _check_run(where: str, run: Any) -> None:
             is_good, expected = all(type(part) in (int, float, str) for part in parts), "a level or a list of some"
         elif key == "quick":
             is_good, expected = value in (True, False, "quality"), 'true, false or "quality"'
+        elif key == "quick_limit":
+            is_good, expected = type(value) is int and value > 0, "a whole number of at least 1"
         else:
-            raise RequestError(f"{where}: {unknown('key', key, (*WORDS, 'quick', *levels))}")
+            raise RequestError(f"{where}: {unknown('key', key, (*WORDS, *OF_CI, *levels))}")
         if not is_good:
             raise RequestError(f"{where}: {key} is {reprlib.repr(value)}, expected {expected}.")
     if "methods" not in run:

@@ -338,6 +338,15 @@ def test_the_readme_shows_the_verdicts_of_the_committed_run():
 # --- the plan ------------------------------------------------------------------------------------------
 
 
+def test_a_run_may_have_fewer_pictures_in_ci(tmp_path):
+    path = tmp_path / "plan.toml"
+    path.write_text('[[run]]\nmethods = "noisy"\nquick = true\nquick_limit = 2\n')
+    assert [run.get("limit") for quick in (True, False) for run in read_plan(path, quick=quick)] == [2, None]
+    path.write_text('[[run]]\nmethods = "noisy"\nquick_limit = 0\n')
+    with pytest.raises(RequestError, match="quick_limit is 0, expected a whole number of at least 1"):
+        read_plan(path)
+
+
 def test_a_plan_of_nothing_quick_is_an_error(tmp_path):
     (tmp_path / "plan.toml").write_text('[[run]]\nmethods = "noisy"\n')
     assert read_plan(tmp_path / "plan.toml") == [{"methods": "noisy", "levels": {}, "timed": True}]

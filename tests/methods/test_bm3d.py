@@ -8,7 +8,8 @@ from bench.methods.bm3d import BM3D, FROM_OPPONENT, TO_OPPONENT, package_profile
 
 from bench.restorer import Observation
 
-VARIANTS = ["", "lc", "high", "package"]
+RARELY = (pytest.mark.slow, pytest.mark.weekly)  # the package takes seconds
+VARIANTS = ["", "lc", "high", pytest.param("package", marks=RARELY)]
 
 
 @pytest.fixture(params=VARIANTS, ids=lambda variant: variant or "np")

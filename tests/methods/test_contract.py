@@ -19,10 +19,15 @@ MINUTES = {  # test_groupsc.py, test_lidia.py and test_nlrn.py try them, with a 
 
 ALONE = [name for name, card in infos().items() if not (card.adapts or card.takes_denoiser)]
 INSIDE = ["pnp:nlm", "vst:nlm"]
+WEEKLY = ["bm3d:package", "groupsc:bf16", "nlrn:bf16", "sc:bf16"]  # seconds each, of what another one tries too
 # those of files have tests of their own
 
 
-@pytest.mark.parametrize("name", [name for name in (*ALONE, *INSIDE, *VARIANTS) if name not in MINUTES])
+TRIED = [name for name in (*ALONE, *INSIDE, *VARIANTS) if name not in MINUTES]
+RARELY = (pytest.mark.slow, pytest.mark.weekly)
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=RARELY if name in WEEKLY else ()) for name in TRIED])
 def test_every_restorer_keeps_to_the_contract(name):
     spec = choose(name)
     if spec.info.missing:
