@@ -49,8 +49,8 @@ class BM3D(Restorer):
 
 
 BORDER = 2
-"""Pixels that are mirrored at each side, so that the outermost ones lie in more blocks: 0.01 to 0.02 dB on set12. More
-would not do, for blocks begin to match their own mirror images."""
+"""Pixels that are mirrored at each side, so that the outermost ones lie in more blocks: 0.01 to 0.02 dB on set12.
+More would not do, for blocks begin to match their own mirror images."""
 
 
 def denoised(y: np.ndarray, sigma: np.ndarray, first: Step, second: Step) -> np.ndarray:
