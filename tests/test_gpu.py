@@ -22,7 +22,7 @@ pytestmark = pytest.mark.gpu
 DEVICE = os.environ.get("BENCH_TEST_DEVICE", "cuda")
 ON_CUDA = DEVICE.startswith("cuda")
 SETTING = Setting("denoise", 25.0, 1)
-CARDS = [card for card in infos().values() if not (card.adapts or card.takes_denoiser)]
+CARDS = [card for card in infos().values() if not (card.adapts or card.takes_denoiser or card.unavailable)]
 NETWORKS = [card.name for card in CARDS if card.needs_weights and "denoise" in card.tasks]
 
 NET = """

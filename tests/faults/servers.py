@@ -589,7 +589,7 @@ def _command(folder: Path, mirror: str) -> tuple[str, float]:
     running.send(signal.SIGINT)
     ended = running.wait(30)
     late = time.monotonic() - pressed
-    lost = complaint(ended, (0, 2, 130, -signal.SIGINT))
+    lost = complaint(ended, (0, 1, 2, 130, -signal.SIGINT))
     if not lost and ended.status == 130 and late > INTERRUPTED_SECONDS + 2:
         lost = f"Ctrl-C took {late:.1f} s"
     return lost, min(ended.peak_mib, MEMORY_MIB)
