@@ -26,7 +26,8 @@ class BM3D(Restorer):
     """BM3D from the paper of 2007, gray and colour; `:lc` is the fast profile, `:high` the thorough one.
 
     Parameters are those of the authors' MATLAB program 2.00, from which the published tables are: `np` up to sigma 40
-    and `vn`, after Hou et al., IEEE TIP 20(1), 2011, above. In colour, blocks are matched in luma (C-BM3D, Sec. V).
+    and `vn`, after Hou et al., IEEE TIP 20(1), 2011, above. In colour, blocks are matched in luma (C-BM3D, Sec. V),
+    and it is the noise of luma that chooses: `np` up to 69 then.
     """
 
     name = "bm3d"
@@ -68,8 +69,8 @@ def steps(sigma: float, profile: str = "") -> tuple[Step, Step]:
     """Hard thresholding and Wiener filtering.
 
     sigma    of the noise where blocks are matched, on the 0-255 scale: in colour that of luma, which is less
-    profile  "" (`np`), "lc" or "high". Above LARGEST_NORMAL each is `vn` with its own steps and windows: the others'
-             stacks and thresholds fail there (the paper's Fig. 9)
+    profile  "" (`np`), "lc" or "high". Above LARGEST_NORMAL each has the thresholds of `vn` with its own steps and
+             windows: with their own they fail there (the paper's Fig. 9)
     """
     is_normal = sigma <= LARGEST_NORMAL
     T = bior15(coarsest=2 if profile == "high" else 1)

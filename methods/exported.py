@@ -213,14 +213,16 @@ class Exported(TorchRestorer):
         if refused is None:
             return
         told = self.multiple
-        for multiple in MULTIPLES:
-            self.multiple = multiple
-            if self._why_no_image(y) is None:
-                raise RestorerError(
-                    f"{self.asked} does not run on {ODD[0]}x{ODD[1]} pixels, and does where sides are multiples of"
-                    f" {multiple}: write multiple={multiple}."
-                )
-        self.multiple = told
+        try:
+            for multiple in MULTIPLES:
+                self.multiple = multiple
+                if self._why_no_image(y) is None:
+                    raise RestorerError(
+                        f"{self.asked} does not run on {ODD[0]}x{ODD[1]} pixels, and does where sides are multiples"
+                        f" of {multiple}: write multiple={multiple}."
+                    )
+        finally:
+            self.multiple = told
         raise refused
 
     def _why_no_image(self, y: Tensor) -> RestorerError | None:

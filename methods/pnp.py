@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import fft
 from scipy.ndimage import gaussian_filter
 
-from bench.restorer import Denoiser, Image, Observation, WithDenoiser, downscaled
+from bench.restorer import Denoiser, Image, Observation, RestorerError, WithDenoiser, downscaled
 
 Array = NDArray[np.float64]
 
@@ -26,7 +26,7 @@ class PlugAndPlay(WithDenoiser):
     sigma_k falls from 49 to the level of the noise, evenly in its logarithm. Each turn shows the denoiser the picture
     turned otherwise. Zhang et al., CVPR 2017; IEEE TPAMI 44(10), 2022 (DPIR), Eq. 6 and 7, Sec. 4.2, 5.1 and 5.2.
 
-    steps    K; 0: 8 to deblur and to fill in, 24 to enlarge
+    steps    K, 2 or more; 0: 8 to deblur, 24 to fill in and to enlarge
     sigma_1  the first level, on the 0-255 scale
     weight   lambda
     """
@@ -39,12 +39,17 @@ class PlugAndPlay(WithDenoiser):
         self, variant: str = "", weights: None = None, steps: int = 0, sigma_1: float = 49.0, weight: float = 0.23
     ) -> None:
         super().__init__(variant, weights)
+        if steps != 0 and steps < 2:
+            raise RestorerError(f"pnp: steps is {steps}; expected 2 or more, or 0 for the usual number.")
+        if not (sigma_1 > 0 and weight > 0):
+            raise RestorerError(f"pnp: sigma_1 is {sigma_1} and weight {weight}; expected numbers above 0.")
         self.steps, self.sigma_1, self.weight = steps, sigma_1, weight
 
     def restore(self, seen: Observation) -> Image:
         data = PROBLEMS[seen.task](seen)
         sigma = max(data.sigma, SMALLEST)
-        sigmas = np.geomspace(self.sigma_1, max(sigma, data.last), self.steps or data.steps)
+        last = max(sigma, data.last)
+        sigmas = np.geomspace(max(self.sigma_1, last), last, self.steps or data.steps)
         z = data.start()
         for k, sigma_k in enumerate(sigmas):
             x = data.solve(z, self.weight * sigma**2 / sigma_k**2)

@@ -82,16 +82,24 @@ class Graph(Program):
         if len(image) != 4:
             raise RestorerError(f"{asked} takes a tensor of shape {image}, expected (1, C, H, W).")
         self.sides = tuple(n if isinstance(n, int) else None for n in image[2:])
-        self.is_map = len(level[0]) == 4 and level[0][2:] != [1, 1] if level else None
+        self.is_map = _is_map(level[0], image) if level else None
 
     def forward(self, y: Tensor, sigma: Tensor | None) -> Tensor:
         image, *level = self.inputs
         given = {image.name: _numbers(y, image)}
         if level:
-            of_its_shape = sigma if self.is_map else sigma.reshape((1,) * len(level[0].shape))
+            of_its_shape = sigma if sigma.numel() > 1 else sigma.reshape((1,) * len(level[0].shape))
             given[level[0].name] = _numbers(of_its_shape, level[0])
         [x] = self.session.run([self.answer], given)
         return torch.from_numpy(x).to(y.device)
+
+
+def _is_map(level: Sequence[Any], image: Sequence[Any]) -> bool | None:
+    """Whether an input of that shape is as large as the image, of its own; None where its sides are free."""
+    if len(level) != 4 or list(level[2:]) == [1, 1]:
+        return False
+    is_fixed = all(isinstance(side, int) for side in level[2:])
+    return True if is_fixed or list(level[2:]) == list(image[2:]) != [None, None] else None
 
 
 NUMBERS = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64"}
@@ -167,7 +175,7 @@ class Script(Program):
         _, *arguments = self.script.forward.schema.arguments  # the first is the program itself
         taken = [argument for argument in arguments if not argument.has_default_value()]
         self.has_sigma = _is_second(asked, [argument.name for argument in taken])
-        self.is_number = self.has_sigma and str(taken[1].type) != "Tensor"
+        self.is_number = self.has_sigma and str(taken[1].type) in ("float", "int", "number")
         self.is_map = False if self.is_number else None
         self.dtype = next((p.dtype for p in self.script.parameters() if p.is_floating_point()), torch.float32)
 

@@ -8,10 +8,11 @@ from bench.data.blur import blurred, gaussian
 from bench.data.degrade import bicubic
 from bench.data.holes import pierced
 from bench.data.noise import poisson
+from bench.methods.anscombe import Anscombe
 from bench.methods.pnp import PROBLEMS, PlugAndPlay, _turned
 from bench.methods.vst import VST
 
-from bench.restorer import Denoiser, Observation, Setting
+from bench.restorer import Denoiser, Observation, RestorerError, Setting
 
 CLEAN = np.random.default_rng(0).random((12, 9, 1), dtype=np.float32)
 MASK = np.random.default_rng(1).random((12, 9, 1)) > 0.4
@@ -103,6 +104,19 @@ def test_levels_fall_to_that_of_the_noise():
     assert np.ptp(np.diff(np.log(levels))) < 1e-9
 
 
+def test_levels_never_rise():
+    pnp = PlugAndPlay(steps=3)
+    pnp.denoiser = Fake()
+    pnp.restore(Observation(blur(CLEAN), "deblur", known={"kernel": KERNEL, "sigma": 60.0}))
+    assert [sigma for _, sigma in pnp.denoiser.calls] == pytest.approx([60, 60, 60])
+
+
+@pytest.mark.parametrize("parameters", [{"steps": 1}, {"steps": -1}, {"sigma_1": 0}, {"weight": -1.0}])
+def test_parameters_that_will_not_do_are_named(parameters):
+    with pytest.raises(RestorerError, match=next(iter(parameters))):
+        PlugAndPlay(**parameters)
+
+
 def test_holes_begin_with_what_is_around_them():
     flat = np.full((30, 30, 3), 0.6, np.float32)
     mask = np.zeros((30, 30, 1), bool)
@@ -136,11 +150,23 @@ def test_the_denoiser_is_shown_noise_of_the_level_that_it_is_told(level):
     assert x_hat.mean() == pytest.approx(y.mean(), abs=1e-3)
 
 
-def test_noise_without_a_poisson_part_needs_no_transform():
+@pytest.mark.parametrize("level", [None, 51])
+def test_noise_without_a_poisson_part_needs_no_transform(level):
     vst = VST()
-    vst.denoiser = Fake()
+    vst.denoiser = Fake(level)
     vst.prepare(Setting("poisson-gaussian", "0/0.01", 1), "cpu")
     vst.restore(Observation(CLEAN, "poisson-gaussian", known={"a": 0.0, "b": 0.01}))
     [(image, sigma)] = vst.denoiser.calls
-    np.testing.assert_array_equal(image, CLEAN)
-    assert sigma == pytest.approx(25.5)
+    np.testing.assert_allclose(image, CLEAN * (2 if level else 1), rtol=1e-6)
+    assert sigma == pytest.approx(level or 25.5)
+
+
+def test_the_transform_of_one_noise_is_made_once(monkeypatch):
+    made = []
+    monkeypatch.setattr("bench.methods.vst.Anscombe", lambda a, b: made.append((a, b)) or Anscombe(a, b))
+    vst = VST()
+    vst.denoiser = Fake()
+    vst.prepare(Setting("poisson", 30.0, 1), "cpu")
+    for _ in range(2):
+        vst.restore(Observation(CLEAN, "poisson", known={"peak": 30.0, "a": 1 / 30, "b": 0.0}))
+    assert made == [(1 / 30, 0.0)]

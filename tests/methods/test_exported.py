@@ -12,7 +12,7 @@ import torch
 from bench.methods.dncnn import DnCNN
 from bench.methods.exported import Onnx, TorchScript
 from bench.methods.networks.foreign import continued
-from bench.methods.networks.programs import macs_of
+from bench.methods.networks.programs import _is_map, macs_of
 from torch import nn
 
 from bench.errors import TrainingError, WeightsError
@@ -388,3 +388,19 @@ def test_it_keeps_to_the_contract(kind, tmp_path):
     findings = list(check(choose(f"{kind}:{file.path}(range=1, sigma_channel=true)")))
     assert not [finding for finding in findings if not finding.ok]
     assert sum("denoise sigma 25 gray: " in finding.what for finding in findings) == 5
+
+
+@pytest.mark.parametrize(
+    ("level", "is_map"),
+    [
+        ([1], False),
+        ([1, 1, 1, 1], False),
+        ([1, 1, 64, 64], True),
+        (["n", 1, "H", "W"], True),
+        (["n", 1, "h", "w"], None),
+        ([None, 1, None, None], None),
+    ],
+)
+def test_free_sides_do_not_say_whether_an_input_is_a_map(level, is_map):
+    image = [None, 1, None, None] if None in level else ["n", 1, "H", "W"]
+    assert _is_map(level, image) is is_map
