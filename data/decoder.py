@@ -57,7 +57,10 @@ _BITS = {"header": (8,), "values": (8,), "photo": (8, 16)}
 _LENGTH = struct.Struct("<I")
 _MOST_HEADER = 16_384
 _PIPE_BYTES = _MIB
-_START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from bench.data.decoder import serve; serve()"
+_START = (
+    "import sys; sys.path[:] = filter(None, sys.path); "  # a json.py of the current folder, which may be a stranger's
+    "import json; sys.path[:] = json.loads(sys.argv[1]); from bench.data.decoder import serve; serve()"
+)
 
 
 def header(path: Path) -> tuple[int, int, int] | None:
@@ -98,7 +101,8 @@ class _Process:
     def __init__(self) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-c", _START, json.dumps(sys.path)],
-            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # NumPy's threads have memory of their own
+            # NumPy's threads have memory of their own; Python 3.10 does not know the other variable
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONSAFEPATH": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

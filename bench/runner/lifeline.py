@@ -20,8 +20,13 @@ from pathlib import Path
 
 __all__ = ["Lifeline"]
 
-HOST = (sys.executable, "-m", "bench.runner.supervisor")
-"""The command of the process; its first argument will be the pipe's file descriptor."""
+HOST = (
+    sys.executable,
+    "-c",
+    "import sys; sys.path[:] = filter(None, sys.path); from bench.runner.supervisor import main; main()",
+)
+"""The command of the process; its first argument will be the pipe's file descriptor. It imports nothing from the
+current folder, which may be a stranger's: Python 3.10 does not know PYTHONSAFEPATH."""
 
 START_SECONDS = 60
 """for the supervisor to say which process is the restorer's"""

@@ -1,6 +1,6 @@
 """The process between the runner and a restorer's: when either ends, all that the restorer has started ends.
 
-    python -m bench.runner.supervisor PIPE LINE RUNNER
+    python -c "from bench.runner.supervisor import main; main()" PIPE LINE RUNNER
 
 PIPE and LINE are file descriptors, RUNNER is the runner's process id. It forks the restorer's process, which writes
 its process id into the line and serves the pipe. The system closes the line when the runner ends, however that is.
@@ -175,7 +175,3 @@ def _control(option: int, value: int) -> None:
         import ctypes
 
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
-
-
-if __name__ == "__main__":
-    main()

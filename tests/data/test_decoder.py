@@ -139,6 +139,29 @@ def test_an_answer_that_would_not_be_allowed_is_refused_before_there_is_memory_f
         decoder._checked({**HONEST, "numbers": numbers}, what, 120)
 
 
+@pytest.mark.parametrize("knows_safe_paths", [True, False])
+def test_modules_of_the_current_folder_are_not_imported(path, tmp_path, monkeypatch, knows_safe_paths):
+    for name in ("json", "struct", "select", "signal", "numpy", "runpy", "linecache"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'mark')!r}, 'w')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(decoder, "_process", None)
+    if not knows_safe_paths:
+        popen = subprocess.Popen
+        monkeypatch.setattr(
+            decoder.subprocess, "Popen", lambda *words, env, **more: popen(*words, env=as_3_10(env), **more)
+        )
+    try:
+        assert np.array_equal(decoder.decode(path)[0], COLOURS)
+    finally:
+        decoder._process.end()
+    assert not (tmp_path / "mark").exists()
+
+
+def as_3_10(environment):
+    """Without what Python 3.10 does not know."""
+    return {name: value for name, value in environment.items() if name != "PYTHONSAFEPATH"}
+
+
 def test_threads_do_not_take_each_others_answers(path, tmp_path):
     Image.fromarray(COLOURS[:, ::-1].copy()).save(tmp_path / "b.png")
     wrong = []

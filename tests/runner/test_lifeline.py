@@ -154,6 +154,17 @@ def test_a_restorer_dies_with_its_supervisor_and_its_group_with_it(begin):
         os.kill(pids[name], signal.SIGKILL)
 
 
+def test_modules_of_the_current_folder_are_not_imported(tmp_path):
+    for name in ("contextlib", "json", "runpy", "select", "signal"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'mark')!r}, 'w')")
+    environment = {
+        name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"
+    }  # as for Python 3.10
+    ended = subprocess.run([*lifeline.HOST], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert "not enough values to unpack" in ended.stderr  # by `main`, which was not told its pipe
+    assert not (tmp_path / "mark").exists()
+
+
 @linux
 def test_where_the_kernel_does_not_list_children_they_are_found(monkeypatch):
     from bench.runner import supervisor
