@@ -78,9 +78,14 @@ def _field_mib(path: Path, field: str) -> float | None:
 
 
 def _left_in_container_mib() -> float | None:
-    """By the limit of the control group that this process sees as the root; None where there is none."""
+    """By the limit of the control group that this process sees as the root, at least 1; None where there is none.
+
+    Files that the kernel keeps in memory count as used, and go when a program wants their place.
+    """
     try:
         most, used = (int((CGROUP / name).read_text()) for name in ("memory.max", "memory.current"))
+        told = dict(line.split() for line in (CGROUP / "memory.stat").read_text().splitlines())
+        files = int(told.get("inactive_file", 0)) + int(told.get("active_file", 0))
     except (OSError, ValueError):  # "max": no limit
         return None
-    return (most - used) / MIB
+    return max(1.0, (most - used + files) / MIB)

@@ -57,6 +57,9 @@ VISIBLE = 0.5
 SHARE = 0.8
 """of the memory that is there, what a restorer may hold unless a limit is given: the pictures need some too"""
 
+LEAST_MIB = 256
+"""that a process with a network holds before it has seen a picture: a share that is less is no limit to set"""
+
 Watch = Callable[[float], None]
 """is told which share of the picture was done in this step; less than 0: so much is to be done again"""
 
@@ -293,11 +296,12 @@ class Restoring:
 
 
 def _with_memory(limits: Limits) -> Limits:
-    """The same, and where no memory is named a share of what is there now, so that nothing else is driven out."""
-    there = available_mib()
-    if limits.memory_mib is not None or there is None:
-        return limits
-    return replace(limits, memory_mib=float(round(SHARE * there)))
+    """The same, and where no memory is named a share of what is there now, so that nothing else is driven out.
+
+    None where that share would not do for the process alone: it could restore nothing.
+    """
+    share = round(SHARE * (available_mib() or 0))
+    return limits if limits.memory_mib is not None or share < LEAST_MIB else replace(limits, memory_mib=float(share))
 
 
 def _is_of_memory(reason: str) -> bool:

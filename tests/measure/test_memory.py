@@ -40,7 +40,12 @@ def test_what_is_free_is_the_least_of_the_machines_and_the_containers(tmp_path, 
     (tmp_path / "memory.max").write_text("max\n")
     assert available_mib() == 8
     (tmp_path / "memory.max").write_text(f"{5 * 2**20}\n")
+    (tmp_path / "memory.stat").write_text("anon 77\nfile 88\ninactive_file 0\nactive_file 0\n")
     assert available_mib() == 2
+    (tmp_path / "memory.stat").write_text(f"anon 77\ninactive_file {2**20}\nactive_file {2**19}\n")
+    assert available_mib() == 3.5
+    (tmp_path / "memory.current").write_text(f"{9 * 2**20}\n")
+    assert available_mib() == 1
 
 
 def test_the_peak_of_a_cuda_device_is_its_own(monkeypatch):

@@ -187,7 +187,10 @@ def test_a_picture_may_take_its_time_unless_a_limit_is_named(monkeypatch, words,
     assert given == [seconds]
 
 
-@pytest.mark.parametrize(("named", "there", "limit"), [(None, 1000.4, 800), (None, None, None), (300, 1000.4, 300)])
+@pytest.mark.parametrize(
+    ("named", "there", "limit"),
+    [(None, 1000.4, 800), (None, None, None), (300, 1000.4, 300), (None, 1.0, None), (None, 319.0, None)],
+)
 def test_without_a_limit_a_restorer_has_a_share_of_the_memory_that_is_there(monkeypatch, named, there, limit):
     monkeypatch.setattr(arrays, "available_mib", lambda: there)
     assert arrays._with_memory(Limits(5, named)) == Limits(5, limit)
