@@ -34,11 +34,12 @@ def read_photo_values(path: Path) -> Values:
     """
     with open_picture(path) as image:
         icc, quality = image.info.get("icc_profile") or b"", jpeg_quality(image)
+        word = _layout(image)  # a PNG is loaded for its rotation, and has no such word then
         orientation = _taken_orientation(image)
         notes: tuple[str, ...] = ()
         stored: NDArray[Any] | None = None
         if not getattr(image, "is_animated", False):
-            stored = _16_bit(image, path)
+            stored = _16_bit(image, path, word)
             if stored is None and _has_alpha(image):
                 stored = _with_alpha(image)
                 notes = ("palette expanded to RGB",) if image.mode.startswith("P") else ()
@@ -74,21 +75,18 @@ def _taken_orientation(image: Image.Image) -> int:
     return 1
 
 
-def _16_bit(image: Image.Image, path: Path) -> NDArray[np.uint16] | None:
+def _16_bit(image: Image.Image, path: Path, word: str) -> NDArray[np.uint16] | None:
     """Pixels uint16 (H, W, 1 to 4) of a PNG or TIFF of 16 bits a channel, alpha last; None for any other file.
 
     Pillow has no such colours: it reads the upper byte of each value, by a word for the order of the two. Read once
     more by the word for the other order, it gives the lower bytes.
     """
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
-        gray = np.asarray(image)[..., np.newaxis]
-        return None if "transparency" in image.info else gray.astype(np.uint16)
+        return _with_transparent_value(np.asarray(image)[..., np.newaxis].astype(np.uint16), image)
     tags = getattr(image, "tag_v2", {})
     if tags.get(_PLANAR) == 2 and 16 in tags[_BITS]:
         why = "keeps its channels of 16 bits apart, which Pillow reads wrongly. Save it with the channels interleaved"
         raise DataError(f"{in_a_line(path)} {why}.")
-    coding = getattr(image, "tile", None)
-    word = _layout(coding[0]) if coding else ""
     if word not in _LAYOUTS:
         return None
     if word == "LA;16B":  # the four bytes of each pixel, as those of another layout
@@ -98,11 +96,22 @@ def _16_bit(image: Image.Image, path: Path) -> NDArray[np.uint16] | None:
         channels = _LAYOUTS[word]
         low, high = (_loaded(path, order)[..., :channels] for order in (_swapped(word), word))
     both: NDArray[np.uint16] = 256 * high.astype(np.uint16) + low
-    return both
+    return _with_transparent_value(both, image)
 
 
-def _layout(tile: Any) -> str:
-    return str(tile.args[0] if isinstance(tile.args, tuple) else tile.args)
+def _with_transparent_value(pixels: NDArray[np.uint16], image: Image.Image) -> NDArray[np.uint16]:
+    """uint16 (H, W, C), and alpha as a last channel if a PNG says that one gray or one colour is transparent."""
+    if "transparency" not in image.info:
+        return pixels
+    is_opaque = (pixels != np.asarray(image.info["transparency"])).any(axis=2, keepdims=True)
+    return np.concatenate([pixels, np.uint16(65535) * is_opaque], axis=2, dtype=np.uint16)
+
+
+def _layout(image: Image.Image) -> str:
+    """Pillow's word for how the values lie in the file; empty if it has none, or the picture was loaded."""
+    for tile in getattr(image, "tile", ()):
+        return str(tile.args[0] if isinstance(tile.args, tuple) else tile.args)
+    return ""
 
 
 def _swapped(word: str) -> str:
@@ -115,9 +124,9 @@ def _swapped(word: str) -> str:
 def _loaded(path: Path, word: str) -> NDArray[np.uint8]:
     """The bytes of the picture under another word."""
     with open_picture(path) as image:
-        _taken_orientation(image)
         opened: Any = image
         opened.tile = [_renamed(tile, word) for tile in opened.tile]
+        _taken_orientation(image)
         return np.array(image)
 
 

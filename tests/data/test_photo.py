@@ -1,6 +1,8 @@
 """Pictures of one's own: what is read is written again, whole or not at all."""
 
+import struct
 import sys
+import zlib
 
 import numpy as np
 import pytest
@@ -51,6 +53,20 @@ def test_what_is_written_is_read_again(tmp_path, suffix, bits, channels, with_al
     assert np.array_equal(photo.image[..., :channels], image)
     assert (photo.alpha is None) if alpha is None else np.array_equal(photo.alpha, alpha)
     assert (photo.bits, photo.icc, photo.orientation) == (bits, SRGB, 6)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "channels"),
+    [(".png", 1), (".png", 2), (".png", 3), (".png", 4), (".tif", 1), (".tif", 3), (".tif", 4)],
+)
+def test_sixteen_bits_are_read_whole_of_a_file_without_a_tag_of_rotation(tmp_path, suffix, channels):
+    planes, colours = picture(channels, 16), 3 if channels > 2 else 1
+    save(
+        planes[..., :colours], tmp_path / f"a{suffix}", Kept(planes[..., colours:] if channels % 2 == 0 else None, 16)
+    )
+    photo = read_photo(tmp_path / f"a{suffix}")
+    assert (photo.bits, photo.orientation) == (16, 1)
+    assert np.array_equal(photo.image, planes[..., :colours])
 
 
 def test_values_are_clipped_and_rounded_to_the_nearest(tmp_path):
@@ -109,6 +125,26 @@ def test_palettes_become_colours_and_keep_what_is_transparent(tmp_path):
     photo = read_photo(tmp_path / "a.png")
     assert photo.note == "palette expanded to RGB"
     assert set(np.unique(photo.alpha)) == {0, 1}
+
+
+def test_one_gray_of_16_bits_that_is_transparent_is_alpha(tmp_path):
+    gray = np.array([[0, 700, 65535], [700, 701, 1]], np.uint16)
+    Image.fromarray(gray).save(tmp_path / "a.png", transparency=700)
+    photo = read_photo(tmp_path / "a.png")
+    assert np.array_equal(np.rint(photo.image[..., 0] * 65535), gray)
+    assert photo.alpha[..., 0].tolist() == [[1, 0, 1], [0, 1, 1]]
+
+
+def test_one_colour_of_16_bits_that_is_transparent_is_alpha(tmp_path):
+    save(np.float32([[[1, 2, 300], [1, 2, 301], [9, 2, 300]]]) / 65535, tmp_path / "a.png", Kept(bits=16))
+    content = (tmp_path / "a.png").read_bytes()
+    chunk = b"tRNS" + struct.pack(">HHH", 1, 2, 300)
+    at = content.index(b"IDAT") - 4
+    chunk = struct.pack(">I", 6) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    (tmp_path / "a.png").write_bytes(content[:at] + chunk + content[at:])
+    photo = read_photo(tmp_path / "a.png")
+    assert np.rint(photo.image * 65535).tolist() == [[[1, 2, 300], [1, 2, 301], [9, 2, 300]]]
+    assert photo.alpha[..., 0].tolist() == [[0, 1, 1]]
 
 
 def test_what_is_no_picture_is_named(tmp_path):
