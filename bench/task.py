@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from bench.data import BAYER_PATTERNS
+from bench.data import BAYER_PATTERNS, MOST_PHOTONS
 from bench.data.kinds import EXTENSIONS
 from bench.errors import RequestError, unknown
 
@@ -268,11 +268,10 @@ def _number_or_word(word: Level) -> Level:
 
 def _share_or_mask(text: str) -> Level | None:
     if text.lower().endswith((*EXTENSIONS, ".npy")):
-        from pathlib import Path
-
+        from bench.data.given_file import place_of
         from bench.data.holes import read_mask
 
-        read_mask(Path(text).expanduser())  # raises
+        read_mask(place_of(text))  # raises
         return text
     return Part("missing", 0, 1).read(text)
 
@@ -286,9 +285,20 @@ def _kernel_and_sigma(text: str) -> Level | None:
     return level
 
 
-PEAK = level_of(Part("peak", 0, above=True), expected="a peak above 0: how many photons white is")
-GAIN_AND_VARIANCE = level_of(
-    Part("a", 0), Part("b", 0), expected="a gain and a variance A/B, both 0 or more, e.g. 0.01/0.0004"
+def _gain_and_variance(text: str) -> Level | None:
+    level = level_of(Part("a", 0), Part("b", 0)).accept(text)
+    a = 0.0 if level is None else float(parts_of(level, 2)[0])
+    return None if 0 < a < 1 / MOST_PHOTONS else level
+
+
+PEAK = level_of(
+    Part("peak", 0, MOST_PHOTONS, above=True),
+    expected=f"a peak above 0, at most {MOST_PHOTONS:g}: how many photons white is",
+)
+GAIN_AND_VARIANCE = LevelKind(
+    "a/b",
+    f"a gain and a variance A/B, both 0 or more, e.g. 0.01/0.0004; a gain above 0 is at least {1 / MOST_PHOTONS:g}",
+    _gain_and_variance,
 )
 SHARE = level_of(Part("share", 0, 1), expected="a share of lost values from 0 to 1")
 LOOKS = level_of(Part("looks", 0, above=True), expected="a number of looks above 0")
@@ -481,9 +491,9 @@ def _blurred(image: Image, level: Level, stream: np.random.RandomState) -> Obser
 
 
 def _mask_file(level: Level) -> tuple[Path, ...]:
-    from pathlib import Path
+    from bench.data.given_file import place_of
 
-    return (Path(level).expanduser(),) if isinstance(level, str) else ()
+    return (place_of(level),) if isinstance(level, str) else ()
 
 
 def _kernel_file(level: Level) -> tuple[Path, ...]:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from bench.data.degrade import Image
 from bench.data.errors import DataError, in_a_line, near_miss
-from bench.data.given_file import array_of
+from bench.data.given_file import array_of, place_of
 from numpy.typing import NDArray
 
 __all__ = [
@@ -153,7 +153,7 @@ def kernel_named(text: str) -> Kernel:
 def file_of(text: str) -> Path | None:
     """The file that a kernel is read from; None for one that has a name of ours."""
     is_path = "/" in text or os.sep in text
-    return Path(text).expanduser() if is_path else None
+    return place_of(text) if is_path else None
 
 
 def _numbers(kernel: str, text: str, n: int) -> list[float]:

@@ -10,9 +10,17 @@ from bench.data.errors import DataError, in_a_line
 from bench.data.regular import open_regular
 from numpy.typing import NDArray
 
-__all__ = ["array_of"]
+__all__ = ["array_of", "place_of"]
 
 MOST_BYTES = 128 << 20
+
+
+def place_of(named: str | Path) -> Path:
+    """The path that a user means, `~` and `~name` expanded. Raises DataError if there is no user of that name."""
+    try:
+        return Path(named).expanduser()
+    except RuntimeError:
+        raise DataError(f"{in_a_line(named)}: there is no user of that name.") from None
 
 
 def array_of(path: Path) -> NDArray[np.generic]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from bench.data.degrade import Image
 from bench.data.errors import DataError, in_a_line
-from bench.data.given_file import array_of
+from bench.data.given_file import array_of, place_of
 from numpy.typing import NDArray
 
 __all__ = ["Mask", "mask_for", "pierced", "random_mask", "read_mask"]
@@ -29,7 +29,7 @@ def pierced(clean: Image, mask: Mask) -> Image:
 def mask_for(level: float | str, shape: tuple[int, ...], stream: np.random.RandomState) -> Mask:
     """For a picture of `shape` (H, W, C): of a share by chance, or of the file that `level` names."""
     if isinstance(level, str):
-        return read_mask(Path(level).expanduser())
+        return read_mask(place_of(level))
     return random_mask(shape[0], shape[1], level, stream)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from bench.data import MOST_PHOTONS
 from bench.data.colour import to_8bit, to_unit
 from bench.data.degrade import Image, awgn
 from bench.data.errors import DataError
@@ -30,11 +31,12 @@ def awgn_in_8_bits(clean: Image, sigma: float, stream: np.random.RandomState) ->
 def poisson(clean: Image, peak: float, stream: np.random.RandomState) -> Image:
     """Photons counted: y = P(peak x) / peak, with mean x and variance x / peak.
 
-    peak  > 0: the mean count of a pixel of value 1, which is white. Papers that scale each picture so that its own
-          brightest pixel has that count (Salmon et al., JMIV 48(2), 2014) see less noise in a dark picture
+    peak  above 0, at most MOST_PHOTONS: the mean count of a pixel of value 1, which is white. Papers that scale each
+          picture so that its own brightest pixel has that count (Salmon et al., JMIV 48(2), 2014) see less noise in a
+          dark picture
     Source: Mäkitalo & Foi, IEEE TIP 20(1), 2011.
     """
-    _check_above_0("peak", peak)
+    _check_above_0("peak", peak, MOST_PHOTONS)
     counts = stream.poisson(peak * clean.astype(np.float64))
     return (counts / peak).astype(np.float32)
 
@@ -42,12 +44,14 @@ def poisson(clean: Image, peak: float, stream: np.random.RandomState) -> Image:
 def poisson_gaussian(clean: Image, a: float, b: float, stream: np.random.RandomState) -> Image:
     """A sensor: y = a P(x / a) + n, n ~ N(0, b), with mean x and variance a x + b, on the scale of [0, 1].
 
-    a  >= 0: the gain, 1 / peak of `poisson`; 0 leaves the photons out
+    a  the gain, 1 / peak of `poisson`: at least 1 / MOST_PHOTONS, or 0, which leaves the photons out
     b  >= 0: the variance of what the electronics add: sigma^2 with sigma / 255 of the 0-255 scale
     The counts of all pixels are drawn first.
     Source: Foi, Trimeche, Katkovnik, Egiazarian, IEEE TIP 17(10), 2008.
     """
     _check("a", a, 0, math.inf)
+    if 0 < a < 1 / MOST_PHOTONS:
+        raise DataError(f"a is {a}: it must be 0, or {1 / MOST_PHOTONS:g} or more.")
     _check("b", b, 0, math.inf)
     x = clean.astype(np.float64)
     y = a * stream.poisson(x / a) if a else x
@@ -84,6 +88,7 @@ def _check(name: str, value: float, low: float, high: float) -> None:
         raise DataError(f"{name} is {value}: it must be {span}.")
 
 
-def _check_above_0(name: str, value: float) -> None:
-    if not (value > 0 and math.isfinite(value)):
-        raise DataError(f"{name} is {value}: it must be above 0.")
+def _check_above_0(name: str, value: float, most: float = math.inf) -> None:
+    if not (0 < value <= most and math.isfinite(value)):
+        span = "above 0" if most == math.inf else f"above 0, and at most {most:g}"
+        raise DataError(f"{name} is {value}: it must be {span}.")

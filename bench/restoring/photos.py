@@ -48,7 +48,7 @@ class PhotoWatcher:
 
 
 def errands(files: Sequence[str | Path], output: str | Path) -> tuple[Errand, ...]:
-    """What there is to do for files and folders; folders inside a folder are not searched.
+    """What there is to do for files and folders; folders inside a folder are not searched. Of pairs the noisy one is.
 
     output  the file to write, if one is to be restored; else a folder, where names stay and what is not PNG, TIFF or
             WebP becomes PNG
@@ -57,11 +57,12 @@ def errands(files: Sequence[str | Path], output: str | Path) -> tuple[Errand, ..
     files that would become one.
     """
     from bench.data.decoder import header
+    from bench.data.given_file import place_of
     from bench.data.saving import FORMATS, check_suffix
 
-    sources = [source for named in files for source in _sources(Path(named).expanduser())]
-    output = Path(output).expanduser()
-    is_one_file = len(files) == 1 and not Path(files[0]).expanduser().is_dir()
+    places, output = [place_of(named) for named in files], place_of(output)
+    sources = [source for place in places for source in _sources(place)]
+    is_one_file = len(places) == 1 and not places[0].is_dir()
     if is_one_file and output.suffix and not output.is_dir():
         check_suffix(output)
         targets = [output]
@@ -77,7 +78,8 @@ def errands(files: Sequence[str | Path], output: str | Path) -> tuple[Errand, ..
 
 def _sources(named: Path) -> list[Path]:
     if named.is_dir():
-        return [entry.path for entry in get(named).entries if entry.path is not None]
+        entries = get(named).entries
+        return [entry.pair.noisy.path if entry.pair else entry.path for entry in entries if entry.path is not None]
     if not named.exists():
         raise DataError(f"There is no file {in_a_line(named)}.")
     return [named]

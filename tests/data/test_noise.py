@@ -46,6 +46,12 @@ def test_poisson_gives_whole_counts_of_the_peak():
     assert shares == pytest.approx(np.exp(-3.2) * np.array([1, 3.2, 3.2**2 / 2]), rel=0.05)
 
 
+def test_the_most_photons_are_no_noise_that_float32_has():
+    clean = flat(0.5)[:, :4]
+    for noisy in (poisson(clean, 1e15, stream()), poisson_gaussian(clean, 1e-15, 0, stream())):
+        assert np.allclose(noisy, clean, rtol=0, atol=2e-7)
+
+
 def test_salt_and_pepper_take_half_of_the_share_each_and_leave_the_rest_as_it_was():
     y = salt_pepper(flat(0.25), 0.3, stream())
     assert set(np.unique(y)) == {0, 0.25, 1}
@@ -99,9 +105,11 @@ def test_bits_are_the_same_on_every_machine_and_the_clean_picture_is_left_alone(
 @pytest.mark.parametrize(
     ("noise", "words"),
     [
-        (lambda c: poisson(c, -3, stream()), "peak is -3: it must be above 0."),
-        (lambda c: poisson(c, 0, stream()), "peak is 0: it must be above 0."),
-        (lambda c: poisson(c, np.nan, stream()), "peak is nan: it must be above 0."),
+        (lambda c: poisson(c, -3, stream()), "peak is -3: it must be above 0, and at most 1e+15."),
+        (lambda c: poisson(c, 0, stream()), "peak is 0: it must be above 0, and at most 1e+15."),
+        (lambda c: poisson(c, np.nan, stream()), "peak is nan: it must be above 0, and at most 1e+15."),
+        (lambda c: poisson(c, 1e19, stream()), "peak is 1e+19: it must be above 0, and at most 1e+15."),
+        (lambda c: poisson_gaussian(c, 1e-20, 0, stream()), "a is 1e-20: it must be 0, or 1e-15 or more."),
         (lambda c: poisson_gaussian(c, -0.1, 0, stream()), "a is -0.1: it must be 0 or more."),
         (lambda c: poisson_gaussian(c, 0, -0.1, stream()), "b is -0.1: it must be 0 or more."),
         (lambda c: poisson_gaussian(c, np.inf, 0, stream()), "a is inf: it must be 0 or more."),
@@ -109,7 +117,7 @@ def test_bits_are_the_same_on_every_machine_and_the_clean_picture_is_left_alone(
         (lambda c: speckle(c, 0, stream()), "looks is 0: it must be above 0."),
         (lambda c: awgn_in_8_bits(c, -1, stream()), "sigma is -1: it must be 0 or more."),
     ],
-    ids=[*"abcdefghi"],
+    ids=[*"abcdefghijk"],
 )
 def test_a_level_outside_its_range_is_one_line(noise, words):
     with pytest.raises(DataError) as raised:

@@ -152,6 +152,19 @@ class TestSeveralFiles:
         assert "2.png cannot be read as an image" in result.stderr
         assert "; 1 of 4, about " in result.stderr
 
+    def test_of_pairs_the_noisy_pictures_are_restored(self, tmp_path):
+        for part in ("clean", "noisy"):
+            (tmp_path / "mine" / part).mkdir(parents=True)
+            Image.fromarray(picture(24, 32)).save(tmp_path / "mine" / part / "1.png")
+        [errand] = errands([tmp_path / "mine"], tmp_path / "out")
+        assert errand.source == tmp_path / "mine" / "noisy" / "1.png"
+        assert errand.target == tmp_path / "out" / "1.png"
+
+    @pytest.mark.parametrize(("file", "output"), [("~nobody-of-ours/1.png", "out"), ("1.png", "~nobody-of-ours/out")])
+    def test_a_folder_of_no_user_is_one_line(self, file, output):
+        with pytest.raises(BenchError, match=r"^~nobody-of-ours/\S+: there is no user of that name\.$"):
+            errands([file], output)
+
     def test_a_file_that_kills_its_decoder_costs_itself(self, tmp_path, photos, monkeypatch):
         ask = decoder._Process.ask
 
