@@ -164,7 +164,7 @@ def get(name_or_place: str | Path, selection: Selection = ALL) -> Dataset:
 
     selection  which of its pictures
     A known name wins over a folder or file of the same name; write ./name, or give a Path, for that. A folder that
-    holds no images, but `clean/` and `noisy/`, holds pairs. Fetches and decodes nothing.
+    holds no images itself, but `clean/` and `noisy/`, holds pairs. Fetches and decodes nothing.
     Raises DataError with the near miss, or naming a place that is missing or holds no images.
     """
     asked = str(name_or_place)
@@ -300,10 +300,11 @@ def _at(asked: str, *, recursive: bool) -> Dataset:
         place = Path(asked).expanduser()
         if place.is_file():
             return _declared_pairs(place) if place.suffix.lower() == ".toml" else _one_file(place)
-        files = [*_files_below(place)] if recursive else [*_files_in(place)]
-        images = [path for path in files if path.suffix.lower() in EXTENSIONS]
-        if not images and is_pairs_folder(place):
+        files = [*_files_in(place)]
+        if is_pairs_folder(place) and not _images(files):
             return _pairs(place, place, in_folder(place))
+        files = [*_files_below(place)] if recursive else files
+        images = _images(files)
     except FileNotFoundError:
         kind = "file" if place.suffix else "folder"
         raise DataError(f"There is no {kind} '{named}'. Data sets known by name: {', '.join(names())}.") from None
@@ -319,6 +320,10 @@ def _at(asked: str, *, recursive: bool) -> Dataset:
             f"Looked for {', '.join(EXTENSIONS)}."
         )
     return _of_files(place, images)
+
+
+def _images(files: Iterable[Path]) -> list[Path]:
+    return [path for path in files if path.suffix.lower() in EXTENSIONS]
 
 
 def _files_in(folder: Path) -> Iterator[Path]:

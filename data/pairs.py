@@ -12,6 +12,7 @@ blocks. A .mat file that holds several arrays needs `variables = ["of clean", "o
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.data.errors import DataError, in_a_line, near_miss
 from bench.data.kinds import EXTENSIONS
+from bench.data.regular import open_regular
 from bench.data.toml import tomllib
 
 if TYPE_CHECKING:
@@ -180,7 +182,7 @@ def _check_overlap(named: str, crops: Sequence[Crop]) -> None:
 def _cropped(pair: Pair, crop: Crop) -> Pair:
     clean, noisy = (Place(p.path, p.variable, p.index, crop) for p in (pair.clean, pair.noisy))
     x, y, width, height = crop
-    return Pair(f"{pair.name}@{x},{y},{width}x{height}", clean, noisy, pair.sigma)
+    return Pair(f"{pair.name}@{width}x{height}+{x}+{y}", clean, noisy, pair.sigma)
 
 
 def _of_patterns(folder: Path, named: str, clean: str, noisy: str | list[str], sigma: Any) -> list[Pair]:
@@ -201,7 +203,7 @@ def _of_patterns(folder: Path, named: str, clean: str, noisy: str | list[str], s
 
 
 def _by_stars(folder: Path, pattern: str, named: str) -> dict[tuple[str, ...], Path]:
-    """The files that fit a pattern, by what each of its stars stands for."""
+    """The files that fit a pattern, by what each of its stars stands for, which is no dot at a name's beginning."""
     if (
         pattern.startswith(("/", "~"))
         or ".." in PurePosixPath(pattern).parts
@@ -212,7 +214,8 @@ def _by_stars(folder: Path, pattern: str, named: str) -> dict[tuple[str, ...], P
         raise DataError(
             f"{named}: '{shown}' is no pattern below its folder, as clean/*.png is, nor a .mat or .npy file."
         )
-    fits = re.compile("([^/]*)".join(map(re.escape, pattern.split("*"))))
+    text = "([^/]*)".join(map(re.escape, pattern.split("*")))
+    fits = re.compile(re.sub(r"(^|/)\(", r"\1(?!\\.)(", text))
     found: dict[tuple[str, ...], Path] = {}
     for path in sorted(folder.glob(pattern)):
         matched = fits.fullmatch(path.relative_to(folder).as_posix())
@@ -273,9 +276,9 @@ def _stack(path: Path, variable: str, mtime_ns: int, n_bytes: int) -> NDArray[np
 
     named = in_a_line(path)
     if n_bytes > MOST_BYTES:
-        raise DataError(f"{named} has more than {MOST_BYTES >> 30} GiB, which are all that is read.")
+        raise DataError(_too_large(named))
     try:
-        array = np.load(path, allow_pickle=False) if path.suffix.lower() == ".npy" else _of_mat(path, variable)
+        array = _of_npy(path) if path.suffix.lower() == ".npy" else _of_mat(path, variable)
     except DataError:
         raise
     except NotImplementedError:
@@ -287,10 +290,25 @@ def _stack(path: Path, variable: str, mtime_ns: int, n_bytes: int) -> NDArray[np
     return array if array.ndim > 2 and array.shape[-1] in (1, 3) else array[..., np.newaxis]
 
 
+def _too_large(named: str) -> str:
+    return f"{named} has more than {MOST_BYTES >> 30} GiB, which are all that is read."
+
+
+def _of_npy(path: Path) -> NDArray[Any]:
+    import numpy as np
+
+    with open_regular(path) as file:
+        array: Any = np.load(file, allow_pickle=False)
+    if not isinstance(array, np.ndarray):
+        raise TypeError("it is an archive of arrays")
+    return array
+
+
 def _of_mat(path: Path, variable: str) -> NDArray[Any]:
     from scipy.io import loadmat, whosmat
 
-    names = [name for name, shape, kind in whosmat(path) if kind == "uint8"]
+    found = whosmat(path)  # reads no values
+    names = [name for name, _, kind in found if kind == "uint8"]
     if not variable and len(names) == 1:
         variable = names[0]
     if variable not in names:
@@ -299,5 +317,8 @@ def _of_mat(path: Path, variable: str) -> NDArray[Any]:
             f"{in_a_line(path)} holds {asked} of uint8 values, but {', '.join(map(in_a_line, names)) or 'none'}."
             " Name it in `variables`."
         )
+    n_bytes = sum(math.prod(shape) for name, shape, _ in found if name == variable)
+    if n_bytes > MOST_BYTES:  # of a file that was compressed
+        raise DataError(_too_large(in_a_line(path)))
     array: NDArray[Any] = loadmat(path, variable_names=[variable])[variable]
     return array

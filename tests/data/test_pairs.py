@@ -6,11 +6,13 @@ import hashlib
 
 import numpy as np
 import pytest
+from bench.data import pairs
 from bench.data.colour import to_unit
 from bench.data.datasets import get, read
 from bench.data.degrade import awgn
 from bench.data.errors import DataError
 from bench.data.noise_level import estimated_sigma
+from bench.data.selection import Selection
 from PIL import Image
 from scipy.io import savemat
 
@@ -64,6 +66,11 @@ class TestAFolder:
         (folder / "noisy" / "a.png").rename(folder / "noisy" / "a.bmp")
         Image.fromarray(picture()).save(folder / "noisy" / "a.bmp")
         assert [entry.name for entry in get(folder).entries] == ["a.bmp", "b.png"]
+
+    def test_holds_pairs_even_if_its_folders_are_searched(self, folder):
+        entries = get(folder, Selection(recursive=True)).entries
+        assert [entry.name for entry in entries] == ["a.png", "b.png"]
+        assert [entry.pair.noisy.path.parent.name for entry in entries] == ["noisy", "noisy"]
 
     def test_that_holds_images_itself_is_a_folder_of_images(self, folder):
         save(folder / "c.png", picture())
@@ -135,11 +142,22 @@ class TestAToml:
     def test_declares_crops(self, folder):
         text = 'clean = "clean/*.png"\nnoisy = "noisy/*.png"\ncrops = [[0, 0, 4, 3], [4, 2, 5, 6]]'
         dataset = get(declare(folder, text))
-        assert [entry.name for entry in dataset.entries][:2] == ["a.png@0,0,4x3", "a.png@4,2,5x6"]
+        assert [entry.name for entry in dataset.entries][:2] == ["a.png@4x3+0+0", "a.png@5x6+4+2"]
         assert (dataset.entries[1].width, dataset.entries[1].height) == (5, 6)
         image = read(dataset, dataset.entries[1])
         whole = to_unit(np.asarray(Image.open(folder / "noisy" / "a.png")))
         assert np.array_equal(image.noisy, whole[2:8, 4:9])
+        [chosen] = get(folder / "set.toml", Selection(images="a.png@5x6+4+2")).entries
+        assert chosen == dataset.entries[1]
+
+    def test_a_star_stands_for_no_hidden_name(self, folder):
+        for name in ("clean/._a.png", "noisy/._a.png", ".clean/a.png", ".noisy/a.png"):
+            save(folder / name, picture())
+        entries = get(declare(folder, "clean = 'clean/*.png'\nnoisy = 'noisy/*.png'")).entries
+        assert [entry.name for entry in entries] == ["a.png", "b.png"]
+        assert len(get(declare(folder, "clean = '*clean/a.png'\nnoisy = '*noisy/a.png'")).entries) == 1
+        [entry] = get(declare(folder, "clean = '.clean/*.png'\nnoisy = '.noisy/*.png'")).entries
+        assert entry.pair.clean.path == folder / ".clean" / "a.png"
 
     @pytest.mark.parametrize("write", ["mat", "npy"])
     def test_declares_stacks_of_blocks(self, tmp_path, write):
@@ -217,6 +235,24 @@ class TestAToml:
         np.save(tmp_path / "b.npy", np.zeros((3, 4, 4, 3), np.uint8))
         said = refusal(declare(tmp_path, "clean = 'a.npy'\nnoisy = 'b.npy'"))
         assert said == "/set.toml: `clean` holds 2x4x4x3 values and `noisy` 3x4x4x3: they must be alike."
+
+    def test_a_stack_that_is_large_once_it_is_unpacked_is_not_read(self, tmp_path, monkeypatch):
+        stack = np.zeros((5, 200, 200), np.uint8)
+        savemat(tmp_path / "a.mat", {"x": stack}, do_compression=True)
+        path = declare(tmp_path, "clean = 'a.mat'\nnoisy = 'a.mat'")
+        monkeypatch.setattr(pairs, "MOST_BYTES", stack.size)
+        assert len(get(path)) == 5
+        pairs._stack.cache_clear()
+        monkeypatch.setattr(pairs, "MOST_BYTES", stack.size - 1)
+        assert (tmp_path / "a.mat").stat().st_size < 1000
+        monkeypatch.setattr("scipy.io.loadmat", None)
+        assert refusal(path) == "/a.mat has more than 0 GiB, which are all that is read."
+
+    def test_an_archive_of_arrays_is_no_stack(self, tmp_path):
+        with (tmp_path / "a.npy").open("wb") as file:
+            np.savez(file, x=np.zeros((2, 4, 4), np.uint8))
+        said = refusal(declare(tmp_path, "clean = 'a.npy'\nnoisy = 'a.npy'"))
+        assert said == "/a.npy cannot be read as an array: it is an archive of arrays."
 
     @pytest.mark.parametrize("content", [b"", b"MATLAB 7.3 MAT-file" + b" " * 105 + b"\0\2IM", b"x" * 200])
     def test_a_damaged_stack_is_one_line(self, tmp_path, content):
