@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import copy
 import functools
+import hashlib
 import inspect
+import pickle
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,7 @@ import numpy as np
 
 from bench.errors import RestorerError
 from bench.plugins import source
+from bench.plugins.identity import Code
 from bench.plugins.installed import Sources
 from bench.plugins.names import checked
 from bench.plugins.registry import (
@@ -33,7 +36,7 @@ from bench.plugins.registry import (
     takes_of,
 )
 from bench.plugins.source import Takes
-from bench.plugins.value import value_of
+from bench.plugins.value import Value, loaded, value_of
 
 if TYPE_CHECKING:
     from bench.restorer import Restorer, WeightsFile
@@ -79,14 +82,15 @@ def wrap(
     if isinstance(thing, functools.partial) and not thing.args:
         parameters = {**thing.keywords, **parameters}
         thing = thing.func
+    by_value = not (name is None and tasks is None)
     if _is_network(thing):
         spec = _of_network(thing, parameters)
     elif _is_restorer(thing):
         if parameters or variant:
             raise RestorerError("An instance has its parameters and variant: give it with those, or give the class.")
-        spec = _of_instance(thing)
+        spec = _of_instance(thing, by_value=by_value)
     elif isinstance(thing, type) or inspect.isroutine(thing):
-        spec = _of_code(thing, variant, parameters, by_value=not (name is None and tasks is None))
+        spec = _of_code(thing, variant, parameters, by_value=by_value)
     elif callable(thing) and not isinstance(thing, str):
         spec = _of_function(thing, parameters)
     else:
@@ -94,14 +98,10 @@ def wrap(
             f"{_called(thing)} is no restorer; expected a name, a class derived from bench.restorer.Restorer, an"
             " instance of one, a function f(image, sigma), or a network in bench.wrap(…)."
         )
-    if name is not None or tasks is not None:
-        several = [tasks] if isinstance(tasks, str) else tasks
-        info = replace(
-            spec.info,
-            name=_checked(name or spec.info.name),
-            tasks=spec.info.tasks if several is None else frozenset(several),
-        )
-        spec = replace(spec, info=info)
+    if tasks is not None:
+        spec = _for_tasks(spec, frozenset([tasks] if isinstance(tasks, str) else tasks))
+    if spec.info.value is not None:
+        spec = replace(spec, info=replace(spec.info, name=_checked(name or spec.info.name)))
     return replace(spec, weights=str(weights)) if weights else spec
 
 
@@ -117,6 +117,22 @@ def told_apart(specs: Iterable[RestorerSpec]) -> Iterator[RestorerSpec]:
             of_name.append(spec.code_sha256)
         n = 1 + of_name.index(spec.code_sha256)
         yield spec if n == 1 else replace(spec, info=replace(spec.info, name=f"{spec.info.name}#{n}"))
+
+
+@dataclass(frozen=True)
+class _ForTasks:
+    """What goes to the process of a thing of which the user says what it is for; content: the thing's pickle."""
+
+    content: bytes
+    tasks: frozenset[str]
+
+
+def _for_tasks(spec: RestorerSpec, tasks: frozenset[str]) -> RestorerSpec:
+    value = spec.info.value
+    assert value is not None
+    sha256 = hashlib.sha256(f"{value.code.sha256} {sorted(tasks)}".encode()).hexdigest()
+    told = Value(pickle.dumps(_ForTasks(value.content, tasks)), Code(sha256, ()), value.why_not)
+    return replace(spec, info=replace(spec.info, tasks=tasks, value=told))
 
 
 # --- what each kind is ---------------------------------------------------------------------------
@@ -193,7 +209,7 @@ def _by_value(thing: Any, cls: type[Restorer]) -> RestorerInfo:
     known = {key: getattr(cls, key) for key in source.LITERALS if hasattr(cls, key)}
     source.check_literals(place, cls.__name__, known, source.LITERALS, ("name", "tasks"))
     return RestorerInfo(
-        name=_checked(known["name"]),
+        name=known["name"],
         summary=(cls.__doc__ or "").strip().partition("\n")[0],
         source=place,
         target=f"{cls.__module__}:{cls.__qualname__}",
@@ -207,7 +223,7 @@ def _by_value(thing: Any, cls: type[Restorer]) -> RestorerInfo:
     )
 
 
-def _of_instance(restorer: Any) -> RestorerSpec:
+def _of_instance(restorer: Any, *, by_value: bool) -> RestorerSpec:
     """By its class and what it was made with; by value if that is no text, or if it was changed since."""
     cls = type(restorer)
     args, keywords = restorer._made_with
@@ -217,7 +233,7 @@ def _of_instance(restorer: Any) -> RestorerSpec:
         if one.kind is inspect.Parameter.VAR_KEYWORD:
             given |= given.pop(one.name, {})
     try:
-        spec = _of_code(cls, variant, given)
+        spec = _of_code(cls, variant, given, by_value=by_value)
         is_whole = _same(vars(restorer), vars(cls(*args, **keywords)))
     except RestorerError:
         if _in_words(given):
@@ -267,7 +283,7 @@ def _of_function(function: Any, parameters: Mapping[str, Any]) -> RestorerSpec:
     cls = restorer_of(function, "lambda" if name == "<lambda>" else name)
     assert issubclass(cls, OfFunction)
     info = RestorerInfo(
-        name=_checked(cls.name),
+        name=cls.name,
         summary=(function.__doc__ or "").strip().partition("\n")[0],
         source=Path(MAIN),
         target=f"{getattr(function, '__module__', MAIN)}:{getattr(function, '__qualname__', name)}",
@@ -293,7 +309,7 @@ def _of_network(network: Any, options: Mapping[str, Any]) -> RestorerSpec:
     given = checked(name, _plain(options))
     check_parameters(name, of_files, given)
     info = RestorerInfo(
-        name=_checked(name),
+        name=name,
         summary=(type(network).__doc__ or "").strip().partition("\n")[0],
         source=Path(type(network).__module__),
         target=NETWORK,
@@ -317,6 +333,15 @@ def revived(
     from bench.plugins.functions import restorer_of
     from bench.restorer import Restorer
 
+    if isinstance(thing, _ForTasks):
+        cls, make = revived(loaded(thing.content), target, name, variant, parameters)
+
+        def for_tasks(weights: WeightsFile | None) -> Restorer:
+            restorer = make(weights)
+            vars(restorer)["tasks"] = thing.tasks
+            return restorer
+
+        return cls, for_tasks
     if isinstance(thing, Restorer):
 
         def copied(weights: WeightsFile | None) -> Restorer:

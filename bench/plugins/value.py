@@ -12,13 +12,14 @@ import dis
 import enum
 import functools
 import hashlib
+import importlib.util
 import io
 import re
 import sys
 import sysconfig
 import types
 import uuid
-from collections import ChainMap
+from collections import ChainMap, Counter, OrderedDict, namedtuple
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -120,11 +121,30 @@ def _is_own(module: types.ModuleType | None) -> bool:
         return False
     if name == "bench" or name.startswith("bench."):
         return False
+    return _is_own_file(file)
+
+
+def _is_own_file(file: str) -> bool:
     return not file.startswith(_installed_folders()) and "site-packages" not in file and "dist-packages" not in file
 
 
-def _home(thing: Any) -> types.ModuleType | None:
-    return sys.modules.get(getattr(thing, "__module__", None) or "")
+def _is_of_own(thing: types.FunctionType | type) -> bool:
+    """Whether a function or class is the user's: that of a module which nobody can look up is."""
+    name = thing.__globals__.get("__name__") if isinstance(thing, types.FunctionType) else thing.__module__
+    module = sys.modules.get(name or "")
+    return module is None or _is_own(module)
+
+
+def _module_named(name: str) -> types.ModuleType | None:
+    """The module that code would import; None if it is an installed one that nothing has imported yet."""
+    if name in sys.modules:
+        return sys.modules[name]
+    top = importlib.util.find_spec(name.partition(".")[0])
+    if top is None:
+        raise ModuleNotFoundError(f"No module named {name!r}")
+    if top.origin and not (top.has_location and _is_own_file(top.origin)):
+        return None
+    return importlib.import_module(name)
 
 
 # --- what it is ----------------------------------------------------------------------------------
@@ -157,6 +177,8 @@ class _Digest:
         of_its_kind = _Digest._tensor if _is_tensor(thing) else _Digest._object
         add = next((add for kind, add in KINDS if isinstance(thing, kind)), of_its_kind)
         add(self, thing)
+        if add is not _Digest._object:
+            self._class_of(thing)
         return None
 
     def _say(self, *words: Any) -> None:
@@ -201,10 +223,28 @@ class _Digest:
     def _by_words(self, thing: Any) -> None:
         self._say(type(thing).__name__, repr(thing))
 
+    def _plain(self, thing: Any) -> None:
+        """A number or text of a derived class."""
+        plain = next(kind for kind in PLAIN if isinstance(thing, kind))
+        self._say(plain.__name__, plain.__repr__(thing))
+
+    def _class_of(self, thing: Any) -> None:
+        """What a class of one's own adds to the kind that it derives from."""
+        cls = type(thing)
+        if not _is_of_own(cls):
+            if isinstance(thing, CONTAINERS) and cls not in KNOWN_CONTAINERS:
+                raise _UnreadableError(f"it holds a {cls.__module__}.{cls.__qualname__}")
+            return self._say(cls.__module__, cls.__qualname__)
+        self._say("derived")
+        self.add(cls)
+        if not isinstance(thing, type):
+            self._attributes(thing)
+        return None
+
     # --- code ---
 
     def _function(self, function: types.FunctionType) -> None:
-        if not _is_own(_home(function)):
+        if not _is_of_own(function):
             return self._named(function)
         if function.__name__ == "<lambda>":
             raise _UnreadableError("it is a lambda, or uses one")
@@ -217,6 +257,22 @@ class _Digest:
         for name in sorted({*_globals_of(function.__code__)} & {*function.__globals__}):
             self._say(name)
             self.add(function.__globals__[name])
+        for level, name, taken in _imports_of(function.__code__):
+            self._import("." * level + name, taken, function.__globals__.get("__package__"))
+
+    def _import(self, name: str, taken: Iterable[str], package: str | None) -> None:
+        """What a function imports when it runs."""
+        try:
+            name = importlib.util.resolve_name(name, package)
+            parts = name.split(".")
+            modules = [_module_named(".".join(parts[: n + 1])) for n in range(len(parts))]
+            module = modules[-1]
+            if module is not None and hasattr(module, "__path__") and _is_own_file(next(iter(module.__path__))):
+                modules += [_module_named(f"{name}.{part}") for part in taken if not hasattr(module, part)]
+        except Exception as error:  # of any kind: a module of the user's runs
+            raise _UnreadableError(f"it imports {name}, which cannot be read: {error}") from error
+        self._say("import", name)
+        self._all("modules", modules)
 
     def _code(self, code: types.CodeType) -> None:
         self._say("code", code.co_name, code.co_code.hex(), code.co_flags)
@@ -237,7 +293,7 @@ class _Digest:
         self._say("named", getattr(thing, "__module__", ""), name)
 
     def _class(self, cls: type) -> None:
-        if not _is_own(_home(cls)):
+        if not _is_of_own(cls):
             return self._named(cls)
         self._say("class", cls.__qualname__)
         self._all("bases", cls.__bases__)
@@ -279,11 +335,17 @@ class _Digest:
     def _object(self, thing: Any) -> None:
         """One of a class that keeps all in its attributes."""
         cls = type(thing)
-        if not hasattr(thing, "__dict__") or any(vars(one).get("__slots__") for one in cls.__mro__):
+        if not hasattr(thing, "__dict__") or any(not one.__flags__ & MADE_BY_CODE for one in cls.__mro__[:-1]):
             raise _UnreadableError(f"it holds a {cls.__module__}.{cls.__qualname__}")
         self._say("object")
         self.add(cls)
-        for name, value in sorted(vars(thing).items(), key=lambda item: str(item[0])):
+        self._attributes(thing)
+
+    def _attributes(self, thing: Any) -> None:
+        cls = type(thing)
+        if any(vars(one).get("__slots__") for one in cls.__mro__):
+            raise _UnreadableError(f"it holds a {cls.__module__}.{cls.__qualname__}")
+        for name, value in sorted(getattr(thing, "__dict__", {}).items(), key=lambda item: str(item[0])):
             if name not in OF_AN_OBJECT:
                 self._say(name)
                 self.add(value)
@@ -307,7 +369,13 @@ OF_A_CLASS = {
     "_abc_impl",
 }
 """attributes that say nothing of what a class does"""
-OF_AN_OBJECT = {"_made_with", "_non_persistent_buffers_set", "training"}
+OF_AN_OBJECT = {"_made_with", "_non_persistent_buffers_set"}
+MADE_BY_CODE = 1 << 9
+"""flag of a class that keeps nothing where Python code cannot look (Py_TPFLAGS_HEAPTYPE)"""
+PLAIN = (int, float, complex, str, bytes)
+CONTAINERS = (list, set, frozenset, dict, np.ndarray)
+KNOWN_CONTAINERS = {*CONTAINERS, OrderedDict, Counter}
+"""those that are told by what they contain"""
 BY_ITS_NAME = (
     types.BuiltinFunctionType,
     np.ufunc,
@@ -315,6 +383,8 @@ BY_ITS_NAME = (
     types.MethodDescriptorType,
     types.WrapperDescriptorType,
 )
+FIELD = type(vars(namedtuple("_One", "field"))["field"])
+"""of a named tuple"""
 KINDS: tuple[tuple[Any, Any], ...] = (
     (types.FunctionType, _Digest._function),
     (enum.Enum, _Digest._by_words),
@@ -330,7 +400,8 @@ KINDS: tuple[tuple[Any, Any], ...] = (
     ((set, frozenset), _Digest._set),
     ((dict, types.MappingProxyType), _Digest._mapping),
     (np.ndarray, _Digest._array),
-    ((np.generic, np.dtype, PurePath, re.Pattern, range, slice), _Digest._by_words),
+    ((np.generic, np.dtype, PurePath, re.Pattern, range, slice, FIELD), _Digest._by_words),
+    (PLAIN, _Digest._plain),
 )
 
 
@@ -353,3 +424,14 @@ def _globals_of(code: types.CodeType) -> Iterator[str]:
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             yield from _globals_of(constant)
+
+
+def _imports_of(code: types.CodeType) -> Iterator[tuple[int, str, tuple[str, ...]]]:
+    """Level and name of each module that code imports and what it takes of it, within inner functions too."""
+    steps = [step for step in dis.get_instructions(code) if step.opname != "EXTENDED_ARG"]
+    for level, names, step in zip(steps, steps[1:], steps[2:], strict=False):
+        if step.opname == "IMPORT_NAME":
+            yield level.argval, step.argval, names.argval or ()
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _imports_of(constant)

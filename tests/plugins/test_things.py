@@ -142,6 +142,25 @@ def test_a_name_and_tasks_can_be_told(local):
     np.testing.assert_array_equal(run(spec), 2 * SEEN.image)
 
 
+def test_what_it_is_told_to_be_for_it_does(local):
+    smooth, Own = local
+    network = wrap(torch.nn.Sequential(Halving()), range=1, tasks="poisson")
+    for spec in (*(wrap(one, tasks={"poisson"}) for one in (smooth, Own, Own(0.75), Scaled(), Scaled)), network):
+        cls, make = revived(
+            loaded(spec.info.value.content), spec.info.target, spec.info.name, spec.variant, spec.parameters
+        )
+        assert make(None).why_not(Setting("poisson", 25.0, 1)) is None
+        assert "does not denoise" in make(None).why_not(Setting("denoise", 25.0, 1))
+        assert cls.tasks != {"poisson"}
+    assert wrap(smooth, tasks="poisson").code_sha256 != wrap(smooth).code_sha256
+
+
+def test_an_instance_of_a_file_can_have_another_name():
+    spec = wrap(Scaled(factor=0.25), "other")
+    assert (spec.name, spec.info.target.rpartition(":")[2]) == ("other(factor=0.25)", "Scaled")
+    np.testing.assert_array_equal(run(spec), np.float32(0.25) * SEEN.image)
+
+
 # --- networks ---
 
 
@@ -188,6 +207,7 @@ def test_a_name_that_is_taken_is_said():
 
     with pytest.raises(RestorerError, match=r"'bm3d' is a built-in restorer's. Give another: bench.wrap"):
         spec_of(bm3d)
+    assert wrap(bm3d, name="mine").name == "mine"
 
 
 def test_an_instance_with_parameters_beside_it_is_said():

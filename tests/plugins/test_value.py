@@ -5,6 +5,7 @@ import operator
 import subprocess
 import sys
 import textwrap
+from collections import defaultdict
 
 import numpy as np
 import pytest
@@ -118,7 +119,7 @@ def network(seed=0):
 
 
 def test_of_a_network_its_tensors_and_layers():
-    assert sha256(network()) == sha256(network()) == sha256(network().eval())
+    assert sha256(network()) == sha256(network()) != sha256(network().eval())
     assert sha256(network()) != sha256(network(1))
     other = network()
     other[2].running_mean += 1e-3
@@ -127,6 +128,82 @@ def test_of_a_network_its_tensors_and_layers():
     other[1] = torch.nn.LeakyReLU()
     assert sha256(network()) != sha256(other)
     assert sha256(torch.ones(2, dtype=torch.bfloat16)) != sha256(torch.ones(2))
+
+
+DERIVED = """
+    from collections import namedtuple
+    from enum import Enum
+    import numpy as np
+
+    class Words(dict):
+        def one(self):
+            return 1
+
+    class Kind(Enum):
+        A = 1
+        def one(self):
+            return 1
+
+    class Number(int):
+        def one(self):
+            return 1
+
+    class Taps(np.ndarray):
+        def one(self):
+            return 1
+
+    Pair = namedtuple("Pair", "a b")
+    words, kind, number, taps, pair = Words(a=1), Kind.A, Number(3), np.ones(2).view(Taps), Pair(1, 2)
+    words.more = 1
+"""
+
+
+@pytest.mark.parametrize("name", ["words", "kind", "number", "taps"])
+def test_of_what_derives_from_a_plain_kind_the_class_counts(name):
+    assert sha256(made(DERIVED)[name]) == sha256(made(DERIVED)[name])
+    assert sha256(made(DERIVED)[name]) != sha256(made(DERIVED.replace("return 1", "return 2"))[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("words", "more = 1", "more = 2"),
+        ("words", "Words(a=1)", "Words(a=2)"),
+        ("number", "Number(3)", "Number(4)"),
+        ("pair", "Pair(1, 2)", "Pair(1, 3)"),
+        ("pair", '"a b"', '"b a"'),
+    ],
+)
+def test_of_what_derives_from_a_plain_kind_the_values_count(name, old, new):
+    assert sha256(made(DERIVED)[name]) != sha256(made(DERIVED, (old, new))[name])
+
+
+def test_the_code_of_a_module_that_cannot_be_looked_up_counts():
+    def function_and_class(body):
+        names = {"__name__": "in_no_place"}
+        exec(f"def f(image):\n return {body}\nclass A:\n def f(self, image):\n  return {body}", names)
+        return names["f"], names["A"]
+
+    for one, same, other in zip(*map(function_and_class, ["image", "image", "image * 0"]), strict=True):
+        assert sha256(one) == sha256(same) != sha256(other)
+
+
+def test_a_module_that_is_imported_inside_counts(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    names = made("def f(image):\n  from own_package import inner\n  import zipfile\n  return inner.one(image)\n")
+    (tmp_path / "own_package").mkdir()
+    (tmp_path / "own_package" / "__init__.py").touch()
+    told = []
+    for body in ("image", "image", "image * 10"):
+        (tmp_path / "own_package" / "inner.py").write_text(f"def one(image):\n    return {body}\n")
+        for name in ("own_package", "own_package.inner"):
+            sys.modules.pop(name, None)
+        told.append(sha256(names["f"]))
+    assert told[0] == told[1] != told[2]
+    for name in ("own_package", "own_package.inner"):
+        sys.modules.pop(name)
+    none = made("def f(image):\n    import no_such_module\n")
+    assert "it imports no_such_module, which cannot be read" in value_of(none["f"], "f").why_not
 
 
 def closure(n):
@@ -145,8 +222,9 @@ def closure(n):
         (np.random.default_rng(0), "it holds a numpy.random._generator.Generator"),
         (np.array([1, "a"], object), "an array of objects"),
         (operator.itemgetter(1), "it holds a operator.itemgetter"),
+        (defaultdict(int), "it holds a collections.defaultdict"),
     ],
-    ids=["lambda", "uses one", "closure", "generator", "objects", "compiled"],
+    ids=["lambda", "uses one", "closure", "generator", "objects", "compiled", "defaultdict"],
 )
 def test_what_cannot_be_told_is_said_and_is_each_time_another(thing, why):
     one, other = value_of(thing, "it"), value_of(thing, "it")

@@ -77,6 +77,35 @@ def test_each_kind_is_measured_and_found_again(measured):
     assert other.n_measured == 2
 
 
+class Shared(Restorer):
+    name, tasks = "shared", {"denoise"}
+
+    def __init__(self, factor=0.5):
+        self.factor = factor
+
+    def restore(self, seen):
+        return np.float32(self.factor) * seen.image
+
+
+def half(image):
+    return image / 2
+
+
+def test_names_and_tasks_that_are_told_hold_in_its_process(photos, tmp_path):
+    methods = [
+        bench.wrap(Shared(0.25), "other", tasks="salt-pepper"),
+        bench.wrap(half, tasks="salt-pepper"),
+        bench.wrap(Net(), range=1, name="net", tasks="salt-pepper"),
+    ]
+    store = tmp_path / "store.sqlite"
+    result = bench.run(methods, datasets=photos, images="1.png", task="salt-pepper", level=0.1, store=store, jobs=2)
+    assert [(record.label, record.status) for record in result.records] == [
+        ("other(factor=0.25)", "ok"),
+        ("half", "ok"),
+        ("net(range=1)", "ok"),
+    ]
+
+
 def test_a_lambda_is_measured_each_time_and_that_is_said(measured):
     for _ in range(2):
         result = measured(lambda image: image)
