@@ -14,7 +14,7 @@ def alike(texts: Iterable[str]) -> dict[str, list[str]]:
     """One text for those that differ in a number alone -> those texts, in the order in which each kind came first."""
     kinds: dict[str, list[str]] = {}
     for text in texts:
-        kinds.setdefault(_NUMBER.sub("#", text), []).append(text)
+        kinds.setdefault(_NUMBER.sub("\0", text), []).append(text)
     return {_in_one(same): same for same in kinds.values()}
 
 

@@ -18,3 +18,7 @@ from bench.records.alike import alike
 )
 def test_numbers_become_ranges(texts, told):
     assert alike(texts) == told
+
+
+def test_a_sign_that_is_no_number_stays_apart_from_numbers() -> None:
+    assert alike(["x 1", "x #"]) == {"x 1": ["x 1"], "x #": ["x #"]}
