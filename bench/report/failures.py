@@ -64,7 +64,7 @@ def failures(frame: pd.DataFrame) -> list[Failure]:
 
 
 def _cell(record: pd.Series[Any]) -> Cell:
-    setting = Setting(record["task"], record["level"], record["channels"])
+    setting = Setting(record["task"], record["level"], record["channels"], record["level_name"])
     return Cell(record["image"], str(setting), record["key"])
 
 

@@ -48,6 +48,12 @@ def test_failures_of_one_reason_are_one_and_the_last_come_first():
     assert told == [(1, "b", 1), (2, "b", 1), (3, "a", 3)]
 
 
+def test_a_task_of_ones_own_is_told_by_what_it_calls_its_level():
+    own = replace(records()[0], task="dim", level=2.0, level_name="share")
+    [failure] = failures(frame_of([own]))
+    assert failure.cells[0].setting == "dim share 2 gray"
+
+
 def test_they_are_listed(store):
     assert bench.why(store=store).splitlines() == [
         "  1  b on photos/4.png: RuntimeError: c",
