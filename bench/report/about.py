@@ -166,10 +166,6 @@ def cited(frame: pd.DataFrame) -> tuple[str, list[str]]:
     return "\n\n".join(told), [f"{kind} {name}" for (kind, name), references in used.items() if not references]
 
 
-def _of_whom(names: Iterable[str]) -> str:
-    return f"% {escape.terminal(', '.join(names))}\n"
-
-
 def _makers(named: str) -> Iterator[tuple[str, str]]:
     """Restorer and variant of a record's name: `dncnn:bf16(tile=64)` has one, `vst:bm3d+` has two."""
     name, _, rest = re.split(r"[+(@]", named, maxsplit=1)[0].partition(":")
