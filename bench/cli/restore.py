@@ -11,6 +11,7 @@ from bench import api
 from bench.cli.options import DeviceOption, app
 from bench.cli.signals import keeping
 from bench.errors import RequestError
+from bench.plugins.names import split
 
 __all__ = ["restore"]
 
@@ -47,7 +48,7 @@ def restore(
     """
     from bench.report.restored import RestoreProgress
 
-    if "," in methods:
+    if len(split(methods)) > 1:
         raise RequestError(f"--methods {methods}: a picture is restored by one restorer.")
     n_failed = 0
     with keeping("Pictures that are written are whole."), RestoreProgress() as progress:

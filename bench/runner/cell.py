@@ -67,7 +67,8 @@ class Cell:
     def maker(self) -> Maker:
         weights, own = self.weights, self.weights is not None and self.weights.label.startswith("file:")
         file = str(weights.path.resolve()) if weights and own else ""
-        told = (self.spec.info.target, weights.label if weights else "", file)
+        plugin = " ".join(one.info.target for one in (self.spec, self.spec.inside) if one)
+        told = (plugin, weights.label if weights else "", file)
         return Maker(self.spec.name, *map(printable, told))  # names of files need not be UTF-8
 
     @cached_property

@@ -17,7 +17,8 @@ from bench.data.colour import to_unit
 from bench.data.decoder import decode
 from bench.errors import DataError
 from bench.metric import Metric
-from bench.records.figures import as_text, figures_in
+from bench.plugins.boundary import in_a_line
+from bench.records.figures import Figure, as_text, figures_in
 from bench.records.pictures import MANIFEST, Picture, read_manifest
 from bench.records.record import Record, quality_part
 from bench.runner.cell import Cell
@@ -44,14 +45,32 @@ def lacking(record: Record, metrics: Iterable[Metric], *, retry_failed: bool = F
     return [metric for metric in metrics if not is_there(metric)]
 
 
-def merged(old: Record, new: Record) -> Record:
+def merged(old: Record, new: Record, metrics: Iterable[Metric]) -> Record:
     """The old record with the new one's metrics, if both are of one answer; else the new one.
 
-    So a record that is measured again for a metric keeps its times and its other metrics.
+    So a record that is measured again for a metric keeps its times and its other metrics. Where to measure it again
+    failed, it keeps all that it had: `metrics` have no figure, and it says why.
     """
-    if new.status != "ok" or not _is_same(old, new.psnr_db, new.ssim) or old.input_sha256 != new.input_sha256:
+    if new.status != "ok":
+        lacked = lacking(old, metrics, retry_failed=True)
+        figures = {one.name: Figure(None, one.identity, one.better, one.unit, one.digits) for one in lacked}
+        return _with(old, figures, [in_a_line(f"no {name}: {new.reason}") for name in figures])
+    if not _is_same(old, new.psnr_db, new.ssim) or old.input_sha256 != new.input_sha256:
         return new
-    return replace(old, metrics=as_text({**figures_in(old.metrics), **figures_in(new.metrics)}))
+    figures = figures_in(new.metrics)
+    return _with(old, figures, [part for part in new.reason.split("; ") if _is_of(part, figures)])
+
+
+def _with(record: Record, figures: Mapping[str, Figure], failures: Iterable[str]) -> Record:
+    """The record with these figures, and why some have no value; what was said of them before is gone."""
+    said = [part for part in record.reason.split("; ") if part and not _is_of(part, figures)]
+    told = {**figures_in(record.metrics), **figures}
+    return replace(record, metrics=as_text(told), reason="; ".join([*said, *failures]))
+
+
+def _is_of(part: str, figures: Mapping[str, Figure]) -> bool:
+    """Whether a part of a reason says why one of these metrics has no value."""
+    return any(part.startswith(f"no {name}: ") for name in figures)
 
 
 def of_pictures(cells: Mapping[Cell, Record], folder: Path, outsiders: Outsiders) -> dict[Cell, Record]:
@@ -79,8 +98,7 @@ def _completed(cell: Cell, record: Record, picture: Picture, outsiders: Outsider
     figures, failures = figures_of(
         lacking(record, cell.metrics, retry_failed=True), x_hat, clean, cell.setting, cell.protocol, outsiders
     )
-    told = {**figures_in(record.metrics), **figures}
-    return replace(record, metrics=as_text(told), reason="; ".join(filter(None, [record.reason, *failures])))
+    return _with(record, figures, failures)
 
 
 def _x_hat(cell: Cell, picture: Picture, shape: Sequence[int]) -> Image | None:

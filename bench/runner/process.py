@@ -90,7 +90,7 @@ class RestorerProcess:
 
         untrained  a network without weights may go on as it was initialised
         """
-        wanted = (setting, weights)
+        wanted, self.said = (setting, weights), ""
         answer = self._answer_to_load()
         for what in (None, wanted):
             if what in self._hopeless:

@@ -204,7 +204,7 @@ def run(
         with closing(measuring):  # before anything else is done
             for cell, record, said in measuring:
                 if cell in split.again:
-                    record = merged(split.again[cell], record)
+                    record = merged(split.again[cell], record, cell.metrics)
                 records[cell] = record
                 logs.keep(record, said)
                 store.add(record)

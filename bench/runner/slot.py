@@ -60,7 +60,7 @@ class Slot:
         self.process: RestorerProcess | None = None
         self.seen: Seen | None = None
         self.said = ""
-        self._known: dict[tuple[str, str, str, int], RestorerProcess] = {}
+        self._known: dict[tuple[str, str, str, str, int], RestorerProcess] = {}
         self._ahead: tuple[Cell, Future[tuple[Image, Observation]]] | None = None
         self._assistant = ThreadPoolExecutor(1)
         self._outsiders = Outsiders(limits)
@@ -119,7 +119,7 @@ class Slot:
     def _process_for(self, cell: Cell) -> RestorerProcess:
         """The cell's restorer in a process, perhaps still loading; that of another restorer is ended."""
         spec = cell.spec
-        held = (spec.info.target, spec.name, cell.device, cell.threads)
+        held = (spec.info.target, spec.name, spec.code_sha256, cell.device, cell.threads)
         process = self._known.get(held)
         if process is None:
             process = RestorerProcess(

@@ -336,3 +336,27 @@ def test_what_code_a_version_of_layout_3_stood_for_is_written_down():
     known = built_in()
     assert {name for name, info in infos().items() if info.is_built_in} >= {*known}
     assert all(len(one["code_sha256"]) == 64 for one in known.values())
+
+
+INSIDE = """
+from bench.restorer import Restorer
+
+
+class Mine(Restorer):
+    name, tasks = "mine", {{"denoise"}}
+
+    def restore(self, seen):
+        return seen.image * {factor}
+"""
+
+
+def test_two_denoisers_of_one_name_inside_are_two_restorers(photos, tmp_path):
+    for name, factor in (("a", 0), ("b", 1)):
+        (tmp_path / f"{name}.py").write_text(INSIDE.format(factor=factor), encoding="utf-8")
+    methods = [f"vst:{tmp_path}/{name}.py:Mine" for name in "ab"]
+    store = tmp_path / "s.sqlite"
+    result = bench.run(methods, "poisson-gaussian", photos, level="0/0.01", store=store, jobs=2)
+    black, seen = (next(one for one in result.records if f"{name}.py" in one.label) for name in "ab")
+    assert black.psnr_db < seen.psnr_db
+    assert black.code_sha256 != seen.code_sha256
+    assert len({one.label for one in result.records}) == 2
