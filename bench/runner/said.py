@@ -14,7 +14,8 @@ AT_ONCE = 16
 CRASH = "Fatal Python error: "
 """begins what faulthandler prints of a crash"""
 HERE = re.escape(str(Path(__file__).resolve().parents[1]))
-ENGINE = re.compile(rf'^(  File "({HERE}/(runner|measure)/|<string>", line 1 in <module>).*|Extension modules: .*)\n?', re.MULTILINE)
+OURS = rf'File "{HERE}/(runner|measure)/|File "<string>", line 1 in <module>'
+ENGINE = re.compile(rf"^(  ({OURS}).*|Extension modules: .*)\n?", re.MULTILINE)
 """lines of it that tell nothing of the restorer"""
 
 
