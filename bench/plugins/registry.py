@@ -237,6 +237,9 @@ def _around(info: RestorerInfo, denoiser: Asked, asked: Asked) -> RestorerSpec:
     """A restorer with a denoiser inside. Parameters and the + are its own, weights those of the denoiser."""
     if not (denoiser.file or denoiser.base):
         raise RestorerError(f"{info.name} takes a denoiser: ask for it as {info.name}:NAME, e.g. {info.name}:bm3d.")
+    adapter = denoiser.base.partition(":")[0]
+    if _is_adapter(adapter):  # whose parameters could not be told from the other's
+        raise RestorerError(f"{info.name} takes no network in a file: {adapter} is asked for alone.")
     inside = _chosen(replace(denoiser, parameters={}, ensemble=False))
     if "denoise" not in inside.info.tasks or inside.inside is not None:
         raise RestorerError(f"{info.name}:{inside.name}: {inside.name} is not a denoiser, which {info.name} takes.")

@@ -449,6 +449,8 @@ def test_what_the_one_inside_needs_is_needed():
         ("pnp:", "pnp takes a denoiser: ask for it as pnp:NAME, e.g. pnp:bm3d."),
         ("pnp:malvar", "pnp:malvar: malvar is not a denoiser, which pnp takes."),
         ("vst:pnp:bm3d", "vst:pnp:bm3d: pnp:bm3d is not a denoiser, which vst takes."),
+        ("pnp:onnx:net.onnx", "pnp takes no network in a file: onnx is asked for alone."),
+        ("vst:torchscript@net.pt", "vst takes no network in a file: torchscript is asked for alone."),
         ("vst:bmd3", "No restorer named 'bmd3'. Did you mean 'bm3d'?"),
         ("vst:dncnn:bf17", "dncnn has no variant 'bf17'."),
         ("pnp:nlm(step=3)", "pnp has no parameter 'step'. Did you mean 'steps'?"),
