@@ -56,7 +56,7 @@ class Store:
 
     def __init__(self, path: Path, *, reading: bool = False) -> None:
         self.path = path
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._ends = contextlib.ExitStack()
         try:
             with self._told("open"):
@@ -289,19 +289,29 @@ class Store:
 
     def records(self) -> list[Record]:
         """All records, those first that runs asked for first."""
+        return [*self.stream()]
+
+    def stream(self) -> Iterator[Record]:
+        """All records of one moment, one after the other, those first that runs asked for first.
+
+        Whether they are all that were written is only known behind the last: what was made of them is to be dropped
+        if a StoreError comes. Nothing may be written by this Store in between.
+        """
         with self._told("read"), self._lock:
             self._db.execute("BEGIN")  # rows and totals of one moment
             try:
                 totals = Totals.read(self._db)
-                placed = self._placed("")
+                found, keys = Totals(last=totals.last), set()
+                for seal, _, record in self._placed("ORDER BY asked_at, place"):
+                    found.gain(seal)
+                    keys.add(hash(record.key))
+                    yield record
             finally:
                 self._roll_back()
-            found = Totals(len(placed), sum(seal for seal, _, _ in placed) % (1 << 63), totals.last)
             if found != totals:
-                raise UnsoundError(f"{totals.n} records were written and {len(placed)} are there, or not the same")
-            if len({record.key for _, _, record in placed}) < len(placed):
+                raise UnsoundError(f"{totals.n} records were written and {found.n} are there, or not the same")
+            if len(keys) < found.n:
                 raise UnsoundError("it has two records of one key")
-        return _in_order(placed)
 
     def look_through(self) -> None:
         """Read all that there is. Raises StoreError if anything is not as it was written, the index too."""
@@ -319,7 +329,7 @@ class Store:
     def last_asked(self) -> str:
         """The time at which a run last asked for a record, in UTC; "" if there is none."""
         with self._told("read"), self._lock:
-            placed = self._placed("ORDER BY asked_at DESC LIMIT 1")
+            placed = [*self._placed("ORDER BY asked_at DESC LIMIT 1")]
             last = placed[0][2].asked_at if placed else ""
             if last and not is_time(last):
                 raise UnsoundError(f"a record was asked for at '{last[:40]}', which is no time")
@@ -337,23 +347,18 @@ class Store:
     def _among(self, column: str, values: Iterable[str]) -> list[Record]:
         wanted = json.dumps(list(values))
         with self._told("read"), self._lock:
-            placed = self._placed(f"WHERE {column} IN (SELECT value FROM json_each(?))", wanted)
+            placed = [*self._placed(f"WHERE {column} IN (SELECT value FROM json_each(?))", wanted)]
         return _in_order(placed)
 
-    def _placed(self, which: str, *asked: str) -> list[tuple[int, int, Record]]:
+    def _placed(self, which: str, *asked: str) -> Iterator[tuple[int, int, Record]]:
         """Checksum, place and record of rows; each is looked at. Raises UnsoundError for one that is not whole."""
-        placed, seen = [], set()
         with self._bounded(asked):
             for row in self._db.execute(f"SELECT {', '.join(ROW)} FROM records {which}", asked):
                 seal, place = row[:2]
                 record = record_of(row[2:])
                 if checksum(row[1:]) != seal:
                     raise UnsoundError(f"record {place} is not as it was written")
-                if place in seen:
-                    raise UnsoundError(f"record {place} is there twice")
-                seen.add(place)
-                placed.append((seal, place, record))
-        return placed
+                yield seal, place, record
 
     @contextlib.contextmanager
     def _bounded(self, asked: Iterable[str]) -> Iterator[None]:
