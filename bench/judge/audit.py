@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 from operator import attrgetter
 from typing import Any
 
-from bench.judge.papers import QUALITY, Entry, Paper
+from bench.judge.claims import Claim
+from bench.judge.entries import QUALITY, TIMES, Entry
+from bench.judge.papers import Paper
 
 __all__ = ["Conflict", "audit"]
 
@@ -20,11 +23,12 @@ class Conflict:
     kind: str
     entries: tuple[Entry, ...]
     says: str
+    note: str = ""
 
     @property
     def explained(self) -> str:
-        """What the notes on these figures say, or "" where nobody has looked yet."""
-        return "; ".join(dict.fromkeys(entry.note for entry in self.entries if entry.note))
+        """What the notes on it and on these figures say, or "" where nobody has looked yet."""
+        return self.note or "; ".join(dict.fromkeys(entry.note for entry in self.entries if entry.note))
 
     def __str__(self) -> str:
         places = "".join(f"\n    {entry.printed:<8} {entry.place}" for entry in self.entries)
@@ -34,14 +38,25 @@ class Conflict:
 PLACE = ("paper", "table", "part")
 SETTING = ("task", "dataset", "image", "level", "channels", "variant")
 FALLS_WITH_LEVEL = {"denoise": True, "denoise-blind": True, "superres": True, "deblock": False}
+SIZE = re.compile(r"\d+x\d+")
 DEGRADED = ("noisy", "jpeg", "bicubic")
 
 
 def audit(papers: Iterable[Paper]) -> list[Conflict]:
     """Every conflict within and between the papers, notes or no notes."""
+    papers = list(papers)
     entries = [entry for paper in papers for entry in paper.entries]
-    checks = (_disagreements, _impossible, _wrong_order, _not_above_input, _wrong_means, _ssim_out_of_step)
-    return [conflict for check in checks for conflict in check(entries)]
+    checks = (
+        _disagreements,
+        _impossible,
+        _wrong_order,
+        _times_out_of_order,
+        _not_above_input,
+        _wrong_means,
+        _ssim_out_of_step,
+    )
+    found = [conflict for check in checks for conflict in check(entries)]
+    return found + [conflict for paper in papers for conflict in _claims_too_much(paper.claims)]
 
 
 def _by(entries: Iterable[Entry], *fields: str) -> dict[Any, list[Entry]]:
@@ -85,6 +100,21 @@ def _wrong_order(entries: Sequence[Entry]) -> Iterator[Conflict]:
                 yield Conflict("order", (harder, easier), says)
 
 
+def _times_out_of_order(entries: Sequence[Entry]) -> Iterator[Conflict]:
+    """A time that does not rise with the picture, where the variants of a row are sizes: `256x256`."""
+    timed = [entry for entry in entries if entry.metric in TIMES and SIZE.fullmatch(entry.variant)]
+    for row in _by(timed, *PLACE, "method", "id", "metric").values():
+        for smaller, larger in pairwise(sorted(row, key=_n_pixels)):
+            if larger.value <= smaller.value:
+                says = f"{larger.metric} {larger.printed} is not above {smaller.printed} of the smaller picture"
+                yield Conflict("time", (larger, smaller), says)
+
+
+def _n_pixels(entry: Entry) -> int:
+    width, height = entry.variant.split("x")
+    return int(width) * int(height)
+
+
 def _not_above_input(entries: Sequence[Entry]) -> Iterator[Conflict]:
     """A restorer's figure that does not reach that of the degraded image in the same table."""
     for same in _by(_quality(entries), *PLACE, *SETTING, "metric").values():
@@ -121,6 +151,15 @@ def _ssim_out_of_step(entries: Sequence[Entry]) -> Iterator[Conflict]:
                 says = f"SSIM {low['ssim'].printed} and {high['ssim'].printed} at {low['psnr_db'].printed} and "
                 figures = (low["ssim"], high["ssim"], low["psnr_db"], high["psnr_db"])
                 yield Conflict("ssim", figures, f"{says}{high['psnr_db'].printed} dB")
+
+
+def _claims_too_much(claims: Iterable[Claim]) -> Iterator[Conflict]:
+    """What a text says of figures that do not give it."""
+    for claim in claims:
+        if not claim.holds:
+            got = ", ".join(f"{value:.3g}" for value in claim.found())
+            says = f"{claim.place} of {claim.paper} says: {claim.says}; the figures give {got}"
+            yield Conflict("claim", tuple(entry for pair in claim.pairs for entry in pair), says, claim.note)
 
 
 def _quality(entries: Iterable[Entry]) -> Iterator[Entry]:

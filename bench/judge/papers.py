@@ -18,6 +18,7 @@ A file holds `[paper]` (title, authors, venue, year, document) and
                      that picks a figure counts
     [[incomparable]] figures that cannot be held against ours: `because`, and the words that pick
     [[off]]          figures that are known to be off, and the cause: `because`, and the words that pick
+    [[claim]]        what the text says of the figures: see `bench.judge.claims`
 
 Words that pick are fields of Entry: a value, a list of values, or "*" for any but the empty one.
 """
@@ -25,97 +26,31 @@ Words that pick are fields of Entry: a value, a list of values, or "*" for any b
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from decimal import Decimal, InvalidOperation
 from importlib import resources
 from itertools import product
 from typing import Any
 
 from bench.data.toml import tomllib
 from bench.errors import PaperError, unknown
+from bench.judge.claims import Claim, read_claim
+from bench.judge.entries import FACTS, METRICS, QUALITY, SIZES, Entry, figure
+from bench.judge.picking import PICKERS, WORDS, check, picks
 from bench.protocol import PROTOCOLS
-from bench.task import TASKS, Level, format_level
+from bench.task import TASKS
 
 if sys.version_info >= (3, 11):
     from importlib.resources.abc import Traversable
 else:
     from importlib.abc import Traversable
 
-__all__ = ["METRICS", "QUALITY", "SIZES", "TIMES", "Entry", "Paper", "load", "names", "read"]
-
-QUALITY = ("psnr_db", "ssim")
-SIZES = ("params", "macs_per_pixel")
-TIMES = ("seconds", "seconds_cpu", "seconds_gpu", "milliseconds")
-FACTS = ("max_effective_depth", "training_images", "smallest_gap_db", "largest_gap_db")
-METRICS = QUALITY + SIZES + TIMES + FACTS
-
-WORDS = {"task": str, "channels": int, "dataset": str, "image": str, "level": (int, float, str), "variant": str}
-"""What a figure is of: the words that a table, a row or a column may set."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One figure of one paper.
-
-    table, part   e.g. "V", "deblocking"
-    under         the protocol of ours that comes nearest to how it was taken
-    column        its head as printed, or made from the axes
-    method        as printed; `id` is the same for the same method and training in all papers
-    restorer      ours that can measure it, or ""
-    dataset       our name, "" where the figure belongs to none (params); image "" is the mean over the set
-    level         sigma, quality, scale or pattern; None where the figure has none
-    variant       anything else that tells two figures apart (a size, a depth)
-    printed       the text; `value` is the number, `unit` that of its last digit: 68k is 68000 in units of 1000
-    tolerance     how far a measured figure may be off; None where nothing of ours can be compared
-    because       why that far
-    note          what is odd about it, or ""
-    incomparable  why it cannot be held against ours, or ""
-    cause         why ours is known to be off, or ""
-    """
-
-    paper: str
-    table: str
-    part: str
-    under: str
-    column: str
-    method: str
-    id: str
-    restorer: str
-    task: str
-    channels: int
-    dataset: str
-    image: str
-    level: Level | None
-    variant: str
-    metric: str
-    printed: str
-    value: float
-    unit: float
-    tolerance: float | None = None
-    because: str = ""
-    note: str = ""
-    incomparable: str = ""
-    cause: str = ""
-
-    @property
-    def place(self) -> str:
-        """`dncnn-2017, Table V (deblocking), DnCNN-3, classic5 10`"""
-        part = f" ({self.part})" if self.part else ""
-        table = self.table if " " in self.table else f"Table {self.table}"
-        return f"{self.paper}, {table}{part}, {self.method}, {self.column}"
-
-    @property
-    def setting(self) -> str:
-        """`deblock 10 gray classic5`, with the image's name where it is of one."""
-        level = "" if self.level is None else format_level(self.level)
-        kind = {1: "gray", 3: "colour"}.get(self.channels, "")
-        return " ".join(word for word in (self.task, level, kind, self.dataset, self.image, self.variant) if word)
+__all__ = ["Paper", "load", "names", "read"]
 
 
 @dataclass(frozen=True)
 class Paper:
-    """A paper's figures, in the order of its file."""
+    """A paper's figures, in the order of its file, and what its text claims of them."""
 
     name: str
     title: str
@@ -124,6 +59,7 @@ class Paper:
     year: int
     document: str
     entries: tuple[Entry, ...]
+    claims: tuple[Claim, ...] = ()
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -156,10 +92,15 @@ def read(file: Traversable) -> Paper:
         raw = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise PaperError(f"{file.name}: cannot be read: {error}") from None
-    _check(raw, {"paper": dict, "table": list}, dict.fromkeys(("tolerance", "incomparable", "off"), list), file.name)
+    check(
+        raw,
+        {"paper": dict, "table": list},
+        dict.fromkeys(("tolerance", "incomparable", "off", "claim"), list),
+        file.name,
+    )
     head = raw["paper"]
     text = dict.fromkeys(("title", "authors", "venue", "document"), str)
-    _check(head, {**text, "year": int}, {}, f"{file.name}, [paper]")
+    check(head, {**text, "year": int}, {}, f"{file.name}, [paper]")
     name = file.name.removesuffix(".toml")
     entries = [entry for table in raw["table"] for entry in _read_table(table, name, file.name)]
     for rule in raw.get("tolerance", ()):
@@ -168,29 +109,16 @@ def read(file: Traversable) -> Paper:
         entries = _set_reason(entries, "incomparable", rule, f"{file.name}, [[incomparable]]")
     for rule in raw.get("off", ()):
         entries = _set_reason(entries, "cause", rule, f"{file.name}, [[off]]")
-    _check_tolerances(entries, file.name)
-    return Paper(name, **head, entries=tuple(entries))
-
-
-def _check(raw: Any, required: Mapping[str, Any], optional: Mapping[str, Any], where: str) -> None:
-    """That `raw` is a table with the required keys, no unknown ones, and values of the types named."""
-    if not isinstance(raw, dict):
-        raise PaperError(f"{where}: should be a table of keys, but is {raw!r}.")
-    known = {**required, **optional}
-    for key, value in raw.items():
-        if key not in known:
-            raise PaperError(f"{where}: {unknown('key', key, known)}")
-        if not isinstance(value, known[key]) or isinstance(value, bool):
-            raise PaperError(f"{where}: '{key}' cannot be {value!r}.")
-    if missing := required.keys() - raw.keys():
-        raise PaperError(f"{where}: '{min(missing)}' is missing.")
+    __check_tolerances(entries, file.name)
+    claims = [read_claim(claim, name, entries, f"{file.name}, [[claim]]") for claim in raw.get("claim", ())]
+    return Paper(name, **head, entries=tuple(entries), claims=tuple(claims))
 
 
 def _read_table(raw: Any, paper: str, file: str) -> list[Entry]:
     where = f"{file}, Table {raw.get('number', '?')}" if isinstance(raw, dict) else file
     required = {"number": str, "caption": str, "protocol": str, "columns": dict, "rows": list}
     optional = dict.fromkeys(("metric", "part", "under", "heads"), str)
-    _check(raw, required, {**WORDS, **optional, "notes": list}, where)
+    check(raw, required, {**WORDS, **optional, "notes": list}, where)
     columns = _read_columns(raw["columns"], where)
     heads = raw["heads"].split() if "heads" in raw else [_head(column) for column in columns]
     if len(heads) != len(columns):
@@ -210,10 +138,10 @@ def _read_table(raw: Any, paper: str, file: str) -> list[Entry]:
 
 def _read_columns(raw: dict[str, Any], where: str) -> list[dict[str, Any]]:
     """The words that each column sets: the axes crossed, the last one running fastest."""
-    _check(raw, {}, {**dict.fromkeys(WORDS, list), "metric": list}, f"{where}, columns")
+    check(raw, {}, {**dict.fromkeys(WORDS, list), "metric": list}, f"{where}, columns")
     for axis, values in raw.items():
         for value in values:
-            _check({axis: value}, {}, {**WORDS, "metric": str}, f"{where}, columns")
+            check({axis: value}, {}, {**WORDS, "metric": str}, f"{where}, columns")
     return [dict(zip(raw, values, strict=True)) for values in product(*raw.values())]
 
 
@@ -227,7 +155,7 @@ def _read_row(
     where += f", row {raw.get('method', '?')}" if isinstance(raw, dict) else ""
     sizes = dict.fromkeys(SIZES, str)
     required = {"method": str, "id": str, "values": str}
-    _check(raw, required, {**WORDS, **sizes, "metric": str, "restorer": str}, where)
+    check(raw, required, {**WORDS, **sizes, "metric": str, "restorer": str}, where)
     who = {"method": raw["method"], "id": raw["id"], "restorer": raw.get("restorer", ""), **at}
     words = {**shared, **{word: raw[word] for word in (*WORDS, "metric") if word in raw}}
     for size in SIZES:
@@ -261,61 +189,33 @@ def _entry(printed: str, who: dict[str, Any], words: dict[str, Any], where: str)
         raise PaperError(f"{where}: 'channels' is missing.")
     if words["metric"] in SIZES + FACTS:  # of the network, whatever it is run on
         words = {**words, "dataset": "", "image": "", "level": None}
-    value, unit = _figure(printed, where)
+    value, unit = figure(printed, where)
     tolerance = unit / 2 if words["metric"] in SIZES else None
     text = {word: words.pop(word, "") for word in ("dataset", "image", "variant")}
     level = words.pop("level", None)
     return Entry(**who, **words, **text, level=level, printed=printed, value=value, unit=unit, tolerance=tolerance)
 
 
-def _figure(printed: str, where: str) -> tuple[float, float]:
-    """Number and the unit of its last digit: `31.50` is 31.5 in units of 0.01, `4,131k` 4131000 in units of 1000."""
-    factor = {"k": 1000, "K": 1000, "M": 1_000_000}.get(printed[-1:], 1)
-    try:
-        number = Decimal(printed.rstrip("kKM").replace(",", ""))
-        unit = Decimal(1).scaleb(int(number.as_tuple().exponent))
-    except (InvalidOperation, ValueError):
-        raise PaperError(f"{where}: '{printed}' is not a figure.") from None
-    return float(number * factor), float(unit * factor)
-
-
 # --- notes, tolerances -----------------------------------------------------------------------------
-
-PICKERS = dict.fromkeys(("table", "part", "method", "id", "restorer", "metric", *WORDS), (str, int, float, list))
-
-
-def _picked(entries: Sequence[Entry], rule: Mapping[str, Any], where: str) -> list[bool]:
-    """Which entries the rule picks. Raises PaperError if none: a rule for nothing is a slip."""
-    wanted = {word: rule[word] for word in PICKERS if word in rule}
-    picked = [all(_fits(getattr(entry, word), value) for word, value in wanted.items()) for entry in entries]
-    if not any(picked):
-        raise PaperError(f"{where}: nothing is picked by {wanted}.")
-    return picked
-
-
-def _fits(found: object, wanted: object) -> bool:
-    if wanted == "*":
-        return found not in ("", None)
-    return found in wanted if isinstance(wanted, list) else found == wanted
 
 
 def _add_note(entries: list[Entry], rule: Any, where: str) -> list[Entry]:
-    _check(rule, {"says": str}, PICKERS, where)
-    picked = _picked(entries, rule, where)
+    check(rule, {"says": str}, PICKERS, where)
+    picked = picks(entries, rule, where)
     noted = [replace(e, note=f"{e.note}; {rule['says']}" if e.note else rule["says"]) for e in entries]
     return [new if pick else old for old, new, pick in zip(entries, noted, picked, strict=True)]
 
 
 def _set_reason(entries: list[Entry], field: str, rule: Any, where: str) -> list[Entry]:
-    _check(rule, {"because": str}, PICKERS, where)
-    picked = _picked(entries, rule, where)
+    check(rule, {"because": str}, PICKERS, where)
+    picked = picks(entries, rule, where)
     return [replace(e, **{field: rule["because"]}) if pick else e for e, pick in zip(entries, picked, strict=True)]
 
 
 def _set_tolerance(entries: list[Entry], rule: Any, where: str) -> list[Entry]:
     comparable = QUALITY + SIZES
-    _check(rule, {"because": str}, {**PICKERS, **dict.fromkeys(comparable, (int, float))}, where)
-    picked = _picked(entries, rule, where)
+    check(rule, {"because": str}, {**PICKERS, **dict.fromkeys(comparable, (int, float))}, where)
+    picked = picks(entries, rule, where)
     limits = {metric: float(rule[metric]) for metric in comparable if metric in rule}
     if not limits:
         raise PaperError(f"{where}: no figure: give one of {', '.join(comparable)}.")
@@ -325,7 +225,7 @@ def _set_tolerance(entries: list[Entry], rule: Any, where: str) -> list[Entry]:
     ]
 
 
-def _check_tolerances(entries: Iterable[Entry], file: str) -> None:
+def __check_tolerances(entries: Iterable[Entry], file: str) -> None:
     for entry in entries:
         if entry.restorer and entry.metric in QUALITY and entry.tolerance is None:
             raise PaperError(f"{file}: no [[tolerance]] gives a {entry.metric} for {entry.place}.")

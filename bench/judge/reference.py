@@ -32,7 +32,7 @@ from bench.task import TASKS, format_level
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bench.judge.papers import Entry
+    from bench.judge.entries import Entry
 
 __all__ = [
     "complaints",

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from bench.data import datasets
 from bench.errors import PaperError
-from bench.judge.papers import QUALITY, SIZES, TIMES, Entry, Paper
+from bench.judge.entries import QUALITY, SIZES, TIMES, Entry
+from bench.judge.papers import Paper
 from bench.protocol import get_protocol
 from bench.records.current import on_one_device
 from bench.records.labels import row_labels

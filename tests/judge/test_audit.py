@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
 
+from bench.errors import PaperError
 from bench.judge.audit import audit
 from bench.judge.papers import load, names
 from tests.conftest import TABLE
 
 
 def without_notes(paper):
-    return replace(paper, entries=tuple(replace(entry, note="") for entry in paper.entries))
+    claims = tuple(replace(claim, note="") for claim in paper.claims)
+    return replace(paper, entries=tuple(replace(entry, note="") for entry in paper.entries), claims=claims)
 
 
 def found(conflicts, kind, *printed):
@@ -97,3 +100,72 @@ def test_papers_that_disagree_are_told_with_all_the_places(paper):
         "theirs, Table 1, Ours, 25",
     ]
     assert conflict.explained == ""
+
+
+TIMES = """
+[[table]]
+number = "2"
+caption = "run times"
+protocol = "one thread"
+task = "denoise"
+channels = 1
+level = 25
+metric = "seconds"
+columns.variant = ["512x512", "1024x1024", "96x96"]
+rows = [{ method = "Ours", id = "dncnn-s", values = "2.0 9.0 0.1" }]
+"""
+
+
+def test_a_time_that_falls_with_the_size_is_found(paper):
+    assert audit([paper(TABLE, TABLE + TIMES)]) == []
+    (conflict,) = audit([paper(TABLE, TABLE + TIMES.replace("0.1", "3.1"))])
+    assert conflict.kind == "time"
+    assert [entry.printed for entry in conflict.entries] == ["2.0", "3.1"]
+
+
+CLAIM = """
+[[claim]]
+place = "Section 9"
+says = "it is 10.3 dB above its input"
+printed = "10.3"
+how = "difference"
+of = { id = "dncnn-s", metric = "psnr_db", level = 25 }
+to = { id = "noisy" }
+"""
+
+
+@pytest.mark.parametrize(("printed", "holds"), [("10.3", True), ("10.27", True), ("10.2", False), ("10.29", False)])
+def test_a_claim_is_held_against_its_figures(paper, printed, holds):
+    """30.44 less 20.17 is 10.27, give or take 0.01."""
+    claiming = paper(TABLE, TABLE + CLAIM.replace("10.3", printed))
+    conflicts = audit([claiming])
+    assert [conflict.kind for conflict in conflicts] == ([] if holds else ["claim"])
+    assert claiming.claims[0].found() == [pytest.approx(10.27)]
+
+
+def test_a_ratio_is_held_with_what_the_rounding_of_its_figures_leaves(paper):
+    ratio = CLAIM.replace("difference", "ratio")
+    assert audit([paper(TABLE, TABLE + ratio.replace("10.3", "1.51"))]) == []
+    (conflict,) = audit([paper(TABLE, TABLE + ratio.replace("10.3", "1.52"))])
+    assert "the figures give 1.51" in conflict.says
+    assert not conflict.explained
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('"difference"', '"sum"', "'how' is 'sum', and should be one of ratio, difference"),
+        ('to = { id = "noisy" }', "", "give both 'of' and 'to', or neither"),
+        ("level = 25", "level = 26", "nothing is picked by"),
+        ('"noisy"', '"noisy", level = 15', "no figure of 'of' has the setting of one of 'to'"),
+        ('"10.3"', '"ten"', "'ten' is not a figure"),
+    ],
+)
+def test_a_claim_that_will_not_do_is_named(paper, old, new, says):
+    with pytest.raises(PaperError, match=re.escape(says)):
+        paper(TABLE, TABLE + CLAIM.replace(old, new))
+
+
+def test_a_claim_without_figures_is_kept_for_a_run_of_ours():
+    assert [claim.printed for claim in load("groupsc-2020").claims if not claim.pairs] == ["0.15"]
+    assert [claim.printed for claim in load("talk-2020").claims] == ["47"]

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.errors import PaperError
-from bench.judge import papers
-from bench.judge.papers import METRICS, load, names
+from bench.judge import entries, papers
+from bench.judge.entries import METRICS
+from bench.judge.papers import load, names
 from bench.task import TASKS
 
 OUR_RESTORERS = {
@@ -49,7 +50,7 @@ def test_an_unknown_paper_gets_the_near_miss_and_the_list():
         ("dncnn-2017", ("II", "III", "IV", "V")),
         ("groupsc-2020", ("1", "2", "3", "4", "5", "Section 4")),
         ("nlrn-2018", ("1", "2", "3", "4", "5", "6")),
-        ("nsr-2020", ("1", "2", "3", "Figure 5", "4", "5", "6")),
+        ("nsr-2020", ("1", "Section 4.2", "2", "3", "Figure 5", "4", "5", "6")),
         ("talk-2020", ("slides 'Few Recent Examples'", "slides 'Bottom Line'")),
     ],
 )
@@ -191,7 +192,7 @@ def test_a_row_of_figures_is_read_back_as_it_is_printed(figures):
 @given(text=st.text(alphabet="0123456789.,-+eEkKM/_nainf ", max_size=8))
 def test_any_other_text_is_a_figure_or_a_named_error(text):
     with contextlib.suppress(PaperError):
-        value, unit = papers._figure(text, "here")
+        value, unit = entries.figure(text, "here")
         assert unit > 0
         assert not math.isnan(value)
 

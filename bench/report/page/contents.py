@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bench.data.datasets import overlap
 from bench.errors import RequestError
 from bench.judge import papers
+from bench.judge.entries import Entry
 from bench.judge.verdict import NOT_MEASURED, Comparison, compare
 from bench.plugins.weights import all_declarations
 from bench.protocol import PROTOCOLS
@@ -241,7 +242,7 @@ def _paper(paper: papers.Paper, held: Comparison) -> Contents:
     }
 
 
-def _facets(entries: Iterable[papers.Entry]) -> Iterable[Contents]:
+def _facets(entries: Iterable[Entry]) -> Iterable[Contents]:
     """What the filter goes by; "" where a figure is of none, as a network's size is of no data set."""
     for entry in entries:
         level = "" if entry.level is None else _level(entry.task, entry.level)
