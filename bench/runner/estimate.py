@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from statistics import median
@@ -21,7 +21,7 @@ from bench.runner.process import RestorerProcess
 from bench.runner.worker import Limits
 from bench.task import TASKS
 
-__all__ = ["Estimate", "estimate"]
+__all__ = ["Estimate", "estimate", "seconds_of"]
 
 TRIED_SIDE = 96
 """pixels of the picture that restorers are tried on"""
@@ -61,18 +61,28 @@ def estimate(cells: Sequence[Cell], readings: int | None, store: Store) -> Estim
         if time.monotonic() < deadline and (found := _tried(cell)) is not None:
             speeds[kind] = found
             tried.append(cell.label)
-    seconds, n_unknown = 0.0, 0
+    seconds = [*seconds_of(cells, readings, lambda cell: speeds.get(_kind(cell)))]
+    known = [one for one in seconds if one is not None]
+    return Estimate(sum(known), len(cells) - len(known), list(dict.fromkeys(tried)))
+
+
+def seconds_of(
+    cells: Iterable[Cell], readings: int | None, speed: Callable[[Cell], float | None]
+) -> Iterator[float | None]:
+    """The expected seconds of all calls of each cell, one after the other.
+
+    speed  seconds per pixel of a cell; None if they are not known, and so are not its seconds
+    """
     warm: set[object] = set()
     for cell in cells:
-        speed = speeds.get(_kind(cell))
-        if speed is None:
-            n_unknown += 1
+        of_a_pixel = speed(cell)
+        if of_a_pixel is None:
+            yield None
             continue
-        of_a_call = speed * _n_pixels(cell)
+        of_a_call = of_a_pixel * _n_pixels(cell)
         shape = (cell.label, cell.setting, cell.entry.width, cell.entry.height)
-        seconds += of_a_call * _n_calls(of_a_call, cell, readings, shape in warm)
+        yield of_a_call * _n_calls(of_a_call, cell, readings, shape in warm)
         warm.add(shape)
-    return Estimate(seconds, n_unknown, list(dict.fromkeys(tried)))
 
 
 def _kind(cell: Cell) -> Kind:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from bench.data.datasets import Dataset, ImageEntry, overlap, read
 from bench.data.noise_level import estimated_sigma
 from bench.errors import DataError, OutOfReachError, RequestError, WeightsError, unknown
+from bench.measure.machine import Machine
 from bench.metric import Metric
 from bench.plugins.cards import remarks
 from bench.plugins.registry import RestorerSpec
@@ -19,6 +20,8 @@ from bench.protocol import Protocol
 from bench.records.alike import alike
 from bench.records.labels import labels_of
 from bench.runner.cell import Cell
+from bench.runner.pace import expected_seconds
+from bench.runner.shard import Shard, fingerprint
 from bench.task import BLIND, DECLARED, ESTIMATED, TASKS, UNTOLD, Level, Setting, Task, format_level
 
 if TYPE_CHECKING:
@@ -33,9 +36,10 @@ class Request:
 
     tasks    with the levels to measure each at
     repeats  noise realisations per image
+    machines  that may measure, one of each kind; the plan is made for the first
     timed    whether calls are timed; readings: how many per cell, None for the usual (see bench.measure.clocks)
-    threads  per restorer
     metrics  to be measured beside PSNR and SSIM
+    shard    the part of the cells to measure; None: all
     """
 
     specs: tuple[RestorerSpec, ...]
@@ -43,11 +47,11 @@ class Request:
     datasets: tuple[Dataset, ...]
     protocol: Protocol
     repeats: int
-    device: str
-    threads: int
+    machines: tuple[Machine, ...]
     timed: bool
     readings: int | None
     metrics: tuple[Metric, ...] = ()
+    shard: Shard | None = None
 
 
 @dataclass(frozen=True)
@@ -131,7 +135,20 @@ def make_plan(request: Request, *, fetch_weights: bool = True) -> Plan:
         reasons = [skip.reason for skip in plan.skips] + [f"{image}: {reason}" for _, image, reason in plan.broken]
         reasons = [reason.removesuffix(".") for reason in dict.fromkeys(reasons)] or ["no images"]
         raise RequestError(f"Nothing to measure: {'; '.join(reasons)}.")
+    if request.shard is not None:
+        _keep_part(plan, request.shard)
     return plan
+
+
+def _keep_part(plan: Plan, shard: Shard) -> None:
+    seconds = expected_seconds(plan.cells, plan.request.readings)
+    part = shard.of([*zip(plan.cells, seconds, strict=True)], seconds, [cell.label for cell in plan.cells])
+    share = sum(of_cell for _, of_cell in part) / sum(seconds)
+    plan.note(
+        f"shard {shard}: {len(part)} of {len(plan.cells)} cells, about {share:.0%} of the time; the shards of one run"
+        f" all say plan {fingerprint(plan.cells)}"
+    )
+    plan.cells = [cell for cell, _ in part]
 
 
 MOST_CELLS = 200_000
@@ -337,8 +354,7 @@ def _cells(
             image_sha256=picture.sha256,
             protocol=request.protocol,
             repeat=repeat,
-            device=request.device,
-            threads=request.threads,
+            machine=request.machines[0],
             timed=request.timed,
             metrics=request.metrics,
         )

@@ -15,6 +15,7 @@ from bench.data.selection import Selection
 from bench.errors import RequestError
 from bench.measure.devices import check_device
 from bench.measure.environment import n_cores
+from bench.measure.machine import Machine
 from bench.metric import Metric
 from bench.plugins.metrics import choose_metrics
 from bench.plugins.names import plain, split
@@ -24,6 +25,7 @@ from bench.plugins.things import is_thing, spec_of, told_apart
 from bench.protocol import get_protocol
 from bench.records.figures import RESERVED
 from bench.runner.plan import Request
+from bench.runner.shard import parse_shard
 from bench.task import Level, Task, parse_levels
 
 if TYPE_CHECKING:
@@ -65,6 +67,7 @@ def make_request(
     subset: str = "",
     limit: int | None = None,
     recursive: bool = False,
+    shard: str = "",
 ) -> Request:
     """Look up what was asked for.
 
@@ -74,6 +77,7 @@ def make_request(
     metrics  to be measured beside PSNR and SSIM
     images, subset, limit, recursive  which pictures of each data set: see bench.data.selection
     jobs    cells side by side: more than 1 share the cores, and are not timed
+    shard   "3/8": the third of eight parts alone
     Raises a BenchError that names the first thing that will not do.
     """
     tasks = [choose_task(str(name)) for name in _parts(task, "task", brackets=False)]
@@ -83,6 +87,7 @@ def make_request(
     threads = None if threads is None else _whole("--threads", threads, MOST_THREADS)
     readings = None if readings is None else _whole("--readings", readings, MOST_READINGS)
     limit = None if limit is None else _whole("--limit", limit)
+    machine = Machine.here(check_device(device), threads or max(1, n_cores() // jobs))
     selection = Selection(images, subset, limit, bool(recursive))
     if jobs > 1 and readings is not None:
         raise RequestError("--readings asks for times, --jobs takes none: choose one.")
@@ -92,11 +97,11 @@ def make_request(
         datasets=labelled([get(name, selection) for name in _folders_and_sets(datasets)]),
         protocol=get_protocol(protocol),
         repeats=repeats,
-        device=check_device(device),
-        threads=threads or max(1, n_cores() // jobs),
+        machines=(machine,),
         timed=jobs == 1,
         readings=readings,
         metrics=_metrics(metrics),
+        shard=parse_shard(shard) if shard else None,
     )
 
 
