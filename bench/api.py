@@ -85,6 +85,7 @@ def run(
     subset: str = "",
     limit: int | None = None,
     recursive: bool = False,
+    shard: str = "",
     protocol: str = "standard-v1",
     repeats: int = 1,
     store: str | Path = STORE,
@@ -111,6 +112,7 @@ def run(
     metrics    to be measured beside PSNR and SSIM, e.g. "gmsd,vif" or "./my.py:sharpness"
     images, subset, limit  which pictures of each data set: names that fit, "every-10th", the first of them
     recursive  whether a folder's folders are searched
+    shard      "3/8": of all cells the third of eight parts, which take equally long; see `merge`
     repeats    noise realisations per image
     store      where records are kept; cells already there are not measured again unless `force`
     jobs       cells measured side by side; more than one measures quality only, no times
@@ -151,6 +153,7 @@ def run(
         subset=subset,
         limit=limit,
         recursive=recursive,
+        shard=shard,
     )
     if save_float and save is None:
         raise RequestError("--save-float goes with --save DIR, which says where to.")
@@ -187,8 +190,8 @@ def preview(
 
     Restorers of which the store has no times are tried on a small picture, half a minute in all.
 
-    words  sigma, quality, scale, pattern, level, metrics, protocol, repeats, device, threads, jobs, readings, as for
-           `run`
+    words  sigma, quality, scale, pattern, level, metrics, images, subset, limit, recursive, shard, protocol, repeats,
+           device, threads, jobs, readings, as for `run`
     """
     from bench.report.preview import preview as tell
     from bench.runner.plan import make_plan

@@ -43,6 +43,9 @@ def run(
     subset: Annotated[str, typer.Option(help="Only each n-th of them, e.g. every-10th.")] = "",
     limit: Annotated[int | None, typer.Option(help="Only the first so many of them.")] = None,
     recursive: Annotated[bool, typer.Option("--recursive", help="Search the folders in a folder too.")] = False,
+    shard: Annotated[
+        str, typer.Option(help="Only one of so many equal parts, e.g. 3/8; bench merge puts their stores together.")
+    ] = "",
     protocol: Annotated[str, typer.Option(help="standard-v1, groupsc-v1, kair-v1 or dncnn-v1.")] = "standard-v1",
     repeats: Annotated[int, typer.Option(help="Noise realisations per image.")] = 1,
     store: StoreOption = DEFAULT_STORE,
@@ -99,6 +102,7 @@ def run(
         "subset": subset,
         "limit": limit,
         "recursive": recursive,
+        "shard": shard,
         "protocol": protocol,
         "repeats": repeats,
         "device": device,

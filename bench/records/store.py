@@ -57,6 +57,7 @@ class Store:
     def __init__(self, path: Path, *, reading: bool = False) -> None:
         self.path = path
         self._lock = threading.RLock()
+        self._is_together = False
         self._ends = contextlib.ExitStack()
         try:
             with self._told("open"):
@@ -268,18 +269,33 @@ class Store:
         return None if found is None else (found[0], found[1])
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[Totals]:
-        """A transaction, with the totals of before it; it writes those of after it."""
-        with self._told("write to"), self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
+    def together(self) -> Iterator[None]:
+        """What is written inside is there at its end, all or none; what is read inside sees it. No other process
+        writes meanwhile."""
+        with self._lock:
+            if self._is_together:
+                yield
+                return
+            with self._told("write to"):
+                self._db.execute("BEGIN IMMEDIATE")
+            self._is_together = True
             try:
-                totals = Totals.read(self._db)
-                yield totals
-                totals.write(self._db)
-                self._db.execute("COMMIT")
+                yield
+                with self._told("write to"):
+                    self._db.execute("COMMIT")
             except BaseException:
                 self._roll_back()
                 raise
+            finally:
+                self._is_together = False
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[Totals]:
+        """A transaction, with the totals of before it; it writes those of after it."""
+        with self.together(), self._told("write to"):
+            totals = Totals.read(self._db)
+            yield totals
+            totals.write(self._db)
 
     def _roll_back(self) -> None:
         if self._db.in_transaction:  # some errors end it
