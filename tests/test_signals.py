@@ -149,23 +149,23 @@ def test_in_another_thread_signals_are_left_alone():
 def test_an_interrupted_run_prints_the_table_so_far_and_goes_on_from_there(photos, tmp_path, monkeypatch, capsys):
     add, n_added = Store.add, []
 
-    def add_and_press(store, record):
-        add(store, record)
-        n_added.append(record)
+    def add_and_press(store, *records):  # those that were measured meanwhile, at once
+        add(store, *records)
+        n_added.append(len(records))
         if len(n_added) == 2:
             send("SIGINT")()
 
     monkeypatch.setattr(Store, "add", add_and_press)
-    words = ("run", "--methods", "noisy", "--datasets", photos, "--sigma", "25", "--store", tmp_path / "s.sqlite")
+    store = tmp_path / "s.sqlite"
+    words = ("run", "--methods", "noisy", "--datasets", photos, "--sigma", "25", "--repeats", "99", "--store", store)
     assert command(*words) == 130
     said = capsys.readouterr()
-    assert said.err == (
-        f"bench: interrupted. 2 of 3 cells are kept in {tmp_path}/s.sqlite; the same command goes on from there.\n"
-    )
+    kept = f"{sum(n_added)} of 297 cells are kept in {store}; the same command goes on from there."
+    assert said.err == f"bench: interrupted. {kept}\n"
     assert said.out.splitlines()[0].startswith("Gaussian denoising: PSNR")
     assert "noisy" in said.out
     assert command(*words) == 0
-    assert len(n_added) == 3
+    assert sum(n_added) == 297
 
 
 class Interrupts(Watcher):

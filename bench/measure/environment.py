@@ -10,7 +10,16 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-__all__ = ["PACKAGES", "PACKAGES_OF_LAYOUT_3", "describe", "environment", "n_cores", "overload", "with_device"]
+__all__ = [
+    "PACKAGES",
+    "PACKAGES_OF_LAYOUT_3",
+    "describe",
+    "environment",
+    "n_cores",
+    "of_layout_3",
+    "overload",
+    "with_device",
+]
 
 PACKAGES_OF_LAYOUT_3 = (
     "bench",
@@ -24,7 +33,8 @@ PACKAGES_OF_LAYOUT_3 = (
 )
 """What stores of the third layout told; their keys hold it."""
 
-PACKAGES = (*PACKAGES_OF_LAYOUT_3, "bm4d", "numba", "llvmlite", "PyWavelets", "safetensors", "blas")
+LATER = ("bm4d", "numba", "llvmlite", "PyWavelets", "safetensors", "blas")
+PACKAGES = (*PACKAGES_OF_LAYOUT_3, *LATER)
 """All that can change an answer. `blas` is NumPy's; bm4d is what the package bm3d computes with."""
 
 
@@ -66,9 +76,15 @@ def describe(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
 
 
 @cache
-def environment(packages: tuple[str, ...] = PACKAGES) -> str:
+def environment() -> str:
     """`describe()` as JSON with sorted keys: the record's `environment`."""
-    return json.dumps(describe(packages), sort_keys=True)
+    return json.dumps(describe(), sort_keys=True)
+
+
+def of_layout_3(environment: str) -> str:
+    """What stores of the third layout told of an environment."""
+    told = {name: text for name, text in json.loads(environment).items() if name not in LATER}
+    return json.dumps(told, sort_keys=True)
 
 
 def _version(package: str) -> str:

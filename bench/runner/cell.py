@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bench.data.datasets import Dataset, ImageEntry
-from bench.measure.devices import card
-from bench.measure.environment import PACKAGES_OF_LAYOUT_3, environment
+from bench.measure.machine import Machine, digest
 from bench.metric import Metric
 from bench.plugins.boundary import printable
 from bench.plugins.registry import RestorerSpec
@@ -32,6 +30,7 @@ class Cell:
     label    what tables call the restorer, with what tells it from the others of the plan
     task     of the setting; None: one of TASKS
     shown    the setting as which the restorer is prepared, and shown the picture, if it does not name this task
+    machine  that measures
     told     the sigma that a restorer of real pictures is told, on the 0-255 scale
     metrics  what is measured of the answer beside PSNR and SSIM; not part of the key
     """
@@ -44,14 +43,21 @@ class Cell:
     image_sha256: str
     protocol: Protocol
     repeat: int
-    device: str
-    threads: int
+    machine: Machine
     timed: bool
     label: str = ""
     task: Task | None = None
     shown: Setting | None = None
     told: float | None = None
     metrics: tuple[Metric, ...] = ()
+
+    @property
+    def device(self) -> str:
+        return self.machine.device
+
+    @property
+    def threads(self) -> int:
+        return self.machine.threads
 
     @property
     def prepared_for(self) -> Setting:
@@ -78,32 +84,24 @@ class Cell:
     @property
     def key(self) -> str:
         """Hash of what could change the quality, a dash, and that of what could change the timing (or `untimed`)."""
-        return f"{self.quality_key}-{self.timing_key if self.timed else 'untimed'}"
+        return f"{self.quality_key}-{self.machine.timing_key if self.timed else 'untimed'}"
 
     @cached_property
     def quality_key(self) -> str:
         info, w = self.spec.info, self.weights
         weights = (w.sha256, w.loader, w.label.partition(":")[0]) if w else ()
-        return _digest(
+        return digest(
             self.spec.name, info.version, self.spec.code_sha256, weights, *self._input, self.dataset.location
         )
-
-    @cached_property
-    def timing_key(self) -> str:
-        return _digest(self.device, self.threads, environment())
 
     @cached_property
     def quality_key_of_layout_3(self) -> str:
         """The key that earlier stores know the cell by: of the restorer's version, not of its code."""
         info = self.spec.info
         content = f"+{hashlib.sha256(info.source.read_bytes()).hexdigest()[:12]}" if info.is_file else ""
-        return _digest(
+        return digest(
             self.spec.name, f"{info.version}{content}", self.weights.sha256 if self.weights else "", *self._input
         )
-
-    @cached_property
-    def timing_key_of_layout_3(self) -> str:
-        return _digest(self.device, self.threads, environment(PACKAGES_OF_LAYOUT_3))
 
     @property
     def _input(self) -> tuple[object, ...]:
@@ -117,11 +115,7 @@ class Cell:
             self.image_sha256,
             self.seed,
             self.protocol.name,
-            *(() if self.device == "cpu" else (self.device, card(self.device))),
+            *(() if self.device == "cpu" else (self.device, self.machine.card)),
             *((("task", self.task_sha256),) if self.task_sha256 else ()),
             *((("told", self.told),) if self.told is not None else ()),
         )
-
-
-def _digest(*parts: object) -> str:
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]

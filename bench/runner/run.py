@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import queue
-import threading
-import time
-from collections import Counter, deque
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from functools import partial
+from itertools import islice
+from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
 from bench.data.datasets import fetch_all
 from bench.errors import DataError
+from bench.measure.machine import Machine
 from bench.plugins.unchanged import CHANGED
 from bench.records.logs import Logs
 from bench.records.pictures import Pictures
@@ -22,15 +23,15 @@ from bench.records.record import Record, quality_part
 from bench.records.store import Store
 from bench.runner.cell import Cell
 from bench.runner.completing import lacking, merged, of_pictures
+from bench.runner.executors.executor import Executor, Outcome
+from bench.runner.executors.local import Local
+from bench.runner.job import Job, job_of
 from bench.runner.outsiders import Outsiders
 from bench.runner.plan import Plan
-from bench.runner.slot import Seen, Slot
+from bench.runner.slot import Seen
 from bench.runner.worker import Limits
 
 __all__ = ["Measured", "Split", "Watcher", "look_up", "run"]
-
-STOPPING_SECONDS = 0.5
-"""that a run waits for what its threads are still at"""
 
 
 class Watcher:
@@ -94,15 +95,15 @@ def look_up(plan: Plan, store: Store, *, force: bool = False, retry_failed: bool
     """
     if force:
         return Split({}, list(plan.cells), {})
-    keys = (_keys(cell) for cell in plan.cells)
-    found = store.find(key for of_cell in keys for key in of_cell)
-    parts = (part for cell in plan.cells for part in (cell.quality_key, cell.quality_key_of_layout_3))
+    machines = plan.request.machines
+    found = store.find(key for cell in plan.cells for key in _keys(cell, machines))
+    parts = (part for cell in plan.cells for part in _quality_keys(cell, machines))
     by_quality = {} if plan.request.timed else store.find_quality(parts)
     known, missing, again = {}, [], {}
     for cell in plan.cells:
-        candidates = [found.get(key) for key in _keys(cell)]
+        candidates = [found.get(key) for key in _keys(cell, machines)]
         if not cell.timed:
-            candidates += [by_quality.get(cell.quality_key), by_quality.get(cell.quality_key_of_layout_3)]
+            candidates += [by_quality.get(part) for part in _quality_keys(cell, machines)]
         record = next((record for record in candidates if record is not None and _may_answer(record, cell)), None)
         if record is None or (record.status == "failed" and (retry_failed or CHANGED in record.reason)):
             missing.append(cell)
@@ -114,16 +115,29 @@ def look_up(plan: Plan, store: Store, *, force: bool = False, retry_failed: bool
     return Split(known, missing, set_aside([cell for cell in missing if cell not in again], store), again)
 
 
-def _keys(cell: Cell) -> tuple[str, ...]:
+def _keys(cell: Cell, machines: Sequence[Machine]) -> Iterator[str]:
     """What a record of the cell may be known by, if it is to be timed."""
-    if not cell.timed:
-        return ()
-    return cell.key, f"{cell.quality_key_of_layout_3}-{cell.timing_key_of_layout_3}"
+    for one in _on(cell, machines) if cell.timed else ():
+        yield one.key
+        yield f"{one.quality_key_of_layout_3}-{one.machine.timing_key_of_layout_3}"
+
+
+def _quality_keys(cell: Cell, machines: Sequence[Machine]) -> Iterator[str]:
+    """What a record of the cell's quality may be known by."""
+    for one in _on(cell, machines):
+        yield one.quality_key
+        yield one.quality_key_of_layout_3
+
+
+def _on(cell: Cell, machines: Sequence[Machine]) -> Iterator[Cell]:
+    """The cell as each of the machines measures it."""
+    yield cell
+    yield from (replace(cell, machine=machine) for machine in machines if machine != cell.machine)
 
 
 def _may_answer(record: Record, cell: Cell) -> bool:
     """Whether the record is certain to be of the cell's code: its key says so, unless it is of layout 3."""
-    if quality_part(record.key) == cell.quality_key:
+    if quality_part(record.key) != cell.quality_key_of_layout_3:
         return True
     if record.weights != cell.maker.weights:
         return False
@@ -199,18 +213,29 @@ def run(
         fetch_all(dataset, partial(watcher.fetching, dataset.name))
     watcher.started(split.missing)
     records, logs = dict(split.known), Logs(store.path)
-    measuring = _measure_all(split.missing, jobs, limits, plan.request.readings, pictures, watcher)
+    executor = Local(
+        lambda job: split.missing[job.number],
+        min(jobs, len(split.missing)),
+        limits,
+        plan.request.readings,
+    )
+    jobs_of = (
+        job_of(cell, number, limits, plan.request.readings, keep=pictures is not None)
+        for number, cell in enumerate(split.missing)
+    )
     try:
-        with closing(measuring):  # before anything else is done
-            for cell, record, said in measuring:
-                if cell in split.again:
-                    record = merged(split.again[cell], record, cell.metrics)
-                records[cell] = record
-                logs.keep(record, said)
-                store.add(record)
-                if said:
-                    watcher.printed(cell, said)
-                watcher.measured(cell, record)
+        with closing(executor):  # before anything else is done
+            for batch in _measured(jobs_of, split.missing, executor, pictures, watcher):
+                for done in batch:
+                    if done.cell in split.again:
+                        done.record = merged(split.again[done.cell], done.record, done.cell.metrics)
+                    records[done.cell] = done.record
+                    logs.keep(done.record, done.said)
+                store.add(*(done.record for done in batch))
+                for done in batch:
+                    if done.said:
+                        watcher.printed(done.cell, done.said)
+                    watcher.measured(done.cell, done.record)
     except BaseException as error:
         if not isinstance(error, Exception):  # Ctrl-C, a signal
             watcher.stopped(_so_far(plan.cells, records, store), len(plan.cells))
@@ -248,9 +273,11 @@ def _times(cells: Sequence[Cell], store: Store) -> Iterator[tuple[Cell, str]]:
 
 def _asked_for(cell: Cell, record: Record, at: str) -> Record:
     """The record, whatever it was called before, as this plan calls it."""
-    quality, timing = quality_part(record.key), record.key.partition("-")[2]
-    if quality == cell.quality_key_of_layout_3 and timing == cell.timing_key_of_layout_3:
-        timing = cell.timing_key
+    key = record.key
+    if quality_part(key) == cell.quality_key_of_layout_3:
+        timing = key.partition("-")[2]
+        is_here = timing == cell.machine.timing_key_of_layout_3
+        key = f"{cell.quality_key}-{cell.machine.timing_key if is_here else timing}"
     return replace(
         record,
         **cell.maker._asdict(),
@@ -258,70 +285,66 @@ def _asked_for(cell: Cell, record: Record, at: str) -> Record:
         folder=cell.dataset.location,
         code_sha256=cell.spec.code_sha256,
         asked_at=at,
-        key=f"{cell.quality_key}-{timing}",
+        key=key,
     )
 
 
-def _measure_all(
-    cells: Sequence[Cell],
-    jobs: int,
-    limits: Limits,
-    readings: int | None,
-    pictures: Pictures | None,
-    watcher: Watcher,
-) -> Generator[tuple[Cell, Record, str], None, None]:
-    """Measure `cells` at `jobs` slots; each takes the next cell when it is free. With what was printed for each."""
-    waiting = deque(cells)
-    done: queue.Queue[tuple[Cell, Record, str, DataError | None] | BaseException] = queue.Queue()
-    stop = threading.Event()
-    n_stations = min(jobs, len(cells))
-    slots = [Slot(limits, readings, shares=n_stations > 1) for _ in range(n_stations)]
+@dataclass
+class _Done:
+    """A cell that was measured; unsaved: why its pictures could not be saved."""
 
-    def take() -> Cell | None:
-        try:
-            return None if stop.is_set() else waiting.popleft()
-        except IndexError:
-            return None
+    cell: Cell
+    record: Record
+    said: str
+    unsaved: DataError | None
 
-    def save(record: Record, seen: Seen | None) -> DataError | None:
-        """Why the pictures could not be saved: raised when the record is in the store."""
-        try:
-            if pictures is not None and seen is not None and record.status == "ok":
-                pictures.add(record, *seen)
-        except DataError as error:
-            return error
-        return None
 
-    def work(slot: Slot) -> None:
+def _measured(
+    jobs: Iterator[Job], cells: Sequence[Cell], executor: Executor, pictures: Pictures | None, watcher: Watcher
+) -> Iterator[list[_Done]]:
+    """Have the jobs measured; what is done, in the order in which it is, as many as there are at a time.
+
+    Pictures are saved where a job ends, before its slot goes on. Raises what the executor does, and DataError for
+    pictures that cannot be saved, once what was done before it has been yielded.
+    """
+    done: SimpleQueue[_Done | BaseException] = SimpleQueue()
+    n_submitted = n_done = 0
+
+    def finish(cell: Cell, outcome: Future[Outcome]) -> None:
         try:
-            cell = take()
-            while cell is not None and not stop.is_set():
-                watcher.measuring(cell)
-                upcoming = take()
-                record = slot.measure(cell, upcoming)
-                done.put((cell, record, slot.said, save(record, slot.seen)))
-                cell = upcoming
+            record, said, seen = outcome.result()
+            done.put(_Done(cell, record, said, _saved(pictures, record, seen)))
         except BaseException as error:
             done.put(error)
 
-    threads = [threading.Thread(target=work, args=(slot,), daemon=True) for slot in slots]
-    for thread in threads:
-        thread.start()
+    while n_done < len(cells):
+        for job in islice(jobs, max(1, executor.window) - (n_submitted - n_done)):
+            cell = cells[job.number]
+            executor.submit(job, partial(watcher.measuring, cell)).add_done_callback(partial(finish, cell))
+            n_submitted += 1
+        batch = [done.get(), *_at_hand(done)]
+        n_done += len(batch)
+        if measured := [one for one in batch if isinstance(one, _Done)]:
+            yield measured
+        faults = [one.unsaved if isinstance(one, _Done) else one for one in batch]
+        for fault in filter(None, faults):
+            raise fault
+
+
+def _at_hand(done: SimpleQueue[_Done | BaseException]) -> Iterator[_Done | BaseException]:
+    """What is there already."""
+    while True:
+        try:
+            yield done.get_nowait()
+        except Empty:
+            return
+
+
+def _saved(pictures: Pictures | None, record: Record, seen: Seen | None) -> DataError | None:
+    """Why the pictures could not be saved: raised when the record is in the store."""
     try:
-        for _ in cells:
-            result = done.get()
-            if isinstance(result, BaseException):
-                raise result
-            cell, record, said, unsaved = result
-            yield cell, record, said
-            if unsaved is not None:
-                raise unsaved
-    finally:  # also when interrupted: no worker outlives the run
-        stop.set()
-        for slot in slots:
-            slot.stop()
-        deadline = time.monotonic() + STOPPING_SECONDS
-        for slot, thread in zip(slots, threads, strict=True):
-            thread.join(max(0.0, deadline - time.monotonic()))
-            if not thread.is_alive():  # it may still be scoring, and will find its process gone
-                slot.close()
+        if pictures is not None and seen is not None and record.status == "ok":
+            pictures.add(record, *seen)
+    except DataError as error:
+        return error
+    return None

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from bench.data.datasets import read
 from bench.data.degrade import fingerprint
 from bench.errors import DataError
-from bench.measure.devices import card
 from bench.measure.environment import with_device
 from bench.measure.quality import load_libraries
 from bench.measure.revision import revision
@@ -223,7 +222,7 @@ def _record(cell: Cell, **figures: Any) -> Record:
             "revision": revision(Path(__file__), info.source, info.name),
             "measured_at": now,
             "asked_at": now,
-            "environment": with_device(card(cell.device)),
+            "environment": with_device(cell.machine.card),
             "key": cell.key,
             **figures,
             "reason": in_a_line(figures.get("reason", "")),

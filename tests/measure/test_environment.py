@@ -8,7 +8,15 @@ import sys
 import numpy as np
 import pytest
 
-from bench.measure.environment import PACKAGES, PACKAGES_OF_LAYOUT_3, describe, environment, overload, with_device
+from bench.measure.environment import (
+    PACKAGES,
+    PACKAGES_OF_LAYOUT_3,
+    describe,
+    environment,
+    of_layout_3,
+    overload,
+    with_device,
+)
 
 
 def test_the_libraries_that_compute_are_named_with_their_versions():
@@ -37,11 +45,11 @@ def test_a_library_that_is_not_installed_is_left_out():
 
 def test_the_environment_of_the_third_layout_is_as_it_was():
     """Keys of old records are computed from it: the words, their order and their blanks."""
-    told = json.loads(environment(PACKAGES_OF_LAYOUT_3))
+    told = json.loads(of_layout_3(environment()))
     packages = ("bench", "torch", "numpy", "scipy", "scikit-image", "pillow", "bm3d", "colour-demosaicing")
     assert packages == PACKAGES_OF_LAYOUT_3
     assert {*told} - {*packages} == {"cpu", "cores", "system", "python"}
-    assert environment(PACKAGES_OF_LAYOUT_3) == json.dumps(told, sort_keys=True)
+    assert of_layout_3(environment()) == json.dumps(told, sort_keys=True)
 
 
 def test_a_card_is_named_beside_the_machine():

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from bench.data.datasets import Dataset, ImageEntry
 
+from bench.measure.machine import Machine
 from bench.plugins.registry import RestorerInfo, RestorerSpec
 from bench.protocol import get_protocol
 from bench.restorer import WeightsFile
@@ -26,8 +27,7 @@ def cell(code="c" * 64, spec=None, **parts):
         "image_sha256": "i" * 64,
         "protocol": get_protocol("standard-v1"),
         "repeat": 0,
-        "device": "cpu",
-        "threads": 1,
+        "machine": Machine("cpu", 1, "", "{}"),
         "timed": False,
     }
     return Cell(**{**standing, **parts})
@@ -68,7 +68,12 @@ def test_all_of_them_are_told_apart():
 def test_what_a_thing_is_called_or_where_its_file_lies_is_not_in_it():
     weights = replace(BASE.weights, path=Path("/elsewhere/best.pth"), label="file:other.pth")
     moved = RestorerSpec(replace(BASE.spec.info, source=Path("/q/net.py"), target="/q/net.py:Net"))
-    same = [cell(weights=weights), cell(label="net@best"), cell(spec=moved), cell(threads=2)]
+    same = [
+        cell(weights=weights),
+        cell(label="net@best"),
+        cell(spec=moved),
+        cell(machine=Machine("cpu", 2, "", "{}")),
+    ]
     assert {other.quality_key for other in same} == {BASE.quality_key}
 
 

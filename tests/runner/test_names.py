@@ -286,7 +286,7 @@ def as_layout_3(folder, methods, **options):
             version, _, key = f"{record.restorer_version}|{cell.quality_key_of_layout_3}".partition("|")
             if cell.spec.info.is_file:
                 version += "+" + hashlib.sha256(cell.spec.info.source.read_bytes()).hexdigest()[:12]
-            timing = cell.timing_key_of_layout_3 if record.seconds is not None else "untimed"
+            timing = cell.machine.timing_key_of_layout_3 if record.seconds is not None else "untimed"
             old = {"key": f"{key}-{timing}", "restorer_version": version}
             db.execute(
                 f"INSERT INTO records VALUES ({', '.join('?' * len(columns))})",

@@ -8,15 +8,15 @@ from PIL import Image
 
 import bench
 from bench.errors import RequestError
+from bench.measure.machine import Machine
 from bench.runner.plan import make_plan
 from bench.runner.request import make_request
 
 
-def test_a_timed_key_holds_device_threads_and_machine_and_an_untimed_one_none_of_them(photos, monkeypatch):
+def test_a_timed_key_holds_device_threads_and_machine_and_an_untimed_one_none_of_them(photos):
     def key(device="cpu", threads=1, machine="here", timed=True):
-        monkeypatch.setattr("bench.runner.cell.environment", lambda: machine)
-        monkeypatch.setattr("bench.runner.cell.card", lambda device: "NVIDIA H200")
-        request = replace(make_request("noisy", datasets=photos, threads=threads), device=device, timed=timed)
+        machines = (Machine(device, threads, "" if device == "cpu" else "NVIDIA H200", machine),)
+        request = replace(make_request("noisy", datasets=photos), machines=machines, timed=timed)
         return make_plan(request).cells[0].key
 
     others = [{"device": "cuda"}, {"threads": 2}, {"machine": "there"}]
@@ -27,10 +27,9 @@ def test_a_timed_key_holds_device_threads_and_machine_and_an_untimed_one_none_of
     assert key(threads=2).partition("-")[0] == key(timed=False).partition("-")[0]
 
 
-def test_each_card_has_records_of_its_own(photos, monkeypatch):
+def test_each_card_has_records_of_its_own(photos):
     def quality_key(device, name):
-        monkeypatch.setattr("bench.runner.cell.card", lambda device: name)
-        request = replace(make_request("noisy", datasets=photos), device=device)
+        request = replace(make_request("noisy", datasets=photos), machines=(Machine(device, 1, name, "{}"),))
         return make_plan(request).cells[0].quality_key
 
     devices = [("cpu", ""), ("cuda", "NVIDIA H200"), ("cuda", "NVIDIA H100"), ("cuda:1", "NVIDIA H100")]

@@ -1,0 +1,1 @@
+"""Where jobs run: slots of this machine, or a cluster's."""
