@@ -24,17 +24,20 @@ from bench.escape import terminal
 from bench.records.layouts import (
     LAYOUT,
     ROW,
+    Drawer,
     Totals,
+    bring_forward,
     create,
+    drawers,
+    fill,
     guard,
     insert,
     layout_of,
     looks_like_ours,
     records_of_older,
-    tables,
 )
-from bench.records.record import Record, quality_part, standing
-from bench.records.sealed import UnsoundError, Values, checksum, is_time, record_of, values_of
+from bench.records.record import COLUMNS, Record, quality_part, standing
+from bench.records.sealed import UnsoundError, Values, checksum, hold_to_sound, is_time, record_of, values_of
 from bench.records.wal import hold_to_flushed
 
 __all__ = ["Store"]
@@ -137,10 +140,7 @@ class Store:
             if layout == 0:
                 create(self._db)
             elif layout < LAYOUT:
-                records = records_of_older(self._db)
-                for table in tables():
-                    self._db.execute(f"DROP TABLE IF EXISTS {table}")
-                _fill(self._db, records)
+                bring_forward(self._db)
         except BaseException:
             self._roll_back()
             raise
@@ -174,7 +174,7 @@ class Store:
         return self._connect(f"{self.path.absolute().as_uri()}?{mode}", uri=True)
 
     def _looked_through(self, db: sqlite3.Connection, file: Path) -> sqlite3.Connection:
-        """The connection, or one to the same records in memory if they are of an earlier layout."""
+        """The connection, or one to the same records in a file of SQLite's own if they are of an earlier layout."""
         layout = self._layout(db)
         hold_to_flushed(db, file)
         if layout == 0:
@@ -182,8 +182,10 @@ class Store:
         if layout == LAYOUT:
             db.execute("PRAGMA query_only = ON")
             return db
-        brought = self._connect(":memory:")
-        _fill(brought, records_of_older(db))
+        brought = self._connect("")
+        brought.execute("BEGIN")
+        fill(brought, records_of_older(db))
+        brought.execute("COMMIT")
         return brought
 
     def _layout(self, db: sqlite3.Connection) -> int:
@@ -224,12 +226,13 @@ class Store:
     # --- writing -----------------------------------------------------------------------------------------
 
     def add(self, *records: Record) -> None:
-        """Write records at once, all or none; one of the same key is replaced."""
-        values = [self._values(record) for record in records]
+        """Write records at once, all or none; one of the same key is replaced, and of several the last is written."""
+        values = {record.key: self._values(record) for record in records}
         with self._writing() as totals:
-            for record, its_values in zip(records, values, strict=True):
-                self._remove(record.key, totals)
-                insert(self._db, [its_values], totals)
+            for key, (seal, place, drawer) in self._sealed(values).items():
+                self._db.execute("DELETE FROM records WHERE place = ?", (place,))
+                totals.lose(seal, drawer)
+            insert(self._db, values.values(), totals)
 
     def renew(self, records: Mapping[str, Record]) -> None:
         """Replace records by what is known of them now, by the keys that they have here; all or none."""
@@ -237,17 +240,19 @@ class Store:
         values = {key: self._values(record) for key, record in records.items()}
         with self._writing() as totals:
             for key, record in records.items():
-                there = self._sealed(key)
-                if there is None:
+                there = self._sealed([key])
+                if key not in there:
                     continue
                 if record.key != key:
-                    self._remove(record.key, totals)
-                seal, place = there
+                    for seal, place, drawer in self._sealed([record.key]).values():
+                        self._db.execute("DELETE FROM records WHERE place = ?", (place,))
+                        totals.lose(seal, drawer)
+                seal, place, drawer = there[key]
                 row = (place, *values[key])
                 new_seal = checksum(row)
                 self._db.execute(f"UPDATE records SET {told} WHERE place = ?", (new_seal, *row, place))
-                totals.lose(seal)
-                totals.gain(new_seal)
+                totals.lose(seal, drawer)
+                totals.gain(new_seal, Drawer(record.task, record.dataset, record.restorer))
 
     def _values(self, record: Record) -> Values:
         try:
@@ -255,18 +260,19 @@ class Store:
         except UnsoundError as error:
             raise StoreError(f"Cannot write to the store {self.path}: {error}.") from None
 
-    def _remove(self, key: str, totals: Totals) -> None:
-        if there := self._sealed(key):
-            seal, place = there
-            self._db.execute("DELETE FROM records WHERE place = ?", (place,))
-            totals.lose(seal)
-
-    def _sealed(self, key: str) -> tuple[int, int] | None:
-        """Checksum and place of the record of this key."""
-        found = self._db.execute("SELECT checksum, place FROM records WHERE key = ?", (key,)).fetchone()
-        if found is not None and type(found[0]) is not int:
-            raise UnsoundError(f"record {found[1]} has no checksum")
-        return None if found is None else (found[0], found[1])
+    def _sealed(self, keys: Iterable[str]) -> dict[str, tuple[int, int, Drawer]]:
+        """By key: checksum, place and drawer of those records that are there."""
+        found = {}
+        asked = json.dumps(list(keys))
+        for key, seal, place, *drawer in self._db.execute(
+            f"SELECT key, checksum, place, {', '.join(Drawer._fields)} FROM records"
+            " WHERE key IN (SELECT value FROM json_each(?))",
+            (asked,),
+        ):
+            if type(seal) is not int:
+                raise UnsoundError(f"record {place} has no checksum")
+            found[key] = (seal, place, Drawer(*drawer))
+        return found
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
@@ -357,8 +363,16 @@ class Store:
 
     def find_quality(self, parts: Iterable[str]) -> dict[str, Record]:
         """By quality part of the key: of the records that have that quality the one of the best standing."""
-        found = sorted(self._among("substr(key, 1, instr(key, '-') - 1)", parts), key=standing)
-        return {quality_part(record.key): record for record in found}
+        return {quality_part(record.key): record for record in sorted(self.of_quality(parts), key=standing)}
+
+    def of_quality(self, parts: Iterable[str]) -> list[Record]:
+        """The records of these quality parts of keys, of whatever machine."""
+        return self._among("substr(key, 1, instr(key, '-') - 1)", parts)
+
+    def count(self) -> int:
+        """How many records there are."""
+        with self._told("read"), self._lock:
+            return Totals.read(self._db).n
 
     def _among(self, column: str, values: Iterable[str]) -> list[Record]:
         wanted = json.dumps(list(values))
