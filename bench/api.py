@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from bench.plugins.registry import RestorerSpec
+    from bench.records.merging import Merged
     from bench.records.repair import Checked
     from bench.records.store import Store
     from bench.report.comparing import Report
@@ -43,6 +44,7 @@ __all__ = [
     "export",
     "info",
     "listing",
+    "merge",
     "page",
     "plot",
     "plot_crops",
@@ -128,6 +130,7 @@ def run(
 
     Raises bench.errors.BenchError for anything in the request that will not do.
     """
+    from bench.records.exported import hold_to_store_name
     from bench.records.pictures import Pictures
     from bench.records.store import Store
     from bench.report.notebook import watch_in_python
@@ -157,6 +160,7 @@ def run(
     )
     if save_float and save is None:
         raise RequestError("--save-float goes with --save DIR, which says where to.")
+    hold_to_store_name(Path(store), "--store")
     limits = Limits(time_limit, memory_limit)
     plan = make_plan(request)
     pictures = None if save is None else Pictures(Path(save), as_float=save_float)
@@ -394,7 +398,7 @@ def restore_files(
 
 @named
 def read(store: Stores = STORE, select: str | None = None) -> pd.DataFrame:
-    """The records of stores, or of CSV files that `export` wrote; one row each.
+    """The records of stores, or of files that `export` wrote; one row each, also two of one key.
 
     select  only those where this holds, e.g. "dataset == 'set12' and level == 25": see bench.records.select
 
@@ -404,26 +408,28 @@ def read(store: Stores = STORE, select: str | None = None) -> pd.DataFrame:
 
     from bench.records.select import select as select_rows
 
-    files = [store] if isinstance(store, (str, Path)) else store
-    frame = pd.concat([_read_one(Path(file)) for file in files], ignore_index=True)
+    frame = pd.concat([_read_one(file) for file in _files(store)], ignore_index=True)
     return frame if select is None else select_rows(frame, select)
+
+
+def _files(store: Stores) -> list[Path]:
+    return [Path(file) for file in ([store] if isinstance(store, (str, Path)) else store)]
 
 
 def _read_one(store: Path) -> pd.DataFrame:
     from bench.records.files import read_records
+    from bench.records.merging import records_in
     from bench.records.record import frame_of
-    from bench.records.store import Store
 
     if not os.path.exists(store):  # noqa: PTH110  Path's raises for a name that is too long
         raise StoreError(f"There is no store {store}. `bench run` makes one; --store FILE names another.")
     if store.suffix == ".csv":
         return read_records(store)
-    with Store(store, reading=True) as records:
-        return frame_of(records.records())
+    return frame_of(records_in(store))
 
 
 @named
-def why(which: str | int = "", store: str | Path = STORE) -> str:
+def why(which: str | int = "", store: Stores = STORE) -> str:
     """What failed; or of a failure its reason, what the restorer printed, and its traceback.
 
     which  "" for a list of all; a number of that list; a restorer, an image, or `restorer/image`
@@ -436,7 +442,8 @@ def why(which: str | int = "", store: str | Path = STORE) -> str:
     known = failures(read(store))
     if which == "":
         return listed(known)
-    return "\n\n".join(told(failure, Logs(Path(store))) for failure in asked_for(str(which), known))
+    logs = [Logs(file) for file in _files(store)]
+    return "\n\n".join(told(failure, logs) for failure in asked_for(str(which), known))
 
 
 @named
@@ -530,12 +537,28 @@ def page(
     return write(
         read(store, select),
         Path(output),
-        stores=[Path(file) for file in ([store] if isinstance(store, (str, Path)) else store)],
+        stores=_files(store),
         title=title,
         pictures=None if pictures is None else Path(pictures),
         max_mb=max_mb,
         own_responsibility=own_responsibility,
     )
+
+
+@named
+def merge(stores: Stores, into: str | Path) -> Merged:
+    """Add the records of stores, and of CSV, JSON lines and Parquet files that `export` wrote, to the store `into`.
+
+    The store is made if it is not there. If an error is raised, nothing was added. Merging again changes nothing. Of
+    two records of one key a good one stays before a failed one, else the one measured last; of two good ones whose
+    figures differ, the first. The answer names these, and its `ok` is False then. See `bench.records.merging`.
+
+    Raises StoreError that names the file for one that is damaged or holds no records, RequestError for an `into` that
+    is no store's name.
+    """
+    from bench.records.merging import merge as merge_stores
+
+    return merge_stores(_files(stores), Path(into))
 
 
 @named

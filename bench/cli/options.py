@@ -50,15 +50,13 @@ def _of_all_commands(
 DEFAULT_STORE = Path(STORE)
 REFERENCE_STORE = Path(REFERENCE)
 
-StoreOption = Annotated[
-    Path, typer.Option("--store", help="File that holds the records (to read: also a CSV file).", metavar="FILE")
-]
+StoreOption = Annotated[Path, typer.Option("--store", help="File that holds the records.", metavar="FILE")]
 SelectOption = Annotated[str | None, typer.Option(help="Only records where this holds, e.g. \"dataset == 'set12'\".")]
 StoresOption = Annotated[
     list[Path],
     typer.Option(
         "--store",
-        help="File that holds the records (to read: also a CSV file); several times: what all hold.",
+        help="File that holds the records, a store or what bench export wrote; several times: what all hold.",
         metavar="FILE",
     ),
 ]

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from bench import api
-from bench.cli.options import DEFAULT_STORE, SETTINGS, DeviceOption, SelectOption, StoreOption, app
+from bench.cli.options import DEFAULT_STORE, SETTINGS, DeviceOption, SelectOption, StoresOption, app
 from bench.plugins.names import split
 
 __all__ = ["crops", "images", "levels", "pareto"]
@@ -30,7 +30,7 @@ def pareto(
     output: OutputOption,
     against: Annotated[str, typer.Option(help="seconds, device-seconds, params, macs or memory.")] = "seconds",
     methods: SomeOption = "",
-    store: StoreOption = DEFAULT_STORE,
+    store: StoresOption = [DEFAULT_STORE],  # noqa: B006  as typer wants it
     select: SelectOption = None,
     width: WidthOption = 3.3,
 ) -> None:
@@ -44,7 +44,7 @@ def levels(
     output: OutputOption,
     over: Annotated[str, typer.Option(help="The restorer over which the others gain.")] = "bm3d",
     methods: SomeOption = "",
-    store: StoreOption = DEFAULT_STORE,
+    store: StoresOption = [DEFAULT_STORE],  # noqa: B006
     select: SelectOption = None,
     width: WidthOption = 3.3,
 ) -> None:
@@ -57,7 +57,7 @@ def levels(
 def images(
     output: OutputOption,
     methods: Annotated[str, typer.Option(help="Two restorers, as tables call them, e.g. dncnn,bm3d.")],
-    store: StoreOption = DEFAULT_STORE,
+    store: StoresOption = [DEFAULT_STORE],  # noqa: B006
     select: SelectOption = None,
     width: WidthOption = 3.3,
 ) -> None:

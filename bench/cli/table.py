@@ -9,14 +9,14 @@ from typing import Annotated
 import typer
 
 from bench import api
-from bench.cli.options import DEFAULT_STORE, SelectOption, StoreOption, app
+from bench.cli.options import DEFAULT_STORE, SelectOption, StoresOption, app
 
 __all__ = ["export", "table"]
 
 
 @app.command()
 def table(
-    store: StoreOption = DEFAULT_STORE,
+    store: StoresOption = [DEFAULT_STORE],  # noqa: B006  as typer wants it
     select: SelectOption = None,
     metrics: Annotated[
         str,
@@ -52,7 +52,7 @@ def table(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
 ) -> None:
-    """Print the records of a store as tables: a row per restorer, columns per data set and level.
+    """Print the records of stores as tables: a row per restorer, columns per data set and level.
 
     Markdown, LaTeX and HTML mark the best figure of a column and the second best. LaTeX needs the package booktabs.
     """
@@ -79,7 +79,7 @@ def table(
 
 @app.command()
 def export(
-    store: StoreOption = DEFAULT_STORE,
+    store: StoresOption = [DEFAULT_STORE],  # noqa: B006
     format: Annotated[str, typer.Option(help="csv, jsonl or parquet.")] = "csv",
     output: Annotated[Path | None, typer.Option(help="File to write (default: standard output).")] = None,
     select: SelectOption = None,

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from bench import api
-from bench.cli.options import DEFAULT_STORE, StoreOption, app
+from bench.cli.options import DEFAULT_STORE, StoresOption, app
 
 __all__ = ["why"]
 
@@ -15,7 +15,7 @@ __all__ = ["why"]
 @app.command()
 def why(
     which: Annotated[str, typer.Argument(help="A number of the list, a restorer, an image, or RESTORER/IMAGE.")] = "",
-    store: StoreOption = DEFAULT_STORE,
+    store: StoresOption = [DEFAULT_STORE],  # noqa: B006  as typer wants it
 ) -> None:
     """Say why cells failed: the reason, what the restorer printed, its traceback. Without a word: list what failed.
 

@@ -101,11 +101,11 @@ def listed(known: Sequence[Failure]) -> str:
     return "\n".join(escape.terminal(f"{failure.number:>3}  {failure}") for failure in known)
 
 
-def told(failure: Failure, logs: Logs) -> str:
-    """A failure, and what was printed for the first of its cells of which that is kept."""
+def told(failure: Failure, logs: Sequence[Logs]) -> str:
+    """A failure, and what was printed for the first of its cells of which that is kept beside one of the stores."""
     head = escape.terminal(f"{failure.number}  {failure}")
     for image, setting, key in failure.cells:
-        if text := logs.of(key):
+        if text := next(filter(None, (of_store.of(key) for of_store in logs)), ""):
             return "\n".join([head, "", *_printed(f"Printed on {image}, {setting}:", text)])
     return f"{head}\n\nIt printed nothing that is kept."
 
