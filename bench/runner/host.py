@@ -98,6 +98,8 @@ class Session:
         from bench.plugins.things import revived
         from bench.plugins.value import loaded
 
+        if message.visible:  # before anything looks for accelerators
+            os.environ["CUDA_VISIBLE_DEVICES"] = message.visible
         self.unseen = Unseen(message.folder, [held.path for held in message.code])
         if message.watch:
             self.unseen.watch()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from typing import Any
 
 from bench.plugins.metrics import OwnMetric
@@ -27,7 +26,6 @@ class Job:
     """One measurement to be made, and what it is held to. All of it is plain: text, numbers, lists.
 
     number         its place among the cells of the run
-    bench          the version that planned it
     target, variant, parameters, ensemble  the restorer: see `bench.runner.messages.Load`
     inside         target and variant of the denoiser inside; "" where there is none
     code_sha256    of the restorer's code
@@ -50,7 +48,6 @@ class Job:
     """
 
     number: int
-    bench: str
     target: str
     variant: str
     parameters: str
@@ -104,7 +101,6 @@ def job_of(cell: Cell, number: int, limits: Limits, readings: int | None, *, kee
     spec, weights, task, shown = cell.spec, cell.weights, cell.task, cell.shown
     return Job(
         number=number,
-        bench=version("bench"),
         target=spec.info.target,
         variant=spec.variant,
         parameters=spelled(spec.parameters),

@@ -61,6 +61,7 @@ class Load:
     folder         where its code is: see bench.runner.unseen
     code           the files that its hash knows, as they were planned: see bench.plugins.unchanged
     watch          note what it opens
+    visible        which accelerator it is to see, as CUDA_VISIBLE_DEVICES says it; "": all that the runner does
     value          pickle of a thing of the user's: see bench.plugins.value. Empty for what is imported
     """
 
@@ -75,6 +76,7 @@ class Load:
     folder: str
     code: tuple[Held, ...]
     watch: bool
+    visible: str = ""
     value: bytes = b""
 
 

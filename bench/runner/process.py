@@ -26,6 +26,7 @@ class RestorerProcess:
     threads  that numerical libraries may use in it
     shares   whether it shares the cores with others of its kind
     watch    whether to note which files it opens
+    visible  see `bench.runner.messages.Load`
     kind     of worker: `bench.runner.debug.HereWorker` has it in this process
     """
 
@@ -38,6 +39,7 @@ class RestorerProcess:
         *,
         shares: bool = False,
         watch: bool = False,
+        visible: str = "",
         kind: type[Worker] = Worker,
     ) -> None:
         self.spec, self.limits, self.threads, self.shares = spec, limits, threads, shares
@@ -56,6 +58,7 @@ class RestorerProcess:
             folder,
             code,
             watch,
+            visible,
             b"" if info.value is None else info.value.content,
         )
         self._kind = kind

@@ -43,6 +43,7 @@ class Slot:
 
     readings  timed calls per cell, None for the usual
     shares    whether other slots work at the same time
+    visible   which accelerator its restorers see, as CUDA_VISIBLE_DEVICES says it; "": all
     kind      of worker, see `bench.runner.process`
 
     seen      the pictures of the cell that `measure` measured last; None if it gave none
@@ -50,11 +51,18 @@ class Slot:
     """
 
     def __init__(
-        self, limits: Limits, readings: int | None, *, shares: bool = False, kind: type[Worker] = Worker
+        self,
+        limits: Limits,
+        readings: int | None,
+        *,
+        shares: bool = False,
+        visible: str = "",
+        kind: type[Worker] = Worker,
     ) -> None:
         self.limits = limits
         self.readings = readings
         self.shares = shares
+        self.visible = visible
         self.kind = kind
         self.process: RestorerProcess | None = None
         self.seen: Seen | None = None
@@ -122,7 +130,7 @@ class Slot:
         process = self._known.get(held)
         if process is None:
             process = RestorerProcess(
-                spec, cell.device, cell.threads, self.limits, shares=self.shares, kind=self.kind
+                spec, cell.device, cell.threads, self.limits, shares=self.shares, visible=self.visible, kind=self.kind
             )
             self._known[held] = process
             if self._is_stopped:

@@ -16,14 +16,16 @@ __all__ = ["Executor", "Outcome"]
 class Outcome(NamedTuple):
     """What became of a job.
 
-    record  under the key of the machine that measured
+    record  under the key of the machine that measured; None if no restorer was asked
     said    what the restorer printed, its traceback included
     seen    the pictures, if the job asks for them and there are some
+    reason  why there is no record
     """
 
-    record: Record
+    record: Record | None
     said: str
     seen: Seen | None = None
+    reason: str = ""
 
 
 class Executor(Protocol):
