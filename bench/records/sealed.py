@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.records.record import COLUMNS, Record
 
-__all__ = ["UnsoundError", "Values", "checksum", "is_time", "record_of", "values_of"]
+__all__ = ["UnsoundError", "Values", "checksum", "hold_to_sound", "is_time", "record_of", "values_of"]
 
 Values = tuple[Any, ...]
 """Of a record, in the order of COLUMNS: texts, whole numbers, floats (never nan, which SQLite has not) and None."""
@@ -48,13 +48,18 @@ def checksum(row: tuple[Any, ...]) -> int:
 
 def record_of(values: Values) -> Record:
     """The record that has these values. Raises UnsoundError if one is of the wrong type, or infinite."""
+    hold_to_sound(values)
+    return _made_of(values)
+
+
+def hold_to_sound(values: Values) -> None:
+    """Raises UnsoundError if a value is of the wrong type, or infinite."""
     types = tuple(map(type, values))
     if types not in _sound:
         _hold_to_types(values)
         _sound.add(types)
     if not INFINITE.isdisjoint(values):
         _hold_to_finite(values)
-    return _made_of(values)
 
 
 def values_of(record: Record) -> Values:

@@ -36,7 +36,7 @@ from bench.records.layouts import (
     looks_like_ours,
     records_of_older,
 )
-from bench.records.record import COLUMNS, Record, quality_part, standing
+from bench.records.record import Record, quality_part, standing
 from bench.records.sealed import UnsoundError, Values, checksum, hold_to_sound, is_time, record_of, values_of
 from bench.records.wal import hold_to_flushed
 
@@ -45,6 +45,13 @@ __all__ = ["Store"]
 ELSEWHERE = "Another one is named with --store FILE."
 HINDRANCES = ("locked", "readonly", "full", "unable to open")
 """Of what SQLite says: the file may be whole, but cannot be used now."""
+
+OF_KEY = "found.key = asked.value"
+OF_QUALITY = "found.key >= asked.value || '-' AND found.key < asked.value || '.'"
+"""The part and a dash: a point comes next after a dash."""
+OF_PICTURE = " AND ".join(
+    f"found.{name} = json_extract(asked.value, '$[{i}]')" for i, name in enumerate((*Drawer._fields, "image"))
+)
 
 
 class Store:
@@ -229,7 +236,7 @@ class Store:
         """Write records at once, all or none; one of the same key is replaced, and of several the last is written."""
         values = {record.key: self._values(record) for record in records}
         with self._writing() as totals:
-            for key, (seal, place, drawer) in self._sealed(values).items():
+            for seal, place, drawer in self._sealed(values).values():
                 self._db.execute("DELETE FROM records WHERE place = ?", (place,))
                 totals.lose(seal, drawer)
             insert(self._db, values.values(), totals)
@@ -319,34 +326,81 @@ class Store:
         Whether they are all that were written is only known behind the last: what was made of them is to be dropped
         if a StoreError comes. Nothing may be written by this Store in between.
         """
-        with self._told("read"), self._lock:
-            self._db.execute("BEGIN")  # rows and totals of one moment
-            try:
-                totals = Totals.read(self._db)
-                found, keys = Totals(last=totals.last), set()
-                for seal, _, record in self._placed("ORDER BY asked_at, place"):
-                    found.gain(seal)
-                    keys.add(hash(record.key))
-                    yield record
-            finally:
-                self._roll_back()
+        with self.moment(), self._told("read"):
+            totals = Totals.read(self._db)
+            found, keys = Totals(last=totals.last), set()
+            for seal, _, record in self._placed("ORDER BY asked_at, place"):
+                found.gain(seal)
+                keys.add(hash(record.key))
+                yield record
             if found != totals:
                 raise UnsoundError(f"{totals.n} records were written and {found.n} are there, or not the same")
             if len(keys) < found.n:
                 raise UnsoundError("it has two records of one key")
 
-    def look_through(self) -> None:
-        """Read all that there is. Raises StoreError if anything is not as it was written, the index too."""
-        self.records()
-        self.last_asked()
+    @contextlib.contextmanager
+    def moment(self) -> Iterator[None]:
+        """What is read inside is of one moment, whatever others write. This Store may write nothing inside."""
+        with self._lock:
+            if self._db.in_transaction:
+                yield
+                return
+            with self._told("read"):
+                self._db.execute("BEGIN")
+            try:
+                yield
+            finally:
+                self._roll_back()
+
+    def drawers(self) -> dict[Drawer, int]:
+        """How many records each drawer has."""
+        with self.moment(), self._told("read"):
+            return {drawer: n for drawer, (n, _) in drawers(self._db).items()}
+
+    def in_drawers(self, chosen: Iterable[Drawer]) -> Iterator[tuple[int, Values]]:
+        """Place and values of all records of these drawers, one after the other, as `stream` gives all."""
+        with self.moment(), self._told("read"):
+            held = drawers(self._db)
+            for drawer in chosen:
+                found = Totals()
+                for row in self._rows("WHERE task = ? AND dataset = ? AND restorer = ?", *drawer):
+                    found.gain(row[0])
+                    yield row[1], row[2:]
+                n, checksums = held.get(drawer, (0, 0))
+                if (found.n, found.checksums) != (n, checksums):
+                    told = f"of {drawer.restorer} on {drawer.dataset}, {drawer.task}"
+                    raise UnsoundError(f"{n} records {told} were written and {found.n} are there, or not the same")
+
+    def places(self) -> Iterator[int]:
+        """The places of all records, those first that runs asked for first."""
+        with self.moment(), self._told("read"), self._bounded(()):
+            for (place,) in self._db.execute("SELECT place FROM records ORDER BY asked_at, place"):
+                yield place
+
+    def at(self, places: Iterable[int]) -> dict[int, Values]:
+        """By place the values of the records that are there, in the order of their places."""
         with self._told("read"), self._lock:
+            wanted = json.dumps(list(places))
+            found = self._rows("WHERE place IN (SELECT value FROM json_each(?)) ORDER BY place", wanted)
+            return {row[1]: row[2:] for row in found}
+
+    def look_through(self) -> int:
+        """Read all that there is; how many records. Raises StoreError if anything is not as it was written, indices
+        too."""
+        n = sum(1 for _ in self.stream())
+        self.last_asked()
+        with self.moment(), self._told("read"):
+            drawers(self._db)
             said = self._db.execute("PRAGMA integrity_check(1)").fetchone()[0]
             if said != "ok":
                 raise UnsoundError(" ".join(str(said).split()))
+        for _ in self.in_drawers(self.drawers()):
+            pass
+        return n
 
-    def of_restorers(self, names: Iterable[str]) -> list[Record]:
-        """The records of the restorers of these names, those first that runs asked for first."""
-        return self._among("restorer", names)
+    def of_pictures(self, named: Iterable[tuple[Drawer, str]]) -> list[Record]:
+        """The records in these drawers of pictures of these names, those first that runs asked for first."""
+        return self._matching(OF_PICTURE, [[*drawer, image] for drawer, image in named])
 
     def last_asked(self) -> str:
         """The time at which a run last asked for a record, in UTC; "" if there is none."""
@@ -359,7 +413,7 @@ class Store:
 
     def find(self, keys: Iterable[str]) -> dict[str, Record]:
         """The records among `keys` that are there."""
-        return {record.key: record for record in self._among("key", keys)}
+        return {record.key: record for record in self._matching(OF_KEY, keys)}
 
     def find_quality(self, parts: Iterable[str]) -> dict[str, Record]:
         """By quality part of the key: of the records that have that quality the one of the best standing."""
@@ -367,28 +421,34 @@ class Store:
 
     def of_quality(self, parts: Iterable[str]) -> list[Record]:
         """The records of these quality parts of keys, of whatever machine."""
-        return self._among("substr(key, 1, instr(key, '-') - 1)", parts)
+        return self._matching(OF_QUALITY, parts)
 
     def count(self) -> int:
         """How many records there are."""
         with self._told("read"), self._lock:
             return Totals.read(self._db).n
 
-    def _among(self, column: str, values: Iterable[str]) -> list[Record]:
-        wanted = json.dumps(list(values))
+    def _matching(self, how: str, asked: Iterable[object]) -> list[Record]:
+        """Records that match any of what is asked for, by an index."""
+        which = f"WHERE place IN (SELECT found.place FROM json_each(?) AS asked CROSS JOIN records AS found ON {how})"
         with self._told("read"), self._lock:
-            placed = [*self._placed(f"WHERE {column} IN (SELECT value FROM json_each(?))", wanted)]
-        return _in_order(placed)
+            placed = [*self._placed(which, json.dumps(list(asked)))]
+        placed.sort(key=lambda one: (one[2].asked_at, one[1]))
+        return [record for _, _, record in placed]
 
     def _placed(self, which: str, *asked: str) -> Iterator[tuple[int, int, Record]]:
-        """Checksum, place and record of rows; each is looked at. Raises UnsoundError for one that is not whole."""
+        """Checksum, place and record of rows, as `_rows` finds them."""
+        for row in self._rows(which, *asked):
+            yield row[0], row[1], record_of(row[2:])
+
+    def _rows(self, which: str, *asked: str) -> Iterator[Values]:
+        """Rows of the table; each is looked at. Raises UnsoundError for one that is not whole."""
         with self._bounded(asked):
             for row in self._db.execute(f"SELECT {', '.join(ROW)} FROM records {which}", asked):
-                seal, place = row[:2]
-                record = record_of(row[2:])
-                if checksum(row[1:]) != seal:
-                    raise UnsoundError(f"record {place} is not as it was written")
-                yield seal, place, record
+                hold_to_sound(row[2:])
+                if checksum(row[1:]) != row[0]:
+                    raise UnsoundError(f"record {row[1]} is not as it was written")
+                yield row
 
     @contextlib.contextmanager
     def _bounded(self, asked: Iterable[str]) -> Iterator[None]:
@@ -405,15 +465,3 @@ class Store:
             raise UnsoundError("its pages lead in circles") if str(error) == "interrupted" else error from None
         finally:
             self._db.set_progress_handler(None, 0)
-
-
-def _in_order(placed: Iterable[tuple[int, int, Record]]) -> list[Record]:
-    return [record for _, _, record in sorted(placed, key=lambda one: (one[2].asked_at, one[1]))]
-
-
-def _fill(db: sqlite3.Connection, records: Iterable[Values]) -> None:
-    """Make the tables of a store, of these records."""
-    create(db)
-    totals = Totals()
-    insert(db, records, totals)
-    totals.write(db)

@@ -17,6 +17,7 @@ from bench.data.datasets import fetch_all
 from bench.errors import DataError
 from bench.measure.machine import Machine
 from bench.plugins.unchanged import CHANGED
+from bench.records.layouts import Drawer
 from bench.records.logs import Logs
 from bench.records.pictures import Pictures
 from bench.records.record import Record, quality_part
@@ -150,7 +151,8 @@ def set_aside(cells: Sequence[Cell], store: Store) -> Counter[tuple[str, str]]:
     """(label, why) -> of how many of the cells the store has a record that may not answer for them."""
     if not cells:
         return Counter()
-    last = {_called(record): record for record in store.of_restorers({cell.spec.name for cell in cells})}
+    named = {(Drawer(cell.setting.task, cell.dataset.name, cell.spec.name), cell.entry.name) for cell in cells}
+    last = {_called(record): record for record in store.of_pictures(named)}
     found = ((cell, last.get(_name_of(cell))) for cell in cells)
     return Counter((cell.label, why) for cell, record in found if record and (why := _why_not(record, cell)))
 

@@ -21,6 +21,7 @@ from random import Random
 from bench.errors import StoreError
 from bench.records.record import COLUMNS, Record
 from bench.records.repair import check, repair
+from bench.records.sealed import record_of
 from bench.records.store import Store
 from tests.faults.campaign import Outcome, Try
 
@@ -455,7 +456,8 @@ def judged_by_running(path: Path, fault: Fault, folder: Path) -> str:
     try:
         with Store(copy) as store:
             told = [*store.find(true).values(), *store.find_quality(k.partition("-")[0] for k in true).values()]
-            told += store.of_restorers({"sc", "bm3d"})
+            told += store.of_pictures((drawer, f"{i}.png") for drawer in store.drawers() for i in range(40))
+            told += [record_of(values) for _, values in store.in_drawers(store.drawers())]
             store.last_asked()
             if any(record not in true.get(record.key, ()) for record in told):
                 return "a run is told what was never measured"
