@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from bench.report.result import RunResult
     from bench.restoring.photos import Done, PhotoWatcher
     from bench.runner.contract import Finding
+    from bench.runner.executors.cluster import Cluster
     from bench.runner.request import Levels, Methods, Words
     from bench.runner.run import Watcher
 
@@ -94,6 +96,7 @@ def run(
     force: bool = False,
     retry_failed: bool = False,
     jobs: int = 1,
+    cluster: str = "",
     device: str = "cpu",
     threads: int | None = None,
     readings: int | None = None,
@@ -118,6 +121,8 @@ def run(
     repeats    noise realisations per image
     store      where records are kept; cells already there are not measured again unless `force`
     jobs       cells measured side by side; more than one measures quality only, no times
+    cluster    of Dask, which measures instead of this machine: the address of its scheduler, the scheduler's file, or
+               "local:4"; takes no times unless `readings` are asked for
     device     cpu, cuda, cuda:N or mps
     threads    each restorer may use (default: all cores, shared by the jobs)
     readings   timed calls per cell after the warm-up (default: three, fewer when they take over a second)
@@ -130,6 +135,7 @@ def run(
 
     Raises bench.errors.BenchError for anything in the request that will not do.
     """
+    from bench.measure.machine import Machine
     from bench.records.exported import hold_to_store_name
     from bench.records.pictures import Pictures
     from bench.records.store import Store
@@ -157,25 +163,41 @@ def run(
         limit=limit,
         recursive=recursive,
         shard=shard,
+        machines=[Machine(device, threads or 1, "", "{}")] if cluster else [],
     )
     if save_float and save is None:
         raise RequestError("--save-float goes with --save DIR, which says where to.")
     hold_to_store_name(Path(store), "--store")
     limits = Limits(time_limit, memory_limit)
-    plan = make_plan(request)
     pictures = None if save is None else Pictures(Path(save), as_float=save_float)
     watching = nullcontext(watcher) if watcher is not None else watch_in_python(progress)
-    with Store(Path(store)) as records, watching as told:
-        measured = run_plan(
-            plan,
-            records,
-            force=force,
-            retry_failed=retry_failed,
-            jobs=jobs,
-            limits=limits,
-            pictures=pictures,
-            watcher=told,
-        )
+
+    def slots(told: Watcher) -> AbstractContextManager[Cluster | None]:
+        if not cluster:
+            return nullcontext()
+        from bench.runner.executors.cluster import Cluster
+
+        timed = request.timed
+        return Cluster(cluster, device, threads, timed=timed, memory_mib=memory_limit, told=told.told)
+
+    with watching as told, slots(told) as executor:
+        if executor is not None:
+            request = replace(request, machines=executor.machines)
+        plan = make_plan(request)
+        with Store(Path(store)) as records:
+            if records.remark:
+                plan.note(records.remark)
+            measured = run_plan(
+                plan,
+                records,
+                force=force,
+                retry_failed=retry_failed,
+                jobs=jobs,
+                limits=limits,
+                pictures=pictures,
+                watcher=told,
+                executor=executor,
+            )
     return RunResult(plan, *measured, saved_in=None if save is None else Path(save))
 
 
@@ -404,28 +426,14 @@ def read(store: Stores = STORE, select: str | None = None) -> pd.DataFrame:
 
     Raises StoreError for a file that is none of these or is damaged, RequestError for a condition that is none.
     """
-    import pandas as pd
+    from bench.records.reading import reading
 
-    from bench.records.select import select as select_rows
-
-    frame = pd.concat([_read_one(file) for file in _files(store)], ignore_index=True)
-    return frame if select is None else select_rows(frame, select)
+    with reading(_files(store), select) as records:
+        return records.frame()
 
 
 def _files(store: Stores) -> list[Path]:
     return [Path(file) for file in ([store] if isinstance(store, (str, Path)) else store)]
-
-
-def _read_one(store: Path) -> pd.DataFrame:
-    from bench.records.files import read_records
-    from bench.records.merging import records_in
-    from bench.records.record import frame_of
-
-    if not os.path.exists(store):  # noqa: PTH110  Path's raises for a name that is too long
-        raise StoreError(f"There is no store {store}. `bench run` makes one; --store FILE names another.")
-    if store.suffix == ".csv":
-        return read_records(store)
-    return frame_of(records_in(store))
 
 
 @named
@@ -479,10 +487,11 @@ def table(
 
     Raises bench.errors.BenchError for what the records do not have, and if the file cannot be written.
     """
+    from bench.records.reading import reading
     from bench.report.drawing import check_format, format_of
     from bench.report.files import check_free, write
     from bench.report.layout import Layout
-    from bench.report.table import render
+    from bench.report.table import COLUMNS, render
 
     file = None if output is None else Path(output)
     format = format_of(file) if format is None else format
@@ -490,7 +499,8 @@ def table(
     layout = Layout(metrics, columns, rows, digits, mean, significance, caption, label)
     if file is not None:
         check_free(file, force=force)
-    text = render(read(store, select), format, layout)
+    with reading(_files(store), select) as records:
+        text = render(records.by_task(COLUMNS), format, layout)
     if file is not None:
         write(text, file, force=force)
     return text

@@ -36,6 +36,7 @@ from bench.records.layouts import (
     looks_like_ours,
     records_of_older,
 )
+from bench.records.mounts import lacks_locks, network_mount
 from bench.records.record import Record, quality_part, standing
 from bench.records.sealed import UnsoundError, Values, checksum, hold_to_sound, is_time, record_of, values_of
 from bench.records.wal import hold_to_flushed
@@ -43,6 +44,8 @@ from bench.records.wal import hold_to_flushed
 __all__ = ["Store"]
 
 ELSEWHERE = "Another one is named with --store FILE."
+WAIT_SECONDS = 60.0
+"""until others are done with the file"""
 HINDRANCES = ("locked", "readonly", "full", "unable to open")
 """Of what SQLite says: the file may be whole, but cannot be used now."""
 
@@ -68,6 +71,7 @@ class Store:
         self.path = path
         self._lock = threading.RLock()
         self._is_together = False
+        self._network = network_mount(path)
         self._ends = contextlib.ExitStack()
         try:
             with self._told("open"):
@@ -79,7 +83,9 @@ class Store:
                     if path.exists():
                         self._look_at_file(may_be_empty=True)
                         self._look_before_writing()
+                    self._hold_to_locks()
                     self._db = self._connect(path)
+                    self._leave_wal()
                     self._open_to_write()
         except BaseException:
             self._ends.close()
@@ -133,7 +139,7 @@ class Store:
             return False
 
     def _connect(self, file: Path | str, *, uri: bool = False) -> sqlite3.Connection:
-        db = sqlite3.connect(file, timeout=60, isolation_level=None, check_same_thread=False, uri=uri)
+        db = sqlite3.connect(file, timeout=WAIT_SECONDS, isolation_level=None, check_same_thread=False, uri=uri)
         self._ends.callback(db.close)
         guard(db)
         return db
@@ -152,14 +158,58 @@ class Store:
             self._roll_back()
             raise
         self._db.execute("COMMIT")
-        if self._db.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        if self._network is None and self._journal() != "wal":
             with contextlib.suppress(sqlite3.OperationalError):  # locked: somebody else is just doing it
                 self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")  # a record that was added survives a power cut
 
+    def _hold_to_locks(self) -> None:
+        if self._network and (why := lacks_locks(self.path.parent)):
+            raise StoreError(
+                f"Cannot open the store {self.path}: {self._network.place} is {self._network.kind}, and no file can"
+                f" be locked there ({why}). Keep it on a local disk; `bench merge` puts such stores together."
+            )
+
+    def _leave_wal(self) -> None:
+        """Over a network: a store with WAL, from a local disk, goes without it from now on."""
+        if self._network is None or not self._has_wal():
+            return
+        try:
+            self._db.execute("PRAGMA locking_mode = EXCLUSIVE")  # who has it alone needs no shared memory for it
+            self._db.execute("PRAGMA journal_mode = DELETE")
+            self._db.execute("PRAGMA locking_mode = NORMAL")
+            self._db.execute("SELECT 1 FROM sqlite_master").fetchone()  # from when on others may open it
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error):
+                raise
+            raise StoreError(
+                f"Cannot open the store {self.path}: it is on {self._network.kind}, and somebody has it open with"
+                " SQLite's WAL, which works on one machine alone. Wait for that to end."
+            ) from None
+
+    def _has_wal(self) -> bool:
+        """As the file's header says it: SQLite would need the shared memory to tell."""
+        with self.path.open("rb") as file:
+            return file.read(20)[18:] == b"\2\2"
+
+    def _journal(self) -> str:
+        return str(self._db.execute("PRAGMA journal_mode").fetchone()[0])
+
+    @property
+    def remark(self) -> str:
+        """What a user should know of where the store is; "" on a local disk."""
+        if self._network is None:
+            return ""
+        where = f"{self.path} is on a network ({self._network.kind})"
+        told = f"{where}: it goes without SQLite's WAL, and records take longer"
+        if option := self._network.keeps_locks_here:
+            told += f". Its locks hold on this machine alone ({option}): let no other write to it"
+        return f"{told}. A store on each machine's own disk is better; `bench merge` puts them together"
+
     def _open_to_read(self) -> sqlite3.Connection:
         try:
-            return self._looked_through(self._connect_to_read(), self.path)
+            if self._may_write() or not self._beside("-journal"):  # which is written back, of a killed run
+                return self._looked_through(self._connect_to_read(), self.path)
         except sqlite3.OperationalError as error:
             if "locked" in str(error):
                 raise
@@ -378,11 +428,14 @@ class Store:
                 yield place
 
     def at(self, places: Iterable[int]) -> dict[int, Values]:
-        """By place the values of the records that are there, in the order of their places."""
+        """By place the values of the records at these."""
+        wanted = [*places]
         with self._told("read"), self._lock:
-            wanted = json.dumps(list(places))
-            found = self._rows("WHERE place IN (SELECT value FROM json_each(?)) ORDER BY place", wanted)
-            return {row[1]: row[2:] for row in found}
+            which = "WHERE place IN (SELECT value FROM json_each(?))"
+            found = {row[1]: row[2:] for row in self._rows(which, json.dumps(wanted))}
+            if len(found) < len(wanted):
+                raise UnsoundError(f"{len(wanted) - len(found)} records are not where they were")
+        return found
 
     def look_through(self) -> int:
         """Read all that there is; how many records. Raises StoreError if anything is not as it was written, indices
