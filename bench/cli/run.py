@@ -53,6 +53,12 @@ def run(
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Measure again what failed.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and measure nothing.")] = False,
     jobs: Annotated[int, typer.Option(help="Cells side by side; more than 1 takes no times.")] = 1,
+    cluster: Annotated[
+        str,
+        typer.Option(
+            help="Measure on a Dask cluster: tcp://HOST:8786, scheduler.json, local:4. No times without --readings."
+        ),
+    ] = "",
     threads: Annotated[int | None, typer.Option(help="Threads per restorer (default: share of the cores).")] = None,
     device: DeviceOption = "cpu",
     readings: Annotated[
@@ -89,8 +95,10 @@ def run(
     check_format(format)
     if quiet and verbose:
         raise RequestError("--quiet and --verbose: choose one.")
-    if debug and (dry_run or save or save_float or jobs > 1):
-        raise RequestError("--debug goes without --dry-run, --save and --jobs.")
+    if debug and (dry_run or save or save_float or jobs > 1 or cluster):
+        raise RequestError("--debug goes without --dry-run, --save, --jobs and --cluster.")
+    if dry_run and cluster:
+        raise RequestError("--dry-run goes without --cluster: what a cluster takes, its workers decide.")
     words: dict[str, Any] = {
         "sigma": sigma,
         "quality": quality,
@@ -124,7 +132,15 @@ def run(
         try:
             with watcher:
                 result = api.run(
-                    methods, task, datasets, **words, **limits, save=save, save_float=save_float, watcher=watcher
+                    methods,
+                    task,
+                    datasets,
+                    **words,
+                    **limits,
+                    cluster=cluster,
+                    save=save,
+                    save_float=save_float,
+                    watcher=watcher,
                 )
         except StoppedError as stopped:
             _tell_so_far(watcher, format, stopped, store)

@@ -75,6 +75,9 @@ class LineProgress(Progress):
         self.statuses: dict[tuple[str, str, str], Counter[str]] = defaultdict(Counter)
         return self
 
+    def told(self, line: str) -> None:
+        _print(line)
+
     def fetching(self, dataset: str, done: int, total: int) -> None:
         if done == total:
             _print(f"{dataset}: {total} files")
@@ -101,6 +104,9 @@ def _of_group(group: tuple[str, str, str], statuses: Counter[str]) -> str:
 
 class CellProgress(Progress):
     """For `--verbose`: a line for each cell, and above it what the restorer printed."""
+
+    def told(self, line: str) -> None:
+        _print(line)
 
     def fetching(self, dataset: str, done: int, total: int) -> None:
         _print(f"{dataset}: {done} of {total} files")
@@ -159,6 +165,9 @@ class BarProgress(Progress):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.bar.stop()
+
+    def told(self, line: str) -> None:
+        self.bar.console.print(terminal(line), markup=False, highlight=False)
 
     def fetching(self, dataset: str, done: int, total: int) -> None:
         task = self.tasks.get(dataset)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import index
 from os import PathLike
 from pathlib import Path
@@ -67,6 +67,7 @@ def make_request(
     subset: str = "",
     limit: int | None = None,
     recursive: bool = False,
+    machines: Sequence[Machine] = (),
     shard: str = "",
 ) -> Request:
     """Look up what was asked for.
@@ -78,6 +79,7 @@ def make_request(
     images, subset, limit, recursive  which pictures of each data set: see bench.data.selection
     jobs    cells side by side: more than 1 share the cores, and are not timed
     shard   "3/8": the third of eight parts alone
+    machines  of a cluster, which measure instead of this one; not timed unless `readings` are asked for
     Raises a BenchError that names the first thing that will not do.
     """
     tasks = [choose_task(str(name)) for name in _parts(task, "task", brackets=False)]
@@ -87,22 +89,39 @@ def make_request(
     threads = None if threads is None else _whole("--threads", threads, MOST_THREADS)
     readings = None if readings is None else _whole("--readings", readings, MOST_READINGS)
     limit = None if limit is None else _whole("--limit", limit)
-    machine = Machine.here(check_device(device), threads or max(1, n_cores() // jobs))
     selection = Selection(images, subset, limit, bool(recursive))
     if jobs > 1 and readings is not None:
         raise RequestError("--readings asks for times, --jobs takes none: choose one.")
+    if machines and jobs > 1:
+        raise RequestError("--jobs is for this machine alone: a cluster has the slots of its workers.")
+    specs = tuple(told_apart(_specs(methods)))
+    is_elsewhere = bool(machines)
+    if is_elsewhere:
+        _check_they_can_be_sent(specs)
+    else:
+        machines = [Machine.here(check_device(device), threads or max(1, n_cores() // jobs))]
     return Request(
-        specs=tuple(told_apart(_specs(methods))),
+        specs=specs,
         tasks={t.name: (t, _levels(t, levels or {}, tasks)) for t in tasks},
         datasets=labelled([get(name, selection) for name in _folders_and_sets(datasets)]),
         protocol=get_protocol(protocol),
         repeats=repeats,
-        machines=(machine,),
-        timed=jobs == 1,
+        machines=tuple(machines),
+        timed=readings is not None if is_elsewhere else jobs == 1,
         readings=readings,
         metrics=_metrics(metrics),
         shard=parse_shard(shard) if shard else None,
     )
+
+
+def _check_they_can_be_sent(specs: Iterable[RestorerSpec]) -> None:
+    """Raises RequestError for a thing of Python: what is sent to a cluster is looked up there by its name."""
+    for spec in specs:
+        if spec.info.value is not None:
+            raise RequestError(
+                f"{spec.name} is a thing of this Python alone; a cluster looks restorers up by name or file. Put it"
+                " into a file, and ask for it as ./file.py:Name."
+            )
 
 
 def _metrics(asked: Words) -> tuple[Metric, ...]:

@@ -17,6 +17,7 @@ from bench.data.datasets import fetch_all
 from bench.errors import DataError
 from bench.measure.machine import Machine
 from bench.plugins.unchanged import CHANGED
+from bench.records.current import card_in
 from bench.records.layouts import Drawer
 from bench.records.logs import Logs
 from bench.records.pictures import Pictures
@@ -27,9 +28,10 @@ from bench.runner.completing import lacking, merged, of_pictures
 from bench.runner.executors.executor import Executor, Outcome
 from bench.runner.executors.local import Local
 from bench.runner.job import Job, job_of
+from bench.runner.lookup import ELSEWHERE
 from bench.runner.outsiders import Outsiders
 from bench.runner.plan import Plan
-from bench.runner.slot import Seen
+from bench.runner.slot import Seen, record_of
 from bench.runner.worker import Limits
 
 __all__ = ["Measured", "Split", "Watcher", "look_up", "run"]
@@ -43,6 +45,9 @@ class Watcher:
 
     def started(self, cells: list[Cell]) -> None:
         """`cells` will be measured."""
+
+    def told(self, line: str) -> None:
+        """Something to be known now: which workers a cluster has, and what becomes of them."""
 
     def measuring(self, cell: Cell) -> None:
         """A cell begins."""
@@ -91,8 +96,8 @@ def look_up(plan: Plan, store: Store, *, force: bool = False, retry_failed: bool
     """Split the cells into those that the store knows and those to be measured.
 
     A cell that is not to be timed is known by any record of its quality; a failure counts as known unless
-    `retry_failed`, or unless it is for files that changed in mid-run. A record of a store of layout 3 answers if it
-    is certain which code made it.
+    `retry_failed`, or unless it is for files that changed in mid-run or that a machine of a cluster lacked. A record
+    of a store of layout 3 answers if it is certain which code made it.
     """
     if force:
         return Split({}, list(plan.cells), {})
@@ -106,7 +111,7 @@ def look_up(plan: Plan, store: Store, *, force: bool = False, retry_failed: bool
         if not cell.timed:
             candidates += [by_quality.get(part) for part in _quality_keys(cell, machines)]
         record = next((record for record in candidates if record is not None and _may_answer(record, cell)), None)
-        if record is None or (record.status == "failed" and (retry_failed or CHANGED in record.reason)):
+        if record is None or (record.status == "failed" and (retry_failed or _is_of_then(record))):
             missing.append(cell)
         elif lacking(record, cell.metrics, retry_failed=retry_failed):
             missing.append(cell)
@@ -114,6 +119,11 @@ def look_up(plan: Plan, store: Store, *, force: bool = False, retry_failed: bool
         else:
             known[cell] = record
     return Split(known, missing, set_aside([cell for cell in missing if cell not in again], store), again)
+
+
+def _is_of_then(record: Record) -> bool:
+    """Whether a failure is of files that have changed, or of a machine that lacked something: it may be none now."""
+    return CHANGED in record.reason or ELSEWHERE in record.reason
 
 
 def _keys(cell: Cell, machines: Sequence[Machine]) -> Iterator[str]:
@@ -196,11 +206,13 @@ def run(
     limits: Limits | None = None,
     pictures: Pictures | None = None,
     watcher: Watcher | None = None,
+    executor: Executor | None = None,
 ) -> Measured:
     """Measure what the store does not know yet.
 
     jobs      cells measured side by side; more than one only for a plan that is not timed
     pictures  takes what is restored
+    executor  runs the jobs, and is closed at the end; None: slots of this machine
     Raises DataError if a picture cannot be written; the record of its cell is stored all the same.
     """
     watcher = watcher or Watcher()
@@ -211,16 +223,14 @@ def run(
         store.add(*completed.values())
     split.known.update(completed)
     split.missing = [cell for cell in split.missing if cell not in completed]
-    for dataset in {cell.dataset.name: cell.dataset for cell in split.missing}.values():
-        fetch_all(dataset, partial(watcher.fetching, dataset.name))
+    if executor is None:  # else each machine has its own
+        for dataset in {cell.dataset.name: cell.dataset for cell in split.missing}.values():
+            fetch_all(dataset, partial(watcher.fetching, dataset.name))
     watcher.started(split.missing)
     records, logs = dict(split.known), Logs(store.path)
-    executor = Local(
-        lambda job: split.missing[job.number],
-        min(jobs, len(split.missing)),
-        limits,
-        plan.request.readings,
-    )
+    if executor is None:
+        n_slots = min(jobs, len(split.missing))
+        executor = Local(lambda job: split.missing[job.number], n_slots, limits, plan.request.readings)
     jobs_of = (
         job_of(cell, number, limits, plan.request.readings, keep=pictures is not None)
         for number, cell in enumerate(split.missing)
@@ -314,7 +324,8 @@ def _measured(
 
     def finish(cell: Cell, outcome: Future[Outcome]) -> None:
         try:
-            record, said, seen = outcome.result()
+            record, said, seen, reason = outcome.result()
+            record = _held(cell, record, reason)
             done.put(_Done(cell, record, said, _saved(pictures, record, seen)))
         except BaseException as error:
             done.put(error)
@@ -331,6 +342,23 @@ def _measured(
         faults = [one.unsaved if isinstance(one, _Done) else one for one in batch]
         for fault in filter(None, faults):
             raise fault
+
+
+def _held(cell: Cell, record: Record | None, reason: str) -> Record:
+    """The record as this plan calls it, if it is of what was planned; else one that failed, and says why."""
+    if record is None:
+        return _unmeasured(cell, reason)
+    planned = cell
+    if cell.device != "cpu":  # the card is that of the machine which measured
+        machine = replace(cell.machine, card=card_in(record.environment))
+        planned = replace(cell, machine=machine)
+    if quality_part(record.key) != planned.quality_key:
+        return _unmeasured(cell, f"something differs {ELSEWHERE} from what was planned: its key is another")
+    return replace(record, **cell.maker._asdict(), label=cell.label, folder=cell.dataset.location)
+
+
+def _unmeasured(cell: Cell, reason: str) -> Record:
+    return record_of(cell, status="failed", reason=reason, environment=cell.machine.environment)
 
 
 def _at_hand(done: SimpleQueue[_Done | BaseException]) -> Iterator[_Done | BaseException]:

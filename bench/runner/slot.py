@@ -27,7 +27,7 @@ from bench.runner.scoring import figures_of
 from bench.runner.worker import Limits, Worker
 from bench.task import Image, Observation, Setting
 
-__all__ = ["Seen", "Slot"]
+__all__ = ["Seen", "Slot", "degrade", "record_of"]
 
 
 class Seen(NamedTuple):
@@ -83,7 +83,7 @@ class Slot:
         try:
             clean, seen = self._take_degraded(cell)
         except DataError as error:
-            return _record(cell, status="failed", reason=str(error))
+            return record_of(cell, status="failed", reason=str(error))
         given = fingerprint(seen.image)
         answer = process.ready(cell.prepared_for, cell.weights) or process.restore(
             seen, timed=cell.timed, readings=self.readings
@@ -92,9 +92,9 @@ class Slot:
         if upcoming is not None:
             self._ahead = upcoming, self._assistant.submit(degrade, upcoming, self._outsiders)
         if isinstance(answer, Unable):
-            return _record(cell, status="skipped", reason=answer.reason, input_sha256=given)
+            return record_of(cell, status="skipped", reason=answer.reason, input_sha256=given)
         if isinstance(answer, Failure):
-            return _record(cell, status="failed", reason=answer.reason, input_sha256=given)
+            return record_of(cell, status="failed", reason=answer.reason, input_sha256=given)
         self.seen = Seen(clean, seen, answer.x_hat)
         as_another = f"shown as {cell.shown.task}: it does not name {cell.setting.task}" if cell.shown else ""
         says = cell.told is not None and cell.told != cell.setting.level
@@ -146,13 +146,13 @@ class Slot:
         try:
             quality = cell.protocol.score(answer.x_hat, clean, cell.setting)
         except DataError as error:
-            return _record(cell, status="failed", reason=str(error), input_sha256=given)
+            return record_of(cell, status="failed", reason=str(error), input_sha256=given)
         figures, failures = figures_of(
             cell.metrics, answer.x_hat, clean, cell.setting, cell.protocol, self._outsiders
         )
         odd = "; ".join(filter(None, [odd, *failures]))
         timing = answer.timing
-        return _record(
+        return record_of(
             cell,
             status="ok",
             reason=odd,
@@ -204,7 +204,8 @@ def _shown_as(seen: Observation, shown: Setting | None, shape: tuple[int, ...]) 
     return Observation(seen.image, shown.task, sigma=seen.sigma)
 
 
-def _record(cell: Cell, **figures: Any) -> Record:
+def record_of(cell: Cell, **figures: Any) -> Record:
+    """The record of a cell as it was measured on this machine, with its figures."""
     info, now = cell.spec.info, datetime.now(timezone.utc).isoformat(timespec="seconds")
     return Record(
         **{
