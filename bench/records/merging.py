@@ -138,7 +138,8 @@ def _add(path: Path, store: Store, merged: Merged) -> Source:
             source.n_replaced += there is not None and _content(stays) != _content(there)
             if stays != there:
                 of_cell[record.key] = changed[record.key] = stays
-                logs.keep(stays, its_logs.of(stays.key) or logs.of(stays.key))
+                if "failed" in (stays.status, there and there.status):
+                    logs.keep(stays, its_logs.of(stays.key) or logs.of(stays.key))
         store.add(*changed.values())
         source.n += len(batch)
     return source

@@ -200,8 +200,8 @@ class Store:
         """What a user should know of where the store is; "" on a local disk."""
         if self._network is None:
             return ""
-        where = f"{self.path} is on a network ({self._network.kind})"
-        told = f"{where}: it goes without SQLite's WAL, and records take longer"
+        where = f"{self.path} is on {self._network.kind}, where SQLite's WAL does not hold across machines"
+        told = f"{where}: it goes without, and records take longer"
         if option := self._network.keeps_locks_here:
             told += f". Its locks hold on this machine alone ({option}): let no other write to it"
         return f"{told}. A store on each machine's own disk is better; `bench merge` puts them together"

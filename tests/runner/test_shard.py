@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import bench
 from bench.errors import RequestError
 from bench.runner import pace
 from bench.runner.pace import expected_seconds
@@ -135,5 +136,44 @@ def test_a_restorer_that_the_reference_lacks_is_taken_for_a_middling_one(photos,
 def test_without_the_reference_pixels_alone_count(photos, monkeypatch):
     monkeypatch.setattr(pace, "_paces", dict)
     cells = plan_of(photos, jobs=2).cells
-    seconds = dict(zip([(cell.spec.name, cell.entry.name) for cell in cells], expected_seconds(cells, None)))
+    pictures = [(cell.spec.name, cell.entry.name) for cell in cells]
+    seconds = dict(zip(pictures, expected_seconds(cells, None), strict=True))
     assert seconds["noisy", "1.png"] == seconds["tv", "1.png"] > seconds["noisy", "3.png"]
+
+
+# --- put together --------------------------------------------------------------------------------------
+
+OF_THE_RUN = ["seconds", "seconds_spread", "peak_mib", "measured_at", "asked_at"]
+"""what two measurements of a cell do not share"""
+
+
+def in_parts(count, tmp_path, methods, **words):
+    """The records of one run, and those of its parts, merged."""
+    whole = tmp_path / "whole.sqlite"
+    stores = [tmp_path / f"part-{number}.sqlite" for number in range(1, count + 1)]
+    bench.run(methods, **words, store=whole)
+    for number, store in enumerate(stores, start=1):
+        bench.run(methods, **words, shard=f"{number}/{count}", store=store)
+    merged = bench.merge(stores, tmp_path / "merged.sqlite")
+    assert merged.ok
+    assert all(source.n == source.n_new > 0 for source in merged.sources)
+    return (bench.read(store).sort_values("key", ignore_index=True) for store in (whole, merged.into))
+
+
+def test_the_parts_of_a_run_merged_are_the_run(photos, tmp_path):
+    whole, merged = in_parts(2, tmp_path, "noisy", datasets=photos, sigma=[15, 25], jobs=2)
+    assert len(whole) == 6
+    assert merged.drop(columns=OF_THE_RUN).equals(whole.drop(columns=OF_THE_RUN))
+
+
+@pytest.mark.slow
+def test_eight_parts_of_a_run_merged_are_the_run_and_nothing_is_left_to_measure(tmp_path):
+    words = {"datasets": "set12", "sigma": "15,25", "jobs": 2}
+    methods = "noisy,bm3d,tv,wavelet"
+    whole, merged = in_parts(8, tmp_path, methods, **words)
+    assert len(whole) == 96
+    assert merged.drop(columns=OF_THE_RUN).equals(whole.drop(columns=OF_THE_RUN))
+    assert bench.table(tmp_path / "merged.sqlite", rows=methods, metrics="psnr,ssim") == bench.table(
+        tmp_path / "whole.sqlite", rows=methods, metrics="psnr,ssim"
+    )
+    assert bench.run(methods, **words, store=tmp_path / "merged.sqlite").n_measured == 0
