@@ -5,7 +5,6 @@ Importing it imports neither torch nor any restorer; each function imports what 
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.arguments import check_words, named
-from bench.errors import RequestError, StoreError, unknown
+from bench.errors import RequestError, unknown
 
 if TYPE_CHECKING:
     import numpy as np

@@ -28,7 +28,7 @@ from bench.task import Level, format_level
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ALPHA", "Contest", "Pair", "contests", "holm", "letters"]
+__all__ = ["ALPHA", "Contest", "Pair", "contests", "contests_of", "holm", "letters"]
 
 ALPHA = 0.05
 """of the tests, and one less the confidence of the intervals"""
@@ -141,11 +141,16 @@ def contests(frame: pd.DataFrame, *, letters_only: bool = False) -> Iterator[Con
     letters_only  leave out, as NaN, what letters do not need and most of the time goes into: the intervals, and the
                   tests of a contest in which no two could be told apart
     """
-    measured = current(frame[frame["status"] != "skipped"], by_device=True)
-    measured = measured.assign(label=row_labels(measured), dataset=column_labels(measured))
-    good = on_one_device(measured)
-    good = good[good["status"] == "ok"].dropna(subset=["psnr_db"])
-    for _, records in good.groupby(["task", "protocol", "dataset", "level"], sort=False):
+    measured = on_one_device(current(frame[frame["status"] != "skipped"], by_device=True))
+    named = measured.assign(label=row_labels(measured), column=column_labels(measured))
+    yield from contests_of(named, letters_only=letters_only)
+
+
+def contests_of(measured: pd.DataFrame, *, letters_only: bool = False) -> Iterator[Contest]:
+    """The contests of records that count, one a cell, with the `label` of who made each and the `column` of its data
+    set."""
+    good = measured[measured["status"] == "ok"].dropna(subset=["psnr_db"])
+    for _, records in good.groupby(["task", "protocol", "column", "level"], sort=False):
         psnr = records.pivot_table(index="image", columns="label", values="psnr_db")
         if psnr.shape[1] > 1:
             best_first = psnr[psnr.mean().sort_values(ascending=False, kind="stable").index]
@@ -153,7 +158,7 @@ def contests(frame: pd.DataFrame, *, letters_only: bool = False) -> Iterator[Con
             yield Contest(
                 one["task"],
                 one["protocol"],
-                one["dataset"],
+                one["column"],
                 one["level"],
                 dict(best_first.mean()),
                 tuple(_pairs(best_first, letters_only)),

@@ -10,7 +10,7 @@ from bench.records.record import TEXTS, quality_part
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["IDENTITY", "ROW", "card_in", "current", "devices", "fastest", "left_out", "on_one_device"]
+__all__ = ["IDENTITY", "LOOKED_AT", "ROW", "card_in", "current", "devices", "fastest", "left_out", "on_one_device"]
 
 
 def card_in(environment: object) -> str:
@@ -135,6 +135,11 @@ TOLD = (
     ),
     *("status", "seconds", "device_seconds", "threads"),
 )
+
+
+LOOKED_AT = ("environment", "device", *dict.fromkeys(name for name in TOLD if name[0] != "_"))
+"""The columns that tell which records count. All that is told here holds within a task: what counts of it hangs on no
+other, and a store may be read a task at a time."""
 
 
 def on_one_device(frame: pd.DataFrame) -> pd.DataFrame:

@@ -117,14 +117,16 @@ def _is_sound(figure: Figure) -> bool:
     )
 
 
-def with_figures(frame: pd.DataFrame) -> pd.DataFrame:
-    """The records with a column for each metric that any of them has: the values of its identity last asked for."""
+def with_figures(frame: pd.DataFrame, last: Mapping[str, Figure] | None = None) -> pd.DataFrame:
+    """The records with a column for each metric that any of them has: the values of its identity last asked for.
+
+    last  which metrics have a column, and of which identity, where that is known already: as `metrics_of` gives them
+    """
     import pandas as pd
 
     by_text = _read(frame)
-    last = _last(frame, by_text)
     columns: dict[str, Any] = {}
-    for name, figure in last.items():
+    for name, figure in (_last(frame, by_text) if last is None else last).items():
         values = {
             text: figures[name].value
             for text, figures in by_text.items()

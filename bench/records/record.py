@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["COLUMNS", "TEXTS", "Record", "frame_of", "quality_part", "standing"]
+__all__ = ["COLUMNS", "KINDS", "TEXTS", "Record", "frame_of", "frame_of_columns", "quality_part", "standing"]
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,9 @@ class Record:
 
 COLUMNS = tuple(field.name for field in fields(Record))
 
+KINDS = {field.name: str(field.type) for field in fields(Record)}
+"""By column what it holds, e.g. `float | None`."""
+
 
 TEXTS = tuple(field.name for field in fields(Record) if field.type == "str")
 """The columns that hold text: "" where a record has none."""
@@ -115,9 +118,25 @@ def standing(record: Record) -> tuple[bool, bool, str]:
 
 def frame_of(records: Iterable[Record | Mapping[str, Any]]) -> pd.DataFrame:
     """Records as a DataFrame, one row each: the columns of `Record`, and one for each metric that was asked for."""
-    import pandas as pd
-
     from bench.records.figures import with_figures
 
-    rows = [vars(record) if isinstance(record, Record) else dict(record) for record in records]
-    return with_figures(pd.DataFrame(rows, columns=list(COLUMNS)))
+    rows = [vars(record) if isinstance(record, Record) else record for record in records]
+    return with_figures(frame_of_columns({name: [row.get(name) for row in rows] for name in COLUMNS}))
+
+
+def frame_of_columns(values: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
+    """Columns of records as a DataFrame: numbers as numbers, an empty one nan; texts as they are."""
+    import numpy as np
+    import pandas as pd
+
+    def column(name: str) -> Any:
+        its = values[name]
+        kind = KINDS[name]
+        if kind == "str" or (kind == "float | str" and any(isinstance(value, str) for value in its)):
+            texts = np.empty(len(its), object)
+            texts[:] = its
+            return texts
+        is_whole = kind.startswith("int") and not any(value is None for value in its)
+        return np.array(its, np.int64 if is_whole else np.float64)
+
+    return pd.DataFrame({name: pd.Series(column(name)) for name in values})

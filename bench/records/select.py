@@ -20,7 +20,8 @@ import functools
 import math
 import operator
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     Mask = NDArray[np.bool_]
 
-__all__ = ["select"]
+__all__ = ["columns_in", "may_hold", "select"]
 
 LONGEST = 4096
 """characters of a condition"""
@@ -58,11 +59,34 @@ EXAMPLE = "expected a condition on a record's columns, e.g. \"dataset == 'set12'
 
 def select(frame: pd.DataFrame, condition: str) -> pd.DataFrame:
     """The rows of records for which a condition holds. Raises RequestError for what is none."""
+    with _told(condition) as text:
+        return frame[_Rows(frame, text).where(_parsed(text))]
+
+
+def may_hold(frame: pd.DataFrame, condition: str) -> Mask:
+    """For which rows of some of a record's columns the condition may hold, whatever the others are."""
+    with _told(condition) as text:
+        return _Rows(frame, text).may_hold(_parsed(text))
+
+
+def columns_in(condition: str) -> set[str]:
+    """The columns that a condition asks for."""
+    with _told(condition) as text:
+        return _names(_parsed(text))
+
+
+def _names(node: ast.AST) -> set[str]:
+    return {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+
+
+@contextmanager
+def _told(condition: str) -> Iterator[str]:
+    """The condition in one line; what is none of it is told as a RequestError."""
     if len(condition) > LONGEST:
         raise RequestError(f"--select: {len(condition)} characters, expected at most {LONGEST}.")
     text = " ".join(condition.splitlines()).strip()
     try:
-        return frame[_Rows(frame, text).where(_parsed(text))]
+        yield text
     except _NoConditionError as error:
         shown = text if len(text) <= 200 else f"{text[:200]}…"
         said = str(error)
@@ -119,6 +143,16 @@ class _Rows:
             holds: Mask = self._column(node).numbers == 1
             return holds
         raise _NoConditionError(f"{self._said(node)} is no comparison")
+
+    def may_hold(self, node: ast.expr) -> Mask:
+        import numpy as np
+
+        if _names(node) <= {*self.frame.columns}:
+            return self.where(node)
+        if isinstance(node, ast.BoolOp):
+            combine = operator.and_ if isinstance(node.op, ast.And) else operator.or_
+            return functools.reduce(combine, map(self.may_hold, node.values))
+        return np.ones(len(self.frame), bool)
 
     def _compared(self, node: ast.Compare) -> Mask:
         """`a < b < c` holds where `a < b` and `b < c` do."""

@@ -6,7 +6,7 @@ One table per task and protocol, so that figures taken under different rules nev
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -14,8 +14,10 @@ import numpy as np
 from bench.errors import RequestError
 from bench.protocol import PROTOCOLS
 from bench.records.alike import alike
-from bench.records.current import current, devices, left_out, on_one_device
+from bench.records.current import LOOKED_AT, current, devices, left_out, on_one_device
+from bench.records.figures import with_figures
 from bench.records.labels import column_labels, row_labels
+from bench.records.record import frame_of
 from bench.report.drawing import ABOVE, Cell, Piece, Table, check_format, draw
 from bench.report.grid import Column, Grid, Marks, Row, columns_of, means_by_level, rows_of
 from bench.report.layout import WEIGHTS, Layout, choose_columns, choose_digits, choose_metrics, choose_rows
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
     from bench.judge.significance import Contest
 
-__all__ = ["EVERYTHING", "make_tables", "render", "symbol_of"]
+__all__ = ["COLUMNS", "EVERYTHING", "make_tables", "render", "symbol_of"]
 
 EVERYTHING = Layout()
 
@@ -46,20 +48,73 @@ SIGNS = {
 """What marks a row by where its weights are from, and what the mark means."""
 
 
-def render(frame: pd.DataFrame, format: str = "text", layout: Layout = EVERYTHING) -> str:
+COLUMNS = (
+    *LOOKED_AT,
+    *("level_name", "reason", "psnr_db", "ssim", "params", "macs_per_pixel", "peak_mib", "metrics"),
+)
+"""The columns of records that tables are made of."""
+
+KEPT = [
+    *(
+        "restorer",
+        "plugin",
+        "weights",
+        "weights_file",
+        "task",
+        "level",
+        "level_name",
+        "channels",
+        "dataset",
+        "folder",
+    ),
+    *("image", "protocol", "repeat", "status", "reason", "psnr_db", "ssim", "seconds", "device_seconds", "threads"),
+    *("params", "macs_per_pixel", "peak_mib", "environment", "metrics", "asked_at"),
+]
+"""What is held of all records that count while a table is made, beside their names."""
+
+
+def render(frames: pd.DataFrame | Iterable[pd.DataFrame], format: str = "text", layout: Layout = EVERYTHING) -> str:
     """Records (columns of `bench.records.record.Record`) as text in the given format.
 
+    frames  all, or those of each task by themselves, as `bench.records.reading` gives them
     Raises RequestError for an unknown format, for what the layout asks for and the records do not have, and when
     there is nothing to show.
     """
     check_format(format)
-    tables = list(make_tables(frame, layout, names_weights=format != "latex"))
+    these = _gathered(frames)
+    tables = list(_tables(these, layout, names_weights=format != "latex"))
     if not tables:
-        reasons = "; ".join(_skips(frame[frame["status"] == "skipped"]))
+        reasons = "; ".join(_skips(these.skipped))
         raise RequestError(f"There are no records to make a table of{reasons and f' ({reasons})'}.")
     if len(tables) > 1 and (layout.caption is not None or layout.label is not None):
         raise RequestError(f"--caption and --label are of one table, and there are {len(tables)}: --select chooses.")
     return "\n\n".join(draw(table, format) for table in tables)
+
+
+class _Gathered(NamedTuple):
+    """Records that count, named; of those that do not, whose cells have none that does; and what was skipped."""
+
+    measured: pd.DataFrame
+    older: pd.DataFrame
+    skipped: pd.DataFrame
+
+
+def _gathered(frames: pd.DataFrame | Iterable[pd.DataFrame]) -> _Gathered:
+    import pandas as pd
+
+    parts: list[tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]] = []
+    for frame in [frames] if isinstance(frames, pd.DataFrame) else frames:
+        tried = frame[frame["status"] != "skipped"]
+        counting = current(tried, by_device=True)
+        contested = counting.index.isin(on_one_device(counting).index)
+        kept = counting[KEPT].assign(made_on=devices(counting), contested=contested)
+        older = left_out(tried)[["restorer", "task", "protocol", "dataset"]]
+        parts.append((kept, older, frame.loc[frame["status"] == "skipped", ["restorer", "task", "reason"]]))
+    if not parts:
+        return _gathered(frame_of([]))
+    measured, older, skipped = (pd.concat(some).sort_index() for some in zip(*parts, strict=True))
+    measured = with_figures(measured)
+    return _Gathered(measured.assign(label=row_labels(measured), column=column_labels(measured)), older, skipped)
 
 
 class _Shown(NamedTuple):
@@ -78,23 +133,20 @@ class _Shown(NamedTuple):
     mean: bool
 
 
-def make_tables(frame: pd.DataFrame, layout: Layout = EVERYTHING, *, names_weights: bool = True) -> Iterator[Table]:
+def make_tables(
+    frames: pd.DataFrame | Iterable[pd.DataFrame], layout: Layout = EVERYTHING, *, names_weights: bool = True
+) -> Iterator[Table]:
     """One table per task and protocol.
 
     names_weights  if no metrics are asked for: tell in a column, and not by a sign, whose weights a row is of
     """
-    contests = _contests(frame) if layout.significance else {}
-    tried = frame[frame["status"] != "skipped"]
-    measured = current(tried, by_device=True)
-    contested = measured.index.isin(on_one_device(measured).index)
-    measured = measured.assign(
-        made_on=devices(measured),
-        contested=contested,
-        label=row_labels(measured),
-        column=column_labels(measured),
-    )
+    return _tables(_gathered(frames), layout, names_weights=names_weights)
+
+
+def _tables(these: _Gathered, layout: Layout, *, names_weights: bool) -> Iterator[Table]:
+    measured, older, skipped = these
+    contests = _contests(measured[measured["contested"]]) if layout.significance else {}
     shown = _read(layout, measured, names_weights=names_weights)
-    older, skipped = left_out(tried), frame[frame["status"] == "skipped"]
     if layout.rows:
         restorers = set(measured["restorer"][measured["label"].isin(shown.rows)])
         older, skipped = (these[these["restorer"].isin(restorers)] for these in (older, skipped))
@@ -113,10 +165,11 @@ Contests = Mapping[tuple[str, str, str, Level], "Contest"]
 """by task, protocol, data set and level"""
 
 
-def _contests(frame: pd.DataFrame) -> Contests:
-    from bench.judge.significance import contests
+def _contests(measured: pd.DataFrame) -> Contests:
+    from bench.judge.significance import contests_of
 
-    return {(c.task, c.protocol, c.dataset, c.level): c for c in contests(frame, letters_only=True)}
+    found = contests_of(measured, letters_only=True)
+    return {(c.task, c.protocol, c.dataset, c.level): c for c in found}
 
 
 def _read(layout: Layout, measured: pd.DataFrame, *, names_weights: bool) -> _Shown:

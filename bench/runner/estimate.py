@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from bench.errors import BenchError
 from bench.measure.clocks import ENOUGH_SECONDS, MOST_READINGS
+from bench.records.layouts import Drawer
 from bench.records.store import Store
 from bench.runner.cell import Cell
 from bench.runner.contract import observe_disc
@@ -29,6 +30,8 @@ TRIED_SECONDS = 10.0
 """that a restorer may take to try"""
 ALL_SECONDS = 30.0
 """after which no other restorer is tried"""
+MOST_PICTURES = 200
+"""of a kind whose times are looked up"""
 
 Kind: TypeAlias = "tuple[str, str, str]"
 """restorer, task and device: pixels of one kind take the same time"""
@@ -102,10 +105,15 @@ def _n_calls(seconds: float, cell: Cell, readings: int | None, is_warm: bool) ->
 
 
 def _known(cells: Iterable[Cell], store: Store) -> dict[Kind, float]:
-    """Seconds per pixel by earlier times of pictures of these cells."""
-    sizes = {(cell.dataset.name, cell.entry.name): _n_pixels(cell) for cell in cells}
+    """Seconds per pixel by earlier times of pictures of these cells, some of each kind."""
+    sizes: dict[tuple[str, str], int] = {}
+    asked: dict[Kind, dict[tuple[Drawer, str], None]] = defaultdict(dict)
+    for cell in cells:
+        if len(of_kind := asked[_kind(cell)]) < MOST_PICTURES:
+            of_kind[Drawer(cell.setting.task, cell.dataset.name, cell.spec.name), cell.entry.name] = None
+            sizes[cell.dataset.name, cell.entry.name] = _n_pixels(cell)
     speeds: dict[Kind, list[float]] = defaultdict(list)
-    for record in store.records():
+    for record in store.of_pictures(dict.fromkeys(named for of_kind in asked.values() for named in of_kind)):
         n_pixels = sizes.get((record.dataset, record.image))
         if record.seconds is not None and n_pixels:
             speeds[record.restorer, record.task, record.device].append(record.seconds / n_pixels)
