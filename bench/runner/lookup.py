@@ -6,6 +6,7 @@ refused, with both named: it is never a figure.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Hashable
 from dataclasses import replace
 from pathlib import Path
@@ -46,13 +47,16 @@ class RefusedError(BenchError):
 class Lookup:
     """Finds the cells of jobs. What was found is kept: jobs of a run share most of what they name."""
 
+    _one_at_a_time = threading.Lock()  # sources are parsed: two threads that do so fail by chance in Python 3.11
+
     def __init__(self) -> None:
         self._found: dict[Hashable, Any] = {}
 
     def cell_of(self, job: Job, machine: Machine) -> Cell:
         """The job's cell on this machine. Raises RefusedError for what is not here, or is another."""
         try:
-            return self._cell_of(job, machine)
+            with self._one_at_a_time:
+                return self._cell_of(job, machine)
         except RefusedError:
             raise
         except BenchError as error:

@@ -26,6 +26,8 @@ EXPECTED = (
 )
 STARTED = re.compile(r"(local|slurm)(?::([0-9]{1,6}))?")
 JOBS_OF_SLURM = 1
+LOGGERS = ("asyncio", "distributed", "distributed.client", "tornado.application")
+"""to which Dask gives levels, each its own, when it is imported"""
 
 
 @contextlib.contextmanager
@@ -37,7 +39,9 @@ def started(words: str) -> Iterator[str]:
     _check_installed()
     named = STARTED.fullmatch(words)
     if not named:
-        yield _address(words)
+        address = _address(words)
+        with _quiet():
+            yield address
         return
     kind, n = named.groups()
     n_workers = int(n) if n else n_cores() if kind == "local" else JOBS_OF_SLURM
@@ -124,11 +128,13 @@ def _slurm(n_workers: int) -> Any:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what Dask writes when workers end: the run says itself what became of them."""
-    logger = logging.getLogger("distributed")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
+    """Without what Dask writes when workers end or a network is cut: the run says itself what became of them."""
+    loggers = [logging.getLogger(name) for name in LOGGERS]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
