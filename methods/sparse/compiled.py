@@ -10,8 +10,20 @@ from typing import TypeVar
 
 import numpy as np
 from numba import njit
+from numpy.typing import DTypeLike
 
-__all__ = ["CHUNK", "do_in_parallel", "gathered_product", "gram", "in_parallel", "kernel", "product", "squared_norm"]
+__all__ = [
+    "CHUNK",
+    "do_in_parallel",
+    "gathered_product",
+    "gram",
+    "in_parallel",
+    "kernel",
+    "largest",
+    "product",
+    "squared_norm",
+    "with_bits",
+]
 
 T = TypeVar("T")
 
@@ -24,7 +36,8 @@ _thread = threading.local()
 #
 # Compiled code is kept beside the module; Numba does not notice when a kernel of another module that it calls has
 # changed: after work on this file remove __pycache__.
-kernel = njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "arcp", "nsz", "nnan"})
+# A division by 0 gives an infinity, as NumPy's: to check for it would keep a loop from being vectorised.
+kernel = njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz", "nnan"})
 
 
 def in_parallel(do: Callable[[int, int], T], n: int, chunk: int = CHUNK) -> Iterator[T]:
@@ -106,3 +119,24 @@ def squared_norm(y):
     for t in range(len(y)):
         total += y[t] * y[t]
     return total
+
+
+def with_bits(p: int, dtype: DTypeLike) -> tuple[np.ndarray, np.ndarray]:
+    """Room for p numbers, and the same memory as integers: what `largest` reads."""
+    x = np.empty(p, dtype)
+    return x, x.view(np.int32 if x.itemsize == 4 else np.int64)
+
+
+@kernel
+def largest(bits):
+    """The first index of the largest of numbers >= 0, told by their bits: these order them as integers do.
+
+    Loops that look for the largest integer are vectorised; for the largest float they are not.
+    """
+    n = len(bits)
+    most, best = bits[0], n
+    for j in range(n):
+        most = max(most, bits[j])
+    for j in range(n):
+        best = min(best, j if bits[j] == most else n)
+    return best

@@ -27,66 +27,60 @@ def similar_patches(x, size, rows, columns, window, threshold):
     _, H, W = x.shape
     gh, gw = H - size + 1, W - size + 1
     (top, bottom), (left, right) = rows, columns
-    h, w = bottom - top, right - left
-    side = 2 * window + 1
-    near = np.zeros(
-        (side * side, h, w), np.bool_
-    )  # by offset: a difference image and its sums over squares serve all
-    d2, sums = np.empty((h + size - 1, w + size - 1), x.dtype), np.empty((h, w + size - 1), x.dtype)
-    for o in range(side * side):
-        di, dj = o // side - window, o % side - window
-        i0, j0 = max(top, -di), max(left, -dj)  # the first seed whose neighbour is a patch of the image
-        n_rows, n_columns = min(bottom, gh - di) - i0, min(right, gw - dj) - j0
-        if n_rows > 0 and n_columns > 0:
-            _squared_differences(x, i0, j0, di, dj, n_rows + size - 1, n_columns + size - 1, d2)
-            _sums_over_squares(d2, size, n_rows, n_columns, sums)
-            for i in range(n_rows):
-                for j in range(n_columns):
-                    near[o, i0 - top + i, j0 - left + j] = d2[i, j] < threshold
-    grouped = np.zeros((h, w), np.bool_)
+    grouped = np.zeros((bottom - top, right - left), np.bool_)
+    d2 = np.empty(2 * window + 1, x.dtype)
     members, starts = [np.int64(0) for _ in range(0)], [np.int64(0)]
-    for i in range(h):
-        for j in range(w):
-            if grouped[i, j]:
+    for i in range(top, bottom):
+        for j in range(left, right):
+            if grouped[i - top, j - left]:
                 continue
-            for o in range(side * side):
-                if near[o, i, j]:
-                    a, b = i + o // side - window, j + o % side - window
-                    members.append((top + a) * gw + left + b)
-                    if 0 <= a < h and 0 <= b < w:
-                        grouped[a, b] = True
+            first, end = max(j - window, 0), min(j + window + 1, gw)
+            for a in range(max(i - window, 0), min(i + window + 1, gh)):
+                if _any_near(x, size, i, j, a, first, threshold, d2[: end - first]):
+                    for b in range(first, end):
+                        if d2[b - first] < threshold:
+                            members.append(a * gw + b)
+                            if top <= a < bottom and left <= b < right:
+                                grouped[a - top, b - left] = True
             starts.append(len(members))
     return np.array(members), np.array(starts)
 
 
 @kernel
-def _squared_differences(x, i0, j0, di, dj, height, width, out):
-    """out[i, j] = the sum over channels of (x[i0 + i, j0 + j] - x[i0 + i + di, j0 + j + dj])^2."""
-    for i in range(height):
-        for j in range(width):
-            out[i, j] = 0
-        for c in range(len(x)):
-            a, b = x[c, i0 + i], x[c, i0 + i + di]
-            for j in range(width):
-                d = a[j0 + j] - b[j0 + j + dj]
-                out[i, j] += d * d
+def _any_near(x, size, i, j, a, first, threshold, d2):
+    """d2: the squared distances of the patch (i, j) from (a, first), (a, first + 1), ...; whether one is near.
+
+    Where none is, d2 may be of the patches' first rows only: a sum of squares never falls.
+    """
+    for b in range(len(d2)):
+        d2[b] = 0
+    for c in range(len(x)):
+        for s in range(size):
+            seed, row = x[c, i + s, j : j + size], x[c, a + s, first : first + len(d2) + size - 1]
+            _add_squared_differences(seed, row, d2)
+            n_near = 0
+            for b in range(len(d2)):
+                n_near += d2[b] < threshold
+            if n_near == 0:
+                return False
+    return True
 
 
 @kernel
-def _sums_over_squares(d2, size, height, width, sums):
-    """d2[i, j] becomes the sum of d2[i : i + size, j : j + size]; sums is scratch."""
-    for i in range(height):
-        for j in range(width + size - 1):
-            sums[i, j] = d2[i, j]
-        for t in range(1, size):
-            for j in range(width + size - 1):
-                sums[i, j] += d2[i + t, j]
-    for i in range(height):
-        for j in range(width):
-            d2[i, j] = sums[i, j]
-        for t in range(1, size):
-            for j in range(width):
-                d2[i, j] += sums[i, j + t]
+def _add_squared_differences(seed, row, d2):
+    """d2[b] += the sum over t of (row[b + t] - seed[t])^2."""
+    t = 0
+    while t + 4 <= len(seed):  # four at a time: d2 is read and written less often
+        s0, s1, s2, s3 = seed[t], seed[t + 1], seed[t + 2], seed[t + 3]
+        for b in range(len(d2)):
+            e0, e1, e2, e3 = row[b + t] - s0, row[b + t + 1] - s1, row[b + t + 2] - s2, row[b + t + 3] - s3
+            d2[b] += (e0 * e0 + e1 * e1) + (e2 * e2 + e3 * e3)
+        t += 4
+    while t < len(seed):
+        for b in range(len(d2)):
+            e = row[b + t] - seed[t]
+            d2[b] += e * e
+        t += 1
 
 
 @kernel

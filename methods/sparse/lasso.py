@@ -8,7 +8,16 @@ from __future__ import annotations
 
 import numpy as np
 from bench.methods.sparse.codes import Codes, checked, no_codes
-from bench.methods.sparse.compiled import do_in_parallel, gathered_product, gram, kernel, product, squared_norm
+from bench.methods.sparse.compiled import (
+    do_in_parallel,
+    gathered_product,
+    gram,
+    kernel,
+    largest,
+    product,
+    squared_norm,
+    with_bits,
+)
 
 __all__ = ["lasso_path"]
 
@@ -28,15 +37,19 @@ def lasso_path(Y: np.ndarray, D: np.ndarray, *, error: float | np.ndarray) -> Co
     error = np.broadcast_to(np.asarray(error, Y.dtype), len(Y))
     codes = no_codes(len(Y), min(D.shape), Y.dtype)
     G = gram(D)
-    do_in_parallel(lambda a, b: _lars(Y[a:b], D, G, error[a:b], *(x[a:b] for x in codes)), len(Y))
+
+    def code(a: int, b: int) -> None:
+        _lars(Y[a:b], D, G, error[a:b], *(x[a:b] for x in codes), *with_bits(len(G), Y.dtype))
+
+    do_in_parallel(code, len(Y))
     return codes
 
 
 @kernel
-def _lars(Y, D, G, error, atoms, values, counts):
-    """A chunk of `lasso_path`."""
+def _lars(Y, D, G, error, atoms, values, counts, gain, bits):
+    """A chunk of `lasso_path`; gain and bits are scratch."""
     p, L = D.shape[1], atoms.shape[1]
-    c, a, gain = np.empty(p, Y.dtype), np.empty(p, Y.dtype), np.empty(p, Y.dtype)
+    c, a = np.empty(p, Y.dtype), np.empty(p, Y.dtype)
     inverse, s, w, g = np.empty((L, L), Y.dtype), np.empty(L, Y.dtype), np.empty(L, Y.dtype), np.empty(L, Y.dtype)
     free = np.empty(p, Y.dtype)
     for i in range(len(Y)):
@@ -44,14 +57,14 @@ def _lars(Y, D, G, error, atoms, values, counts):
         if energy <= error[i]:
             continue
         product(Y[i], D, c)
-        k = _follow(c, G, energy, error[i], atoms[i], values[i], inverse, s, w, g, a, free, gain)
+        k = _follow(c, G, energy, error[i], atoms[i], values[i], inverse, s, w, g, a, free, gain, bits)
         counts[i] = k
         atoms[i, k:] = -1
         values[i, k:] = 0
 
 
 @kernel
-def _follow(c, G, energy, error, atoms, x, inverse, s, w, g, a, free, gain):
+def _follow(c, G, energy, error, atoms, x, inverse, s, w, g, a, free, gain, bits):
     """The path of one signal from a = 0 to where its squared residual is `error`; how many atoms its end has.
 
     c        (p,), correlations D' y, of the residual when it is done
@@ -59,16 +72,15 @@ def _follow(c, G, energy, error, atoms, x, inverse, s, w, g, a, free, gain):
     atoms    (L,), the active atoms, filled; x (L,) their coefficients, s (L,) the signs of their correlations
     inverse  (L, L), of the active atoms' Gram matrix
     free     (p,), 1 for an atom that may become active, else 0
-    w, g (L,) and a, gain (p,)  scratch
+    w, g (L,) and a, gain, bits (p,)  scratch
     """
     p, L = len(c), len(atoms)
     zero, one = c.dtype.type(0), c.dtype.type(1)
     spanned, tiny = c.dtype.type(SPANNED), c.dtype.type(1e-20)
-    joining, lam = 0, zero
     for j in range(p):
-        free[j] = one
-        if abs(c[j]) > lam:
-            joining, lam = j, abs(c[j])
+        free[j], gain[j] = one, abs(c[j])
+    joining = largest(bits)
+    lam = gain[joining]
     if lam == 0:
         return 0
     k = 0
@@ -104,10 +116,7 @@ def _follow(c, G, energy, error, atoms, x, inverse, s, w, g, a, free, gain):
         if k < L:
             for j in range(p):  # the reciprocal of the step at which an atom's correlation catches up
                 gain[j] = free[j] * max((one - a[j]) / max(lam - c[j], tiny), (one + a[j]) / max(lam + c[j], tiny))
-            best = 0
-            for j in range(p):
-                if gain[j] > gain[best]:
-                    best = j
+            best = largest(bits)
             if gain[best] * step > one:
                 step, joining, last = one / gain[best], best, False
         for q in range(k):

@@ -18,7 +18,16 @@ from __future__ import annotations
 
 import numpy as np
 from bench.methods.sparse.codes import Codes, checked, combine, no_codes
-from bench.methods.sparse.compiled import CHUNK, do_in_parallel, gram, kernel, product, squared_norm
+from bench.methods.sparse.compiled import (
+    CHUNK,
+    do_in_parallel,
+    gram,
+    kernel,
+    largest,
+    product,
+    squared_norm,
+    with_bits,
+)
 
 __all__ = ["RULES", "omp", "simultaneous_omp"]
 
@@ -48,9 +57,11 @@ def omp(
     error = np.broadcast_to(np.asarray(error, Y.dtype), len(Y))
     codes = no_codes(len(Y), L, Y.dtype)
     D_T, G = np.ascontiguousarray(D.T), gram(D)
-    do_in_parallel(
-        lambda a, b: _omp(Y[a:b], D, D_T, G, error[a:b], rule == "decrease", *(x[a:b] for x in codes)), len(Y)
-    )
+
+    def code(a: int, b: int) -> None:
+        _omp(Y[a:b], D, D_T, G, error[a:b], rule == "decrease", *(x[a:b] for x in codes), _space(L, G))
+
+    do_in_parallel(code, len(Y))
     return codes
 
 
@@ -79,13 +90,12 @@ def simultaneous_omp(
     error = np.broadcast_to(np.asarray(error, Y.dtype), len(starts) - 1)
     estimates, counts = np.empty_like(Y), np.zeros(len(starts) - 1, np.int32)
     D_T, G = np.ascontiguousarray(D.T), gram(D)
-    do_in_parallel(
-        lambda a, b: _somp(
-            Y, starts[a : b + 1], D, D_T, G, error[a:b], L, rule == "decrease", estimates, counts[a:b]
-        ),
-        len(counts),
-        chunk=max(1, CHUNK * len(counts) // max(1, len(Y))),
-    )
+
+    def code(a: int, b: int) -> None:
+        by_decrease, own = rule == "decrease", (estimates, counts[a:b])
+        _somp(Y, starts[a : b + 1], D, D_T, G, error[a:b], L, by_decrease, *own, _space(L, G))
+
+    do_in_parallel(code, len(counts), chunk=max(1, CHUNK * len(counts) // max(1, len(Y))))
     return estimates, counts
 
 
@@ -99,11 +109,9 @@ def _most_atoms(D: np.ndarray, max_atoms: int | None, rule: str) -> int:
 
 
 @kernel
-def _omp(Y, D, D_T, G, error, by_decrease, atoms, values, counts):
+def _omp(Y, D, D_T, G, error, by_decrease, atoms, values, counts, space):
     """A chunk of `omp`."""
-    p, L = D.shape[1], atoms.shape[1]
-    A = np.empty((1, p), Y.dtype)
-    space = _space(L, p, Y.dtype)
+    A = np.empty((1, D.shape[1]), Y.dtype)
     for i in range(len(Y)):
         y = Y[i]
         energy = squared_norm(y)
@@ -117,12 +125,11 @@ def _omp(Y, D, D_T, G, error, by_decrease, atoms, values, counts):
 
 
 @kernel
-def _somp(Y, starts, D, D_T, G, error, L, by_decrease, estimates, counts):
+def _somp(Y, starts, D, D_T, G, error, L, by_decrease, estimates, counts, space):
     """A chunk of `simultaneous_omp`: as many groups as there are counts."""
     m, p = D.shape
     A = np.empty((m, p), Y.dtype)
     atoms, values = np.empty(L, np.int32), np.empty(L, Y.dtype)
-    space = _space(L, p, Y.dtype)
     for g in range(len(counts)):
         members = Y[starts[g] : starts[g + 1]]
         energy = squared_norm(members.ravel())
@@ -137,21 +144,15 @@ def _somp(Y, starts, D, D_T, G, error, L, by_decrease, estimates, counts):
             combine(atoms, values, k, D_T, estimates[i])
 
 
-@kernel
-def _space(L, p, dtype):
-    """What `_pursue` works in: U, R, norm2, full, weight, score."""
-    return (
-        np.empty((L, p), dtype),
-        np.empty((L, L), dtype),
-        np.empty(p, dtype),
-        np.empty(p, dtype),
-        np.empty(p, dtype),
-        np.empty(p, dtype),
-    )
+def _space(L: int, G: np.ndarray) -> tuple[np.ndarray, ...]:
+    """What `_pursue` works in: U, R, full, norm2, score, and the bits of the scores as integers."""
+    p = len(G)
+    U, R, norm2 = (np.empty(shape, G.dtype) for shape in ((L, p), (L, L), p))
+    return U, R, np.diag(G).copy(), norm2, *with_bits(p, G.dtype)
 
 
 @kernel
-def _pursue(A, G, energy, error, by_decrease, atoms, U, R, norm2, full, weight, score):
+def _pursue(A, G, energy, error, by_decrease, atoms, U, R, full, norm2, score, bits):
     """Choose atoms for a group until its squared residual is at most `error`; how many they are.
 
     A       (M, p), correlations of the members; those of their residuals when it is done
@@ -160,21 +161,18 @@ def _pursue(A, G, energy, error, by_decrease, atoms, U, R, norm2, full, weight, 
     atoms   (L,), filled
     U       (L, p), U[k] = D' q_k
     R       (L, L), lower triangular: atom k is the sum over l <= k of R[k, l] q_l; filled
-    norm2, full, weight, score  (p,): the atoms' squared norms outside the span and in all; what the rules compare
+    full, norm2, score, bits  (p,): the atoms' squared norms, those outside the span, what the rules compare, its bits
     """
-    M, p = A.shape
-    for j in range(p):
-        norm2[j] = full[j] = G[j, j]
-        score[j] = 0
-    for i in range(M):
-        for j in range(p):
-            score[j] += A[i, j] * A[i, j]
+    norm2[:] = full
+    score[:] = 0
+    for i in range(len(A)):
+        _subtract(A[i], score.dtype.type(0), full, score)
+    _weigh(score, full, norm2, by_decrease)
     for k in range(len(atoms)):
         if energy <= error:
             return k
-        _weigh(norm2, full, by_decrease, weight)
-        best = _best(score, weight)
-        if best < 0:
+        best = largest(bits)
+        if not score[best] > 0:  # none lowers the residual
             return k
         atoms[k] = best
         u = U[k]
@@ -183,41 +181,45 @@ def _pursue(A, G, energy, error, by_decrease, atoms, U, R, norm2, full, weight, 
         product(R[k, :k], U, u)
         r = np.sqrt(G[best, best] - u[best])
         R[k, k] = r
-        for j in range(p):
-            u[j] = (G[best, j] - u[j]) / r
-            norm2[j] -= u[j] * u[j]
-            score[j] = 0
+        _orthogonalise(u, G[best], r, norm2)
         norm2[best] = 0
-        for i in range(M):
+        score[:] = 0
+        for i in range(len(A)):
             c = A[i, best] / r
             energy -= c * c
-            for j in range(p):
-                a = A[i, j] - c * u[j]
-                A[i, j] = a
-                score[j] += a * a
+            _subtract(A[i], c, u, score)
+        _weigh(score, full, norm2, by_decrease)
     return len(atoms)
 
 
+# Loops over few arrays: a compiler that must allow for any two of them to overlap vectorises no other.
+
+
 @kernel
-def _weigh(norm2, full, by_decrease, weight):
-    """What the rules divide the scores by, inverted; 0 for atoms that nothing is left of outside the span."""
+def _orthogonalise(u, g, r, norm2):
+    """From u, the part of g = D' d within the span, to D' q for d = that part + r q; norm2 loses what q spans."""
+    for j in range(len(u)):
+        x = (g[j] - u[j]) / r
+        u[j] = x
+        norm2[j] -= x * x
+
+
+@kernel
+def _subtract(a, c, u, score):
+    """a -= c u, and score += a^2."""
+    for j in range(len(u)):
+        x = a[j] - c * u[j]
+        a[j] = x
+        score[j] += x * x
+
+
+@kernel
+def _weigh(score, full, norm2, by_decrease):
+    """Divide the scores by what the rules do; 0 for atoms that nothing is left of outside the span."""
     one, spanned = full.dtype.type(1), full.dtype.type(SPANNED)  # plain numbers would make it all double precision
-    for j in range(len(full)):
-        tiny = spanned * full[j]
-        scale = norm2[j] if by_decrease else full[j]
-        weight[j] = one / scale if norm2[j] > tiny else one - one
-
-
-@kernel
-def _best(score, weight):
-    """The first atom of the largest weighted score; -1 if none lowers the residual. Spoils the scores."""
-    best = 0
+    scale = norm2 if by_decrease else full
     for j in range(len(score)):
-        score[j] *= weight[j]
-    for j in range(len(score)):
-        if score[j] > score[best]:
-            best = j
-    return best if score[best] > 0 else -1
+        score[j] *= one / scale[j] if norm2[j] > spanned * full[j] else one - one
 
 
 @kernel
