@@ -4,6 +4,7 @@ import contextlib
 import errno
 import io
 import json
+from dataclasses import replace
 from importlib.metadata import version
 from types import SimpleNamespace
 
@@ -14,7 +15,9 @@ from PIL import Image
 
 from bench.cli import main
 from bench.cli.output import flush, open_up, what_failed
+from bench.records.store import Store
 from tests.conftest import BAD
+from tests.records.test_exported import record
 
 
 def bench(*words):
@@ -321,6 +324,32 @@ def test_exported_records_can_be_shown_and_compared_like_a_store(run, tmp_path):
     result = bench("compare", "--significance", "--store", tmp_path / "r.csv")
     assert "tv" in result.stdout
     assert "images tell nothing" in result.stdout
+
+
+def test_stores_are_shown_together_and_merged_and_a_conflict_is_named_with_status_1(tmp_path):
+    at = "2026-11-28T09:30:00+00:00"
+    for name, one in {
+        "a": record("a-1"),
+        "b": record("b-1", image="2.png", psnr_db=30.0),
+        "c": record("a-1", ssim=1.0),
+    }.items():
+        with Store(tmp_path / f"{name}.sqlite") as store:
+            store.add(replace(one, asked_at=at))
+    a, b, c, into = (tmp_path / f"{name}.sqlite" for name in ("a", "b", "c", "into"))
+    assert bench("merge", a, b, "--into", into).returncode == 0
+    tables = [bench("table", "--store", a, "--store", b), bench("table", "--store", into)]
+    assert tables[0].stdout == tables[1].stdout != bench("table", "--store", a).stdout
+    merged = bench("merge", c, "--into", into)
+    assert (merged.returncode, merged.stderr) == (1, "")
+    assert "conflict: noisy, denoise 25, photos/1.png: ssim is none, and 1.0000 in" in merged.stdout
+    assert "There is no store" in refused(bench("merge", tmp_path / "none.sqlite", "--into", into))
+
+
+def test_a_part_is_run_and_told_and_what_is_none_is_named(run):
+    assert "--shard 3/2: expected 1/2 to 2/2" in refused(run("--sigma", "25", "--shard", "3/2"))
+    told = run("--sigma", "25", "--shard", "2/3", "--dry-run")
+    assert "note: shard 2/3: 1 of 3 cells" in told.stdout
+    assert "1 of 1 cells to measure" in told.stdout
 
 
 def test_a_folder_that_is_gone_is_one_line(tmp_path, monkeypatch):
