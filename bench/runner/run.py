@@ -331,7 +331,7 @@ def _measured(
             done.put(error)
 
     while n_done < len(cells):
-        for job in islice(jobs, max(1, executor.window) - (n_submitted - n_done)):
+        for job in islice(jobs, max(0, executor.window - (n_submitted - n_done))):
             cell = cells[job.number]
             executor.submit(job, partial(watcher.measuring, cell)).add_done_callback(partial(finish, cell))
             n_submitted += 1

@@ -17,24 +17,27 @@ import os
 import threading
 import time
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from bench.errors import BenchError, RequestError
 from bench.measure.machine import Machine
 from bench.runner.executors import station
 from bench.runner.executors.connecting import address_of, client_of, started
 from bench.runner.executors.executor import Outcome
-from bench.runner.executors.roster import Present, Roster, run_on, slots_of
+from bench.runner.executors.roster import Present, Roster, fetch, run_on, slots_of
 from bench.runner.executors.station import About, Slots
 from bench.runner.job import Job
+from bench.runner.lookup import ELSEWHERE
 
 __all__ = ["Cluster", "ClusterError"]
+
+T = TypeVar("T")
 
 LOOK_SECONDS = 1.0
 """between two looks at which workers there are"""
@@ -66,7 +69,7 @@ class _Task:
     began: Callable[[], None]
     outcome: Future[Outcome]
     deaths: int = 0
-    sent: Any = None
+    sent: _Sent | None = None
     sent_at: float = 0.0
 
 
@@ -95,6 +98,20 @@ class _Hand:
         """How many jobs it may be sent."""
         ahead = 0 if self.seconds is None else min(MOST_AHEAD, int(AHEAD_SECONDS / max(self.seconds, 1e-3)))
         return self.n_slots * (1 + ahead) - len(self.at)
+
+
+@dataclass(eq=False)
+class _Sent:
+    """A job on its way. future: Dask's, of the answer."""
+
+    hand: _Hand
+    task: _Task
+    future: Any
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether its answer still is: the job may have been sent to another meanwhile."""
+        return self.task.sent is self
 
 
 class Cluster:
@@ -126,6 +143,7 @@ class Cluster:
         self.memory_mib, self.told = memory_mib, told
         self.run = os.urandom(6).hex()
         self._events: SimpleQueue[tuple[str, Any]] = SimpleQueue()
+        self._answers: SimpleQueue[_Sent | None] = SimpleQueue()
         self._hands: dict[str, _Hand] = {}
         self._groups: OrderedDict[Hashable, deque[_Task]] = OrderedDict()
         self._suspects: deque[_Task] = deque()
@@ -147,6 +165,7 @@ class Cluster:
             self._wait_for_the_first()
             self._held = held.pop_all()
         threading.Thread(target=self._work, daemon=True).start()
+        threading.Thread(target=self._take, daemon=True).start()
         threading.Thread(target=self._look, daemon=True).start()
         return self
 
@@ -158,6 +177,7 @@ class Cluster:
     def close(self) -> None:
         self._is_closed.set()
         self._events.put(("close", None))
+        self._answers.put(None)
         self._savers.shutdown(wait=False, cancel_futures=True)
         self._held.close()
 
@@ -230,12 +250,11 @@ class Cluster:
     def _work(self) -> None:
         try:
             while not self._is_closed.is_set():
-                done = []
-                for what, of_it in self._next_events():
+                for what, of_it in _drained(self._events):
                     if what == "job":
                         self._groups.setdefault(of_it.job.warm, deque()).append(of_it)
-                    elif what == "done":
-                        done.append(of_it)
+                    elif what == "answer":
+                        self._receive(*of_it)
                     elif what == "workers":
                         self._meet(of_it)
                     elif what == "away":
@@ -243,18 +262,9 @@ class Cluster:
                         of_it.set()
                     elif what == "over":
                         raise of_it
-                self._take(done)
                 self._send()
         except BaseException as error:
             self._fail(error)
-
-    def _next_events(self) -> Iterator[tuple[str, Any]]:
-        yield self._events.get()
-        while True:
-            try:
-                yield self._events.get_nowait()
-            except Empty:
-                return
 
     def _fail(self, error: BaseException) -> None:
         """Nothing more will be measured."""
@@ -266,23 +276,42 @@ class Cluster:
             task.outcome.set_exception(error)
         self._is_closed.set()
 
-    def _take(self, done: Iterable[tuple[_Hand, _Task, Any]]) -> None:
-        """The answers that have come, of jobs that are still at their hands."""
-        there = [(hand, task) for hand, task, sent in done if task.sent is sent and task in hand.at]
-        finished = [(hand, task) for hand, task in there if task.sent.status == "finished"]
-        if finished:
-            try:
-                packed = self._client.gather([task.sent for _, task in finished], errors="skip")
-            except Exception:  # the way to the scheduler is cut: the other thread finds out
-                packed = []
-            if len(packed) == len(finished):
-                for (hand, task), content in zip(finished, packed, strict=True):
-                    self._finish(hand, task, station.outcome_of(content))
-        for hand, task in there:
-            if task.sent is not None and task.sent.status == "error":
-                error = task.sent.exception()
-                said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-                self._finish(hand, task, Outcome(None, "", reason=f"{hand.about.host} answered with {said}"))
+    def _take(self) -> None:
+        """Fetch the answers that have come, several at a time; one that does not come is asked for again."""
+        while not self._is_closed.is_set():
+            asked = [one for one in _drained(self._answers) if one is not None and one.is_wanted]
+            answers = self._fetched(asked)
+            if len(answers) < len(asked):  # one at a time, then: a worker is gone, or the network
+                answers = [content for one in asked for content in self._fetched([one]) or [None]]
+            for one, content in zip(asked, answers, strict=True):
+                if content is not None:
+                    self._events.put(("answer", (one, content)))
+                elif one.is_wanted:
+                    self._is_closed.wait(LOOK_SECONDS / len(asked))
+                    self._answers.put(one)
+
+    def _fetched(self, asked: Sequence[_Sent]) -> list[Any]:
+        """The answers, or none at all if one cannot be had now."""
+        if not asked:
+            return []
+        try:
+            found = [one.future for one in asked if one.future.status == "finished"]
+            contents = iter(fetch(self._client, found) if found else [])
+            return [next(contents) if one.future in found else _failed(one.future) for one in asked]
+        except Exception:  # of many kinds, as a network may fail
+            return []
+
+    def _receive(self, sent: _Sent, content: Any) -> None:
+        """An answer: bytes, or what Dask raised."""
+        if not sent.is_wanted:
+            return
+        if isinstance(content, BaseException):
+            said = " ".join(f"{type(content).__name__}: {content}".split())[:300]
+            host = sent.hand.about.host
+            outcome = Outcome(None, "", reason=f"{ELSEWHERE}, on {host}, Dask failed with {said}")
+        else:
+            outcome = station.outcome_of(content)
+        self._finish(sent.hand, sent.task, outcome)
 
     def _finish(self, hand: _Hand, task: _Task, outcome: Outcome) -> None:
         seconds = (time.monotonic() - task.sent_at) / max(1, len(hand.at) / hand.n_slots)
@@ -332,7 +361,7 @@ class Cluster:
             hand.warm.popitem(last=False)
         hand.at.append(task)
         task.sent_at = time.monotonic()
-        task.sent = self._client.submit(
+        future = self._client.submit(
             station.measure,
             self.run,
             hand.slots.text(),
@@ -341,11 +370,12 @@ class Cluster:
             workers=[hand.address],
             pure=False,
         )
-        task.sent.add_done_callback(partial(self._note, hand, task))
+        task.sent = _Sent(hand, task, future)
+        future.add_done_callback(partial(self._note, task.sent))
         task.began()
 
-    def _note(self, hand: _Hand, task: _Task, sent: Any) -> None:
-        self._events.put(("done", (hand, task, sent)))
+    def _note(self, sent: _Sent, future: Any) -> None:
+        self._answers.put(sent)
 
     # --- workers come and go -------------------------------------------------------------------
 
@@ -421,7 +451,8 @@ class Cluster:
             self.told(f"the worker {hand.address} on {hand.about.host} is gone: its jobs are measured elsewhere")
         for place, task in enumerate(hand.at):
             with contextlib.suppress(Exception):
-                task.sent.cancel(force=True)
+                if task.sent is not None:
+                    task.sent.future.cancel(force=True)
             task.sent = None
             if is_dead and place < hand.n_slots:
                 task.deaths += 1
@@ -439,3 +470,20 @@ DEADLY = "the worker of the cluster that measured it ended, and so did the one t
 
 def _n(number: int, what: str) -> str:
     return f"{number} {what}{'s' * (number != 1)}"
+
+
+def _failed(future: Any) -> BaseException:
+    """What a call raised. Raises if it is not over, or its answer is lost."""
+    if future.status != "error":
+        raise LookupError(future.status)
+    error = future.exception(timeout=LOOK_SECONDS)
+    assert isinstance(error, BaseException)
+    return error
+
+
+def _drained(queue: SimpleQueue[T]) -> Iterator[T]:
+    """What is in the queue, at least one."""
+    yield queue.get()
+    with contextlib.suppress(Empty):
+        while True:
+            yield queue.get_nowait()

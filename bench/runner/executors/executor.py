@@ -33,7 +33,7 @@ class Executor(Protocol):
 
     @property
     def window(self) -> int:
-        """How many jobs it is well to have submitted at a time: enough that no slot waits, and no more."""
+        """How many jobs it is well to have submitted at a time: enough that no slot waits. At least 1."""
 
     def submit(self, job: Job, began: Callable[[], None]) -> Future[Outcome]:
         """Have a job measured. What goes wrong with the restorer is in the record; another error is a fault of ours.

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from bench.measure.engine import engine
 from bench.runner.executors import station
 from bench.runner.executors.station import About, Slots
 
-__all__ = ["Present", "Roster", "run_on", "slots_of"]
+__all__ = ["Present", "Roster", "fetch", "run_on", "slots_of"]
 
 LOOK_SECONDS = 10.0
 """that a scheduler has to say which workers there are"""
 ASK_SECONDS = 60.0
 """that workers have to say what they are: the first imports come from a slow disk perhaps"""
+FETCH_SECONDS = 10.0
+"""for answers: each is small, unless it has pictures"""
 GPU = "GPU"
 """the resource that says how many GPUs are a worker's: `dask worker --resources GPU=2`"""
 
@@ -80,6 +82,11 @@ def run_on(client: Any, seconds: float, function: Any, *given: Any, workers: Col
     """What a function answers in each worker process, by address: its answer, or what it raised."""
     there = None if workers is None else [*workers]
     return client.sync(client._run, function, *given, workers=there, on_error="return", callback_timeout=seconds)
+
+
+def fetch(client: Any, futures: Sequence[Any]) -> Sequence[Any]:
+    """The answers of calls that are over. Raises what Dask does; fewer come if one is lost."""
+    return cast(Sequence[Any], client.sync(client._gather, futures, errors="skip", callback_timeout=FETCH_SECONDS))
 
 
 def slots_of(
