@@ -14,6 +14,7 @@ A declaration is one table, named `restorer.tag`:
     trained_on = ["bsd400"]
     reproduces = "dncnn-2017, Table II"
     loader     = "matconvnet"              # how the restorer reads it
+    folder     = "deep_demosaick"          # instead of <restorer> in the cache and in a mirror
     variants   = ["", "sparse-"]           # of the restorer that it is for ("": the plain one); left out: all
 
 A setting may name variants of its own instead.
@@ -103,6 +104,7 @@ class Declaration:
     trained_on: tuple[str, ...]
     reproduces: str
     loader: str
+    folder: str = ""
 
     @property
     def label(self) -> str:
@@ -114,7 +116,8 @@ class Declaration:
         """Where to fetch it. Only for weights that do not ship with the package."""
         from bench.data.download import RemoteFile
 
-        return RemoteFile("weights", self.restorer, self.file, self.url or "", self.sha256, self.git_blob, self.size)
+        folder = self.folder or self.restorer
+        return RemoteFile("weights", folder, self.file, self.url or "", self.sha256, self.git_blob, self.size)
 
 
 MOST_BYTES = 1 << 20
@@ -183,6 +186,7 @@ def _checked(restorer: str, tag: str, entry: Mapping[str, Any], folder: Path) ->
         trained_on=tuple(_list(entry, "trained_on", str)),
         reproduces=_text(entry, "reproduces") or "",
         loader=_text(entry, "loader") or "",
+        folder=_text(entry, "folder") or "",
     )
     if made.path is None:
         _ = made.remote  # whose name must be a plain one

@@ -20,7 +20,7 @@ from bench.task import TASKS
 
 OUR_RESTORERS = {
     *("noisy", "jpeg", "bicubic", "bm3d", "dncnn", "ksvd", "lssc", "sc", "groupsc", "nlrn", "nsr"),
-    *("cscnet", "lidia", "ffdnet", "deep-ksvd"),
+    *("cscnet", "lidia", "ffdnet", "deep-ksvd", "vdsr"),
 }
 
 

@@ -21,7 +21,7 @@ else:
 MANIFEST = Path(methods.__file__).with_name("weights.toml")
 ENTRIES = tomllib.loads(MANIFEST.read_text(encoding="utf-8"))
 REQUIRED = {"settings", "licence", "trained_by", "trained_on"}
-OPTIONAL = {"file", "url", "path", "sha256", "git_blob", "bytes", "reproduces", "loader", "variants"}
+OPTIONAL = {"folder", "file", "url", "path", "sha256", "git_blob", "bytes", "reproduces", "loader", "variants"}
 
 every_entry = pytest.mark.parametrize("name", ENTRIES)
 
