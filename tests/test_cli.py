@@ -15,6 +15,7 @@ from PIL import Image
 
 from bench.cli import main
 from bench.cli.output import flush, open_up, what_failed
+from bench.records.mounts import Mount
 from bench.records.store import Store
 from tests.conftest import BAD
 from tests.records.test_exported import record
@@ -306,6 +307,12 @@ def test_doctor_says_what_the_machine_has():
     assert "torch" in result.stdout
     assert "BENCH_OFFLINE" in result.stdout
     assert "\ndevice cpu " in result.stdout
+
+
+def test_doctor_says_where_stores_do_without_wal(monkeypatch):
+    for kind, told in (("ext4", "ext4\n"), ("nfs4", "nfs4, where stores go without WAL\n")):
+        monkeypatch.setattr("bench.report.listing.mount_of", lambda path, kind=kind: Mount(path, kind))
+        assert f"\nthis folder is on    {told}" in bench("doctor").stdout
 
 
 def test_compare_wants_to_know_with_what(run, tmp_path):

@@ -8,6 +8,7 @@ import shutil
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from bench import escape
 from bench.data.datasets import get, names
@@ -20,6 +21,7 @@ from bench.plugins.registry import RestorerInfo, infos
 from bench.plugins.tasks import installed_tasks
 from bench.plugins.weights import all_declarations, fault_of
 from bench.protocol import PROTOCOLS
+from bench.records.mounts import mount_of
 from bench.task import TASKS, Task, format_level
 
 __all__ = ["CACHED", "LISTINGS", "doctor", "entry", "listing", "of_metric"]
@@ -169,6 +171,8 @@ def doctor() -> str:
     lines = [f"{name:<20} {value}" for name, value in describe().items()]
     lines.append(f"{'threads by default':<20} {n_cores()}")
     lines += [f"{f'device {word}':<20} {_device(word, card)}" for word, card in present().items()]
+    if mount := mount_of(Path()):
+        lines.append(f"{'this folder is on':<20} {mount.kind}{', where stores go without WAL' * mount.is_network}")
     lines.append(f"{'cache':<20} {cache_dir()}")
     for variable in ("BENCH_CACHE", "BENCH_MIRROR", "BENCH_OFFLINE", "BENCH_TIMEOUT", "BENCH_MAX_PIXELS"):
         lines.append(f"{variable:<20} {os.environ.get(variable, 'not set')}")
