@@ -4,8 +4,8 @@ A record is known by its key: a hash of all that could change its result. The ru
 
 1. Of two of one key a good one stays before a failed one, else the one that was measured last. Metrics that it lacks
    it gets from the other.
-2. Two good ones of one cell whose figures differ are a conflict. Of one key that which was there first stays. Of two
-   machines both stay, each with its own key.
+2. Two good ones of one cell whose figures differ are a conflict. Of one key that which was there first stays. If they
+   were timed on two machines, or one was not timed, their keys differ, and both stay.
 
 So nothing changes if the same files are merged again.
 """
@@ -32,8 +32,8 @@ __all__ = ["Merged", "Source", "merge", "records_in"]
 PSNR_DB = {True: 0.005, False: 0.02}
 """How far apart two PSNR of one cell may be: on one machine, and on two, which add numbers up in other orders."""
 SSIM = 0.0005
-METRIC = 1e-3
-"""relative"""
+METRIC, TINY = 1e-3, 1e-6
+"""of another metric: relative, and at zero"""
 
 BATCH = 1000
 SHOWN = 20
@@ -160,7 +160,7 @@ def _staying(record: Record, of_cell: Mapping[str, Record], path: Path, merged: 
     for known in of_cell.values():
         if difference := _difference(known, record):
             in_conflict = in_conflict or known is there
-            which = "the first stays" if known is there else "both stay, being of two machines"
+            which = "the first stays" if known is there else "both stay, for their keys differ"
             merged.note(f"{_name(record)}: {difference} in {path}; {which}")
     if there is None or in_conflict:
         return there or record
@@ -203,7 +203,7 @@ def _difference(known: Record, record: Record) -> str:
     its = figures_in(record.metrics)
     for name, figure in figures_in(known.metrics).items():
         if name in its and its[name].identity == figure.identity and None not in (figure.value, its[name].value):
-            figures.append((name, figure.value, its[name].value, METRIC * abs(figure.value or 0)))
+            figures.append((name, figure.value, its[name].value, METRIC * abs(figure.value or 0) + TINY))
     for name, one, other, limit in figures:
         if one != other and (one is None or other is None or not abs(one - other) <= limit):
             return f"{name} is {_shown(one)}, and {_shown(other)}"

@@ -125,7 +125,7 @@ def test_of_two_machines_both_stay_and_are_named_if_their_figures_differ(two, tm
     merged, found = two(here, there)
     assert found == [here, there]
     assert "psnr_db is 20.2500, and 20.3000" in merged.conflicts[0]
-    assert merged.conflicts[0].endswith("both stay, being of two machines")
+    assert merged.conflicts[0].endswith("both stay, for their keys differ")
     assert merge([tmp_path / "1.sqlite"], tmp_path / "into.sqlite").conflicts == merged.conflicts
 
 
