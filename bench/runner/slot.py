@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.data.datasets import read
 from bench.data.degrade import fingerprint
 from bench.errors import DataError
-from bench.measure.environment import with_device
+from bench.measure.environment import describe, with_device
 from bench.measure.quality import load_libraries
 from bench.measure.revision import revision
 from bench.plugins.boundary import in_a_line, printable
@@ -227,7 +226,7 @@ def record_of(cell: Cell, **figures: Any) -> Record:
             "threads": cell.threads,
             "code_sha256": cell.spec.code_sha256,
             "restorer_version": info.version,
-            "bench_version": version("bench"),
+            "bench_version": describe()["bench"],
             "revision": revision(Path(__file__), info.source, info.name),
             "measured_at": now,
             "asked_at": now,
