@@ -18,7 +18,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from bench.methods.fast.groupsc import Tiling, sliding_restore
+from bench.methods.fast.groupsc import sliding_restore
+from bench.methods.fast.windows import Tiling
 from bench.methods.networks.similarity import tiles
 from bench.methods.networks.sparse_coding import SparseCoding
 from bench.methods.sc import SC
@@ -97,7 +98,7 @@ class GroupSC(SC):
         else:
             patches = (H + s - 1) * (W + s - 1)
             tiling = Tiling(H + s - 1, W + s - 1, net.window, THIN, torch.device("cpu"))
-            pairs = len(tiling.near) * tiling.weight.numel()
+            pairs = tiling.n_pairs(halved=self.device.type == "cpu" and self.dtype == torch.float32)
         refreshes = len(range(net.freq + 1, K, net.freq))
         macs = patches * m * p * (2 * K + refreshes) + pairs * (p * K + m * (1 + refreshes))
         return macs / (H * W)

@@ -11,7 +11,7 @@ import torch
 
 __all__ = ["Map", "torch_in_parallel"]
 
-Map = Callable[[Callable[[slice], None], Iterable[slice]], Iterable[Any]]
+Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 
 
 @contextmanager

@@ -136,12 +136,12 @@ def _nothing(restorer: TorchRestorer, seen: Observation) -> float:
 
 def _groupsc(restorer: TorchRestorer, seen: Observation) -> float:
     """Codes and similarities: every step reads those of all neighbours, and writes its codes for the next."""
-    from bench.methods.fast.groupsc import Tiling
+    from bench.methods.fast.windows import Tiling
     from bench.methods.groupsc import THIN
 
     net, (height, width, _) = restorer.plain, seen.restored_shape
     gh, gw = height + net.patch_size - 1, width + net.patch_size - 1
-    n_near = Tiling(gh, gw, net.window, THIN, restorer.device).near.shape[1]
+    n_near = Tiling(gh, gw, net.window, THIN, restorer.device).weight.shape[1]
     refreshes = 1 + len(range(net.freq + 1, net.n_steps, net.freq))
     values = net.n_steps * (2 * net.D.shape[1] + n_near) + refreshes * n_near
     return gh * gw * values / (height * width)

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from bench.methods.fast import groupsc as sliding
-from bench.methods.fast.groupsc import Tiling, neighbourhood, sliding_restore
+from bench.methods.fast import windows
+from bench.methods.fast.groupsc import sliding_restore
+from bench.methods.fast.windows import Tiling, neighbourhood
 from bench.methods.networks.sparse_coding import SparseCoding
 from torch import Tensor
 
@@ -113,8 +114,7 @@ def test_any_size(size):
 def test_batches_and_tiles_are_a_matter_of_speed_only(monkeypatch):
     y, net = noisy(33, 9), network()
     once = sliding_restore(net, y, thin=1, dtype=torch.float32)
-    monkeypatch.setattr(sliding, "TILE", 5)
-    monkeypatch.setitem(sliding.BATCH, "cpu", 3)
+    monkeypatch.setattr(windows, "TILE", 5)
     torch.testing.assert_close(sliding_restore(net, y, thin=1, dtype=torch.float32), once, rtol=0, atol=1e-5)
 
 

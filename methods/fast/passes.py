@@ -1,0 +1,181 @@
+"""The passes over codes between two products of sparse coding, each one walk through memory: compiled, float32.
+
+Arrays are C-contiguous. A picture is (C, H, W); a patch of s x s pixels is a row of m = C s s values, as
+`sparse.patches.extract` orders them.
+"""
+
+from __future__ import annotations
+
+from math import sqrt
+
+import numpy as np
+from bench.methods.sparse.compiled import kernel
+from bench.methods.sparse.prox import MASS_EPS, NORM_EPS
+
+__all__ = [
+    "add_patches",
+    "compared",
+    "mix",
+    "residual",
+    "shrink_groups",
+    "soft_threshold",
+    "squares_around",
+    "take_patches",
+]
+
+ZERO, ONE, TWO, ROOT2 = np.float32([0, 1, 2, sqrt(2)])  # Numba takes 0 and 1 for numbers of double length
+TINY = np.float32(1e-20)
+"""A similarity below it is 0: it is nothing beside a patch's own, 1, and products with numbers too small for all the
+digits of a float32 take five times as long."""
+NORM2, MASS = np.float32(NORM_EPS), np.float32(MASS_EPS)
+
+
+@kernel
+def soft_threshold(z, lmbda):
+    """z (n, p) <- relu(z - lmbda) - relu(-z - lmbda), with lmbda (p,): `sparse.prox.soft_threshold`."""
+    n, p = z.shape
+    for k in range(n):
+        for t in range(p):
+            z[k, t] = max(z[k, t] - lmbda[t], ZERO) - max(-z[k, t] - lmbda[t], ZERO)
+
+
+@kernel
+def take_patches(x, size, top, left, down, across, stride, out):
+    """out (down * across, m) <- the patches of x whose first pixels are every stride-th from (top, left) on."""
+    for i in range(down):
+        for j in range(across):
+            t = 0
+            for c in range(len(x)):
+                for a in range(size):
+                    for b in range(size):
+                        out[i * across + j, t] = x[c, top + i * stride + a, left + j * stride + b]
+                        t += 1
+
+
+@kernel
+def add_patches(patches, size, top, left, down, across, stride, total):
+    """total += patches (down * across, m), each in its place: the transpose of `take_patches`."""
+    for i in range(down):
+        for j in range(across):
+            t = 0
+            for c in range(len(total)):
+                for a in range(size):
+                    for b in range(size):
+                        total[c, top + i * stride + a, left + j * stride + b] += patches[i * across + j, t]
+                        t += 1
+
+
+# --- GroupSC: codes lie tile after tile, and row of tiles after row of tiles in slots that are used again ---------
+
+
+@kernel
+def squares_around(B, rows, columns, top, left, gh, gw, h, w, out):
+    """out (n_near, p) <- the squares of the codes at (top + rows, left + columns), 0 for those beyond the grid.
+
+    B  (n_slots, across * h * w, p); the tiles of row r are in slot r % n_slots
+    """
+    n_slots, _, p = B.shape
+    for k in range(len(rows)):
+        i, j = top + rows[k], left + columns[k]
+        near = out[k]
+        if 0 <= i < gh and 0 <= j < gw:
+            code = B[(i // h) % n_slots, (j // w) * (h * w) + (i % h) * w + j % w]
+            for t in range(p):
+                near[t] = code[t] * code[t]
+        else:
+            near[:] = ZERO
+
+
+@kernel
+def shrink_groups(B, norm2, lmbda, alpha):
+    """alpha (n, p) <- max(1 - lmbda / sqrt(norm2), 0) B: Eq. 11 with a mean of squares for the sum."""
+    n, p = B.shape
+    for k in range(n):
+        for t in range(p):
+            alpha[k, t] = max(ONE - lmbda[t] / sqrt(norm2[k, t] + NORM2), ZERO) * B[k, t]
+
+
+@kernel
+def residual(x, mu, M, masked, size, top, left, h, w, r):
+    """r (h * w, >= m) <- M * (y - r), y the centred patches of a tile; without M unless masked; 0 beyond the grid.
+
+    mu  (gh, gw) means of patches
+    """
+    gh, gw = mu.shape
+    for k in range(h * w):
+        i, j = top + k // w, left + k % w
+        row = r[k]
+        if i >= gh or j >= gw:
+            row[:] = ZERO
+            continue
+        t = 0
+        for c in range(len(x)):
+            for a in range(size):
+                for b in range(size):
+                    row[t] = x[c, i + a, j + b] - mu[i, j] - row[t]
+                    t += 1
+        if masked:
+            t = 0
+            for c in range(len(x)):
+                for a in range(size):
+                    for b in range(size):
+                        row[t] *= M[c, i + a, j + b]
+                        t += 1
+
+
+@kernel
+def compared(x, mu, kappa, gray, rows, columns, top, left, size, out, exists):
+    """out (n_near, m + 2) <- sqrt(2) u, 1 and -||u||^2, for u = kappa (y - mu).
+
+    y       the patches at (top + rows, left + columns)
+
+    gray    u is summed over the channels: a third as long
+    exists  1 where there is such a patch; 0 beyond the grid, as is u
+    """
+    gh, gw = mu.shape
+    n_channels, area = len(x), size * size
+    m = area if gray else n_channels * area
+    for k in range(len(rows)):
+        i, j = top + rows[k], left + columns[k]
+        u = out[k]
+        u[:] = ZERO
+        u[m] = ONE
+        exists[k] = ZERO
+        if not (0 <= i < gh and 0 <= j < gw):
+            continue
+        exists[k] = ONE
+        for c in range(n_channels):
+            t = 0 if gray else c * area
+            for a in range(size):
+                for b in range(size):
+                    u[t] += ROOT2 * kappa[c * area + a * size + b] * (x[c, i + a, j + b] - mu[i, j])
+                    t += 1
+        norm2 = ZERO
+        for t in range(m):
+            norm2 += u[t] * u[t]
+        u[m + 1] = -norm2 / TWO  # of sqrt(2) u, half
+
+
+@kernel
+def mix(Sigma, mass, estimate, weight, exists, step, nu):
+    """Algorithm 1, line 7: Sigma (n_parts, n, n_near), whose rows are divided by their sums, mass (n_parts * n,).
+
+    The new similarities are estimate * weight * exists; a part's neighbours begin `step` later than those of the part
+    before. A row is stored first and summed then: see `sparse.compiled`.
+    """
+    n_parts, n, n_near = Sigma.shape
+    for part in range(n_parts):
+        there = exists[part * step : part * step + n_near]
+        for b in range(n):
+            row, new, times = Sigma[part, b], estimate[part, b], weight[part, b]
+            old = (ONE - nu) * mass[part * n + b]
+            for a in range(n_near):
+                mixed = old * row[a] + nu * new[a] * times[a] * there[a]
+                row[a] = mixed if mixed > TINY else ZERO
+            total = ZERO
+            for a in range(n_near):
+                total += row[a]
+            mass[part * n + b] = total
+            scale = ONE / (total + MASS)
+            for a in range(n_near):
+                row[a] *= scale
