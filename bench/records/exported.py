@@ -60,7 +60,7 @@ def _record(row: Row, where: str) -> Record:
         record = record_of(values_of(Record(**told)))
         figures_in(record.metrics)
     except (UnsoundError, StoreError) as error:
-        raise StoreError(f"{where}: {terminal(error, 200)}.") from None
+        raise StoreError(f"{where}: {_said(error)}.") from None
     if record.asked_at and not is_time(record.asked_at):
         raise StoreError(f"{where}: asked_at is '{terminal(record.asked_at, 40)}', expected a time.")
     return named(record)
@@ -89,6 +89,10 @@ def _number(value: Any) -> float:
         return math.nan
 
 
+def _said(error: Exception) -> str:
+    return terminal(error, 200).rstrip(".")
+
+
 # --- the formats -------------------------------------------------------------------------------------------
 
 
@@ -104,7 +108,9 @@ def _rows_of_csv(path: Path) -> Iterator[Row]:
                     raise StoreError(f"{path}, line {reader.line_num}: {len(row)} fields, expected {len(names)}.")
                 yield dict(zip(names, map(from_csv, row), strict=True))
         except (csv.Error, UnicodeDecodeError) as error:
-            raise StoreError(f"{path} is no CSV file of records: line {reader.line_num + 1}: {error}.") from None
+            raise StoreError(
+                f"{path} is no CSV file of records: line {reader.line_num + 1}: {_said(error)}."
+            ) from None
 
 
 def _rows_of_lines(path: Path) -> Iterator[Row]:
@@ -118,7 +124,7 @@ def _rows_of_lines(path: Path) -> Iterator[Row]:
                 yield row
                 number += 1
         except (ValueError, RecursionError) as error:
-            raise StoreError(f"{path} holds no records: line {number}: {terminal(error, 200)}.") from None
+            raise StoreError(f"{path} holds no records: line {number}: {_said(error)}.") from None
 
 
 def _rows_of_parquet(path: Path) -> Iterator[Row]:
@@ -133,7 +139,7 @@ def _rows_of_parquet(path: Path) -> Iterator[Row]:
             for batch in file.iter_batches(BATCH, columns=names):
                 yield from batch.to_pylist()
     except pa.ArrowException as error:
-        raise StoreError(f"{path} is no Parquet file of records: {terminal(error, 200)}.") from None
+        raise StoreError(f"{path} is no Parquet file of records: {_said(error)}.") from None
 
 
 SUFFIXES: Mapping[str, Callable[[Path], Iterator[Row]]] = {
