@@ -444,9 +444,11 @@ def why(which: str | int = "", store: Stores = STORE) -> str:
     Raises RequestError if there is no such failure, StoreError as `read` does.
     """
     from bench.records.logs import Logs
-    from bench.report.failures import asked_for, failures, listed, told
+    from bench.records.reading import reading
+    from bench.report.failures import COLUMNS, asked_for, failures, listed, told
 
-    known = failures(read(store))
+    with reading(_files(store)) as records:
+        known = failures(records.by_task(COLUMNS))
     if which == "":
         return listed(known)
     logs = [Logs(file) for file in _files(store)]
@@ -513,12 +515,11 @@ def export(
 
     One more column, `current`, says which of them tables and comparisons are made of: see bench.records.current.
     """
-    from bench.records.current import current
-    from bench.report.export import write
+    from bench.records.reading import reading
+    from bench.report.export import counted, write
 
-    records = read(store, select)
-    is_current = records.index.isin(current(records, by_device=True).index)
-    write(records.assign(current=is_current), format, None if output is None else Path(output))
+    with reading(_files(store), select) as records:
+        write(counted(records), format, None if output is None else Path(output))
 
 
 @named
@@ -690,19 +691,21 @@ def compare(
     at_least    fewer figures or cells compared than this count as failure
     everything  also list what was not measured, and why
     """
-    from bench.report.comparing import against_each_other, against_papers, against_reference
+    from bench.records.reading import reading
+    from bench.report.comparing import COLUMNS, against_each_other, against_papers, against_reference
 
     if sum((paper is not None, reference, significance)) != 1:
         raise RequestError("compare takes one of --paper NAME, --reference and --significance.")
-    records = read(store, select)
-    if significance:
-        return against_each_other(records)
-    if reference:
-        return against_reference(records, time_band=time_band, at_least=at_least)
-    assert paper is not None
-    return against_papers(
-        paper, records, protocol=protocol, tolerance=tolerance, at_least=at_least, everything=everything
-    )
+    with reading(_files(store), select) as stored:
+        records = stored.by_task(COLUMNS)
+        if significance:
+            return against_each_other(records)
+        if reference:
+            return against_reference(records, time_band=time_band, at_least=at_least)
+        assert paper is not None
+        return against_papers(
+            paper, records, protocol=protocol, tolerance=tolerance, at_least=at_least, everything=everything
+        )
 
 
 @named

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.judge.reference import folder
-from bench.records.current import IDENTITY, devices, fastest
+from bench.records.current import IDENTITY, devices, fastest, of_each
 from bench.records.files import machines
 from bench.task import format_level
 
@@ -56,16 +56,18 @@ class ReferenceComparison:
 
 
 def compare_with_reference(
-    records: pd.DataFrame, reference: pd.DataFrame, *, time_band: float | None = None
+    records: pd.DataFrame | Iterable[pd.DataFrame], reference: pd.DataFrame, *, time_band: float | None = None
 ) -> ReferenceComparison:
     """Compare records, as from a store, with the reference's, cell by cell; of several times of a cell the least.
+
+    records  all, or those of each task by themselves
 
     A cell is held against the reference's of the same device; without one against the CPU's, in its quality alone.
 
     time_band  also complain about restorers that take more than this many times as long as in the reference,
                relative to the median restorer of this run; None: times are only told
     """
-    mine = fastest(records[records["status"] != "skipped"])
+    mine = of_each(records, lambda these: fastest(these[these["status"] != "skipped"]))
     both = _pairs(mine, reference)
     known = _known_platforms()
     complaints: list[str] = []

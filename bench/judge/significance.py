@@ -12,7 +12,7 @@ have it, they do not differ.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from string import ascii_lowercase
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.records.current import current, on_one_device
+from bench.records.current import current, of_each, on_one_device
 from bench.records.labels import column_labels, row_labels
 from bench.task import Level, format_level
 
@@ -134,14 +134,17 @@ def _row(pair: Pair) -> list[str]:
     return [pair.a, pair.b, *("–" if "nan" in text else text for text in figures), words]
 
 
-def contests(frame: pd.DataFrame, *, letters_only: bool = False) -> Iterator[Contest]:
+def contests(frames: pd.DataFrame | Iterable[pd.DataFrame], *, letters_only: bool = False) -> Iterator[Contest]:
     """One contest for each task, protocol, data set and level where at least two restorers were measured.
 
-    frame         records with the columns of `bench.records.record.Record`; repeats count as one image, by their mean
+    frames        records with the columns of `bench.records.record.Record`, all or those of each task by themselves;
+                  repeats count as one image, by their mean
     letters_only  leave out, as NaN, what letters do not need and most of the time goes into: the intervals, and the
                   tests of a contest in which no two could be told apart
     """
-    measured = on_one_device(current(frame[frame["status"] != "skipped"], by_device=True))
+    measured = of_each(
+        frames, lambda these: on_one_device(current(these[these["status"] != "skipped"], by_device=True))
+    )
     named = measured.assign(label=row_labels(measured), column=column_labels(measured))
     yield from contests_of(named, letters_only=letters_only)
 

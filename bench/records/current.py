@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from bench.records.record import TEXTS, quality_part
@@ -10,7 +11,18 @@ from bench.records.record import TEXTS, quality_part
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["IDENTITY", "LOOKED_AT", "ROW", "card_in", "current", "devices", "fastest", "left_out", "on_one_device"]
+__all__ = [
+    "IDENTITY",
+    "LOOKED_AT",
+    "ROW",
+    "card_in",
+    "current",
+    "devices",
+    "fastest",
+    "left_out",
+    "of_each",
+    "on_one_device",
+]
 
 
 def card_in(environment: object) -> str:
@@ -89,9 +101,26 @@ def current(frame: pd.DataFrame, *, by_device: bool = False) -> pd.DataFrame:
     return kept if by_device else on_one_device(kept)
 
 
-def left_out(frame: pd.DataFrame) -> pd.DataFrame:
-    """The records of cells that `current(frame, by_device=True)` has none of: code or weights have changed since."""
-    counting = current(frame, by_device=True)
+def of_each(
+    frames: pd.DataFrame | Iterable[pd.DataFrame], which: Callable[[pd.DataFrame], pd.DataFrame]
+) -> pd.DataFrame:
+    """What `which` takes of records, in their order. frames: all, or those of each task by themselves.
+
+    So of a store that is read a task at a time no more is held than is taken.
+    """
+    import pandas as pd
+
+    parts = [which(frame) for frame in ([frames] if isinstance(frames, pd.DataFrame) else frames)]
+    return pd.concat(parts).sort_index()
+
+
+def left_out(frame: pd.DataFrame, counting: pd.DataFrame | None = None) -> pd.DataFrame:
+    """The records of cells that `current(frame, by_device=True)` has none of: code or weights have changed since.
+
+    counting  what that gives, where it is known already
+    """
+    if counting is None:
+        counting = current(frame, by_device=True)
     if len(counting) == len(frame):
         return frame.iloc[:0]
     known = _told(frame)

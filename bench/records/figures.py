@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from bench.errors import StoreError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["RESERVED", "Figure", "as_text", "figures_in", "metrics_of", "with_figures"]
+__all__ = ["RESERVED", "Figure", "as_text", "figures_in", "metrics_of", "metrics_of_parts", "with_figures"]
 
 
 RESERVED = frozenset(
@@ -126,7 +126,7 @@ def with_figures(frame: pd.DataFrame, last: Mapping[str, Figure] | None = None) 
 
     by_text = _read(frame)
     columns: dict[str, Any] = {}
-    for name, figure in (_last(frame, by_text) if last is None else last).items():
+    for name, figure in (metrics_of(frame) if last is None else last).items():
         values = {
             text: figures[name].value
             for text, figures in by_text.items()
@@ -138,18 +138,23 @@ def with_figures(frame: pd.DataFrame, last: Mapping[str, Figure] | None = None) 
 
 def metrics_of(frame: pd.DataFrame) -> dict[str, Figure]:
     """The metrics that records have columns of, in alphabetical order, with what a table must know of each."""
-    return _last(frame, _read(frame))
+    return metrics_of_parts([frame])
+
+
+def metrics_of_parts(frames: Iterable[pd.DataFrame]) -> dict[str, Figure]:
+    """`metrics_of` records that come in parts."""
+    found: dict[str, tuple[str, Figure]] = {}
+    for frame in frames:
+        by_text = _read(frame)
+        last = frame.sort_values("asked_at", kind="stable") if by_text else frame
+        for text, asked_at in zip(last["metrics"], last["asked_at"], strict=True) if by_text else ():
+            for name, figure in by_text.get(text, {}).items():
+                if name not in found or found[name][0] <= asked_at:
+                    found[name] = asked_at, figure
+    return {name: replace(found[name][1], value=None) for name in sorted(found)}
 
 
 def _read(frame: pd.DataFrame) -> dict[str, dict[str, Figure]]:
     if "metrics" not in frame:
         return {}
     return {text: figures_in(text) for text in frame["metrics"].unique() if isinstance(text, str) and text}
-
-
-def _last(frame: pd.DataFrame, by_text: Mapping[str, Mapping[str, Figure]]) -> dict[str, Figure]:
-    found: dict[str, Figure] = {}
-    if by_text:
-        for text in frame.sort_values("asked_at", kind="stable")["metrics"]:
-            found.update(by_text.get(text, {}))
-    return {name: replace(found[name], value=None) for name in sorted(found)}

@@ -1,8 +1,8 @@
 """Records of stores and files as DataFrames: all that a condition holds for, or those of a task at a time.
 
 Whatever is read is looked at. A store is read by drawers (see `bench.records.layouts`), and those that a condition
-cannot hold for stay shut. A row's number is the record's place among all of the files, in the order in which runs asked
-for them; files one after the other.
+cannot hold for stay shut. A row's number is the record's place among all of the files, in the order in which runs
+asked for them; files one after the other.
 """
 
 from __future__ import annotations
@@ -78,24 +78,37 @@ class Reading:
         return with_figures(self._read(None, None, self._condition)) if self._whole is None else self._whole
 
     def by_task(self, columns: Iterable[str] = COLUMNS) -> Iterator[pd.DataFrame]:
-        """Those of one task, then those of the next, in their order; of these columns of a record alone."""
+        """Those of one task, then those of the next, each in their order; of these columns of a record alone.
+
+        An empty one if there are none.
+        """
         columns = [name for name in COLUMNS if name in {*columns}]
         if self._whole is not None:
-            for _, records in self._whole.groupby("task", sort=False):
-                yield records[columns]
-            return
-        for task in dict.fromkeys(drawer.task for source in self._sources for drawer in source.drawers):
-            if len(records := self._read(task, columns, self._condition)):
+            parts = (records[columns] for _, records in self._whole.groupby("task", sort=False))
+        else:
+            tasks = dict.fromkeys(drawer.task for source in self._sources for drawer in source.drawers)
+            parts = (self._read(task, columns, self._condition) for task in tasks)
+        n = 0
+        for records in parts:
+            n += len(records)
+            if len(records):
                 yield records
+        if not n:
+            yield frame_of([])[columns]
+
+    @property
+    def columns(self) -> list[str]:
+        """Of records, and those that only a file has."""
+        return [*dict.fromkeys(name for source in self._sources for name in source.columns)]
 
     def at(self, places: NDArray[np.int64]) -> Iterator[pd.DataFrame]:
-        """The records at these places, in ascending order, with all columns, some thousands at a time."""
+        """The records at these places, in ascending order, with all of `columns`, some thousands at a time."""
         start = 0
         for source in self._sources:
             there = places[(places >= start) & (places < start + source.n)] - start
             for first in range(0, len(there), BATCH):
                 frame = source.at(there[first : first + BATCH])
-                yield frame.set_axis(frame.index + start)
+                yield frame.reindex(columns=self.columns).set_axis(frame.index + start)
             start += source.n
 
     def _read(self, task: str | None, columns: Sequence[str] | None, condition: str | None) -> pd.DataFrame:
@@ -116,6 +129,7 @@ class _Source(Protocol):
     holds, in parts; or those at some places. columns: None for all that it has."""
 
     n: int
+    columns: Sequence[str]
     drawers: Sequence[Drawer]
 
     def read(
@@ -130,6 +144,7 @@ class _OfFrame:
     def __init__(self, frame: pd.DataFrame) -> None:
         self.frame = frame.reset_index(drop=True)
         self.n = len(frame)
+        self.columns = [*COLUMNS, *(name for name in frame.columns if name not in COLUMNS)]
         told = frame[[*Drawer._fields]].drop_duplicates()
         self.drawers = [Drawer(*map(str, row)) for row in told.itertuples(index=False)]
 
@@ -147,6 +162,7 @@ class _OfStore:
         import numpy as np
 
         self.store = store
+        self.columns = COLUMNS
         self.drawers = [*store.drawers()]
         self.n = store.count()
         self.places = np.fromiter(store.places(), np.int64)

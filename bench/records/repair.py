@@ -8,7 +8,7 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,26 +30,36 @@ SHOWN = 20
 class Checked:
     """What a store has.
 
-    records  those that are whole, in their order
+    n        how many records are whole
     damage   what is wrong; "" if nothing is
     lost     names of those that are not whole, as far as they can be read
     n_lost   how many are not whole, named or not; None if that cannot be told
     kept_as  where a repair has put the damaged file; None if there was no repair
+    salvaged  of a damaged store the records that are whole
     """
 
     path: Path
-    records: Sequence[Record] = field(repr=False)
+    n: int
     damage: str = ""
     lost: Sequence[str] = ()
     n_lost: int | None = 0
     kept_as: Path | None = None
+    salvaged: Sequence[Record] = field(default=(), repr=False)
+
+    @property
+    def records(self) -> Sequence[Record]:
+        """Those that are whole, in their order; of a store that is whole they are read now."""
+        if not self.ok:
+            return self.salvaged
+        with Store(self.path, reading=True) as store:
+            return store.records()
 
     @property
     def ok(self) -> bool:
         return not self.damage
 
     def __str__(self) -> str:
-        n = _counted(len(self.records), "record")
+        n = _counted(self.n, "record")
         if self.ok:
             return terminal(f"{self.path}: {n}, whole.")
         if self.kept_as:
@@ -73,8 +83,7 @@ def check(path: Path) -> Checked:
     """
     try:
         with Store(path, reading=True) as store:
-            store.look_through()
-            return Checked(path, store.records())
+            return Checked(path, store.look_through())
     except StoreError as error:
         if not _is_ours(path):
             raise
@@ -95,7 +104,7 @@ def repair(path: Path) -> Checked:
         for left in _files(made):  # of a repair that was killed
             left.unlink()
         with Store(made) as store:
-            store.add(*found.records)
+            store.add(*found.salvaged)
         kept_as = next(name for name in _names_for(path) if not name.exists())
         for suffix in ("-wal", "-journal", ""):  # what is left beside a store would be taken for its own
             if (file := Path(f"{path}{suffix}")).exists():
@@ -104,7 +113,7 @@ def repair(path: Path) -> Checked:
         made.rename(path)
     except OSError as error:
         raise StoreError(f"Cannot repair the store {path}: {error}.") from None
-    return Checked(path, found.records, found.damage, found.lost, found.n_lost, kept_as)
+    return replace(found, kept_as=kept_as)
 
 
 def _counted(n: int, what: str) -> str:
@@ -162,11 +171,12 @@ def _salvaged(path: Path, damage: str) -> Checked:
         elif (found := Totals.of_row(values)) and (totals is None or found.last >= totals.last):
             totals = found
     if not whole and (records := _salvaged_of_older(path)) is not None:
-        return Checked(path, records, damage, (), None)
+        return Checked(path, len(records), damage, (), None, salvaged=records)
     records = [record for _, _, record in sorted(whole.values(), key=lambda version: version[1])]
     lost = [name for key, name in broken.items() if key not in whole]
     n_lost = None if totals is None else max(totals.n - len(records), 0)
-    return Checked(path, records, damage, lost if n_lost is None else lost[:n_lost], n_lost)
+    named = lost if n_lost is None else lost[:n_lost]
+    return Checked(path, len(records), damage, named, n_lost, salvaged=records)
 
 
 def _name(told: dict[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,13 +20,25 @@ from bench.judge.reference import (
 )
 from bench.judge.significance import contests
 from bench.judge.verdict import Comparison, compare
-from bench.records.current import current
+from bench.records.current import current, of_each
+from bench.records.record import COLUMNS as RECORD
 from bench.report.drawing import draw, in_words
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Report", "against_each_other", "against_papers", "against_reference", "summary_table", "write_reference"]
+__all__ = [
+    "COLUMNS",
+    "Report",
+    "against_each_other",
+    "against_papers",
+    "against_reference",
+    "summary_table",
+    "write_reference",
+]
+
+COLUMNS = frozenset(RECORD) - {"bench_version", "label", "measured_at", "reason", "revision"}
+"""The columns of records that comparisons are made of."""
 
 
 class Report(NamedTuple):
@@ -41,7 +53,7 @@ class Report(NamedTuple):
 
 def against_papers(
     paper: str,
-    records: pd.DataFrame,
+    records: pd.DataFrame | Iterable[pd.DataFrame],
     *,
     protocol: str | None = None,
     tolerance: float | None = None,
@@ -53,7 +65,7 @@ def against_papers(
     They will not if a figure that the reference run reproduced no longer is, if another is off without a known cause
     and was not so there, or if fewer than `at_least` figures were compared in all.
     """
-    last = current(records)
+    last = of_each(records, current)
     comparisons = [
         compare(load(name), last, tolerance=tolerance, protocol=protocol)
         for name in (names() if paper == "all" else [paper])
@@ -74,7 +86,9 @@ def against_papers(
     return Report("\n\n".join([*blocks, *map(_failed, failures)]), not failures)
 
 
-def against_reference(records: pd.DataFrame, *, time_band: float | None = None, at_least: int = 1) -> Report:
+def against_reference(
+    records: pd.DataFrame | Iterable[pd.DataFrame], *, time_band: float | None = None, at_least: int = 1
+) -> Report:
     """What is not as in the committed reference run, and whether all is, in at least so many cells."""
     held = compare_with_reference(records, read_reference(folder()), time_band=time_band)
     failures = list(held.complaints)
@@ -88,7 +102,7 @@ def _failed(why: str) -> str:
     return f"FAILED: {terminal(why)}"
 
 
-def against_each_other(records: pd.DataFrame) -> Report:
+def against_each_other(records: pd.DataFrame | Iterable[pd.DataFrame]) -> Report:
     """Every pair of restorers on every data set and level. Raises RequestError if there is no pair."""
     blocks = []
     for contest in contests(records):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench import escape
 from bench.errors import RequestError
-from bench.records.current import current, devices
-from bench.records.labels import column_labels, row_labels
+from bench.records.current import LOOKED_AT, current, devices, of_each
+from bench.records.labels import Maker, column_labels, row_labels
 from bench.records.logs import Logs
 from bench.report.progress import printed_lines
 from bench.task import Setting
@@ -17,7 +17,10 @@ from bench.task import Setting
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Failure", "asked_for", "failures", "listed", "told"]
+__all__ = ["COLUMNS", "Failure", "asked_for", "failures", "listed", "told"]
+
+COLUMNS = (*LOOKED_AT, "level_name", "reason")
+"""The columns of records that failures are told by."""
 
 
 class Cell(NamedTuple):
@@ -47,9 +50,12 @@ class Failure:
         return f"{self.restorer} on {named}: {self.reason}"
 
 
-def failures(frame: pd.DataFrame) -> list[Failure]:
-    """The failures among the records that count, those that a run last asked for first."""
-    counting = current(frame[frame["status"] != "skipped"], by_device=True)
+def failures(frames: pd.DataFrame | Iterable[pd.DataFrame]) -> list[Failure]:
+    """The failures among the records that count, those that a run last asked for first.
+
+    frames  records, all or those of each task by themselves
+    """
+    counting = of_each(frames, _failed_and_named)
     named = counting.assign(
         label=row_labels(counting),
         image=column_labels(counting) + "/" + counting["image"],
@@ -61,6 +67,17 @@ def failures(frame: pd.DataFrame) -> list[Failure]:
         named_as = f"{label}" if device == "cpu" else f"{label} ({device})"
         found.append((named_as, str(reason), [_cell(record) for _, record in records.iterrows()]))
     return [Failure(number, *failure) for number, failure in enumerate(reversed(found), start=1)]
+
+
+NAMED_BY = [*Maker._fields, "dataset", "folder"]
+"""What restorers and data sets are told apart by."""
+
+
+def _failed_and_named(records: pd.DataFrame) -> pd.DataFrame:
+    """Of the records that count those that failed, and of the others one of each restorer and data set."""
+    counting = current(records[records["status"] != "skipped"], by_device=True)
+    has_failed = counting["status"] == "failed"
+    return counting[has_failed | ~counting.duplicated(NAMED_BY)]
 
 
 def _cell(record: pd.Series[Any]) -> Cell:

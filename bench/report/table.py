@@ -17,7 +17,6 @@ from bench.records.alike import alike
 from bench.records.current import LOOKED_AT, current, devices, left_out, on_one_device
 from bench.records.figures import with_figures
 from bench.records.labels import column_labels, row_labels
-from bench.records.record import frame_of
 from bench.report.drawing import ABOVE, Cell, Piece, Table, check_format, draw
 from bench.report.grid import Column, Grid, Marks, Row, columns_of, means_by_level, rows_of
 from bench.report.layout import WEIGHTS, Layout, choose_columns, choose_digits, choose_metrics, choose_rows
@@ -108,10 +107,8 @@ def _gathered(frames: pd.DataFrame | Iterable[pd.DataFrame]) -> _Gathered:
         counting = current(tried, by_device=True)
         contested = counting.index.isin(on_one_device(counting).index)
         kept = counting[KEPT].assign(made_on=devices(counting), contested=contested)
-        older = left_out(tried)[["restorer", "task", "protocol", "dataset"]]
+        older = left_out(tried, counting)[["restorer", "task", "protocol", "dataset"]]
         parts.append((kept, older, frame.loc[frame["status"] == "skipped", ["restorer", "task", "reason"]]))
-    if not parts:
-        return _gathered(frame_of([]))
     measured, older, skipped = (pd.concat(some).sort_index() for some in zip(*parts, strict=True))
     measured = with_figures(measured)
     return _Gathered(measured.assign(label=row_labels(measured), column=column_labels(measured)), older, skipped)
