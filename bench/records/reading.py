@@ -128,9 +128,12 @@ class _Source(Protocol):
     """A file's records: how many, what drawers they lie in, and those of a task, or all, for which a condition
     holds, in parts; or those at some places. columns: None for all that it has."""
 
-    n: int
-    columns: Sequence[str]
-    drawers: Sequence[Drawer]
+    @property
+    def n(self) -> int: ...
+    @property
+    def columns(self) -> Sequence[str]: ...
+    @property
+    def drawers(self) -> Sequence[Drawer]: ...
 
     def read(
         self, task: str | None, columns: Sequence[str] | None, condition: str | None

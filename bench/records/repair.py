@@ -175,8 +175,8 @@ def _salvaged(path: Path, damage: str) -> Checked:
     records = [record for _, _, record in sorted(whole.values(), key=lambda version: version[1])]
     lost = [name for key, name in broken.items() if key not in whole]
     n_lost = None if totals is None else max(totals.n - len(records), 0)
-    named = lost if n_lost is None else lost[:n_lost]
-    return Checked(path, len(records), damage, named, n_lost, salvaged=records)
+    lost = lost if n_lost is None else lost[:n_lost]
+    return Checked(path, len(records), damage, lost, n_lost, salvaged=records)
 
 
 def _name(told: dict[str, Any]) -> str:

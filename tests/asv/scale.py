@@ -2,12 +2,12 @@
 
     python tests/asv/scale.py [--sizes 1000,100000,1000000] [--only WORD] [--before CHECKOUT] [--write]
 
-Makes synthetic stores: records of 10 tasks, on up to 10 folders of pictures, by up to 20 restorers, all of which count;
-and among them 1,000 of `noisy` whose cells `bench run` finds. Everything is done in a process of its own, whose peak
-memory is told; the seconds do not have Python's start and imports in them. `--before` names a checkout of an earlier
-bench, which does the same in turns with this one, with a store of its own. `--write` makes `results/scale.json`, from
-which docs/generate.py makes the table of the page on stores. A million records need 4 GB of disk and, with `--before`,
-up to 8 GB of memory.
+Makes synthetic stores: records of 10 tasks, on up to 10 folders of pictures, by up to 20 restorers, all of which
+count; and among them 1,000 of `noisy` whose cells `bench run` finds. Each thing is done in a process of its own. Its
+peak memory is told, its wall time and its CPU time, both without Python's start and imports. `--before` names a
+checkout of an earlier bench, which does the same in turns with this one, with a store of its own. `--write` makes
+`results/scale.json`, from which docs/generate.py makes the table of the page on stores. A million records need 4 GB of
+disk and, with `--before`, up to 8 GB of memory and three quarters of an hour. Parquet needs pyarrow.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from itertools import islice, product
 from pathlib import Path
 from random import Random
 from statistics import median
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,6 +34,7 @@ FILE = ROOT / "results" / "scale.json"
 TASKS = ("denoise", "denoise-blind", "deblock", "superres", "denoise8", "poisson", "speckle", "inpaint", "deblur",
          "salt-pepper")  # fmt: skip
 N_CELLS = 1000  # of the run that is in the store
+TOLD = "{seconds:9.4f} s {cpu_seconds:9.4f} s of CPU {peak_mib:7.0f} MiB"
 MOST_MEMORY = 8 << 30
 MOST_SECONDS = 560
 
@@ -253,9 +254,9 @@ def do(work: str, store: Path) -> None:
     if work.startswith("make "):
         make(store, int(work.split()[1]))
         return
-    start = perf_counter()
+    start, spent = perf_counter(), process_time()
     told = WORK[work](store)
-    print(perf_counter() - start if told is None else told)
+    print(perf_counter() - start if told is None else told, process_time() - spent)
 
 
 # --- in processes of their own -----------------------------------------------------------------------------------
@@ -279,8 +280,8 @@ def started(work: str, store: Path, where: Path | None, **streams: Any) -> subpr
     return subprocess.Popen([sys.executable, __file__, "--do", work, str(store)], env=environment, **streams)
 
 
-def measured(work: str, store: Path, where: Path | None) -> tuple[float, float] | None:
-    """Seconds, and MiB at the peak; None if it failed, needs more than MOST_MEMORY or lasts longer than MOST_SECONDS."""
+def measured(work: str, store: Path, where: Path | None) -> dict[str, float] | None:
+    """Seconds, CPU seconds and MiB; None if it failed, for memory beyond MOST_MEMORY, or after MOST_SECONDS."""
     child = started(work, store, where, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         out, err = child.communicate(timeout=MOST_SECONDS)
@@ -290,8 +291,7 @@ def measured(work: str, store: Path, where: Path | None) -> tuple[float, float] 
     if child.returncode:
         print(f"  {work}: {(err.strip().splitlines() or ['it was killed'])[-1][:200]}", file=sys.stderr)
         return None
-    seconds, peak = out.split()[-2:]
-    return float(seconds), float(peak)
+    return dict(zip(("seconds", "cpu_seconds", "peak_mib"), map(float, out.split()[-3:]), strict=True))
 
 
 def main() -> None:
@@ -330,8 +330,8 @@ def measure(options: argparse.Namespace, at: Path, versions: dict[str, Path | No
             row: dict[str, object] = {"records": n, "work": work}
             for name, where in versions.items():
                 found = measured(work, stores[name], where)
-                row[name] = None if found is None else {"seconds": found[0], "peak_mib": found[1]}
-                told = "–" if found is None else f"{found[0]:9.4f} s {found[1]:7.0f} MiB"
+                row[name] = found
+                told = TOLD.format(**found) if found else "–"
                 print(f"{n:8} {work:34} {name:6} {told}", flush=True)
             yield row
 

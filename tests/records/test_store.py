@@ -145,10 +145,19 @@ def test_a_store_of_the_first_layout_keeps_its_records_and_gets_the_columns_that
 
 def as_layout_5(path, *records):
     """A store as the fifth layout had it: with checksums, and without the columns of tasks and metrics."""
-    n = COLUMNS.index("level_name")
+    sealed(path, 5, COLUMNS[: COLUMNS.index("level_name")], records)
+
+
+def as_layout_6(path, *records):
+    """A store as the sixth layout had it: without drawers, and with no index but that of the keys."""
+    sealed(path, 6, COLUMNS, records)
+
+
+def sealed(path, layout, columns, records):
+    n = len(columns)
     totals = Totals()
     with sqlite3.connect(path) as db:
-        for sql in tables(5).values():
+        for sql in tables(layout).values():
             db.execute(sql)
         for place, one in enumerate(records, start=1):
             row = (place, *values_of(one)[:n])
@@ -158,7 +167,7 @@ def as_layout_5(path, *records):
         db.execute("INSERT INTO totals VALUES (0, 0, 0, 0)")
         totals.write(db)
         db.execute("PRAGMA application_id = 1651401576")
-        db.execute("PRAGMA user_version = 5")
+        db.execute(f"PRAGMA user_version = {layout}")
     db.close()
 
 
