@@ -540,12 +540,17 @@ def page(
     max_mb    MB (10^6 bytes) that the page may have: pictures that would exceed it are left out
     own_responsibility  embed pictures of data sets whose terms do not say that they may be passed on
 
-    Raises RequestError if there is nothing to show, for pictures that will not do, and if the file cannot be written.
+    Raises RequestError if there is nothing to show, or more than 100,000 records, for pictures that will not do, and
+    if the file cannot be written.
     """
+    from bench.records.reading import reading
+    from bench.report.page.contents import gathered
     from bench.report.page.writing import write
 
+    with reading(_files(store), select) as records:
+        frame = gathered(records.by_task())
     return write(
-        read(store, select),
+        frame,
         Path(output),
         stores=_files(store),
         title=title,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -69,7 +70,13 @@ class Cell:
         """Of the code of a task of one's own, and of files that the level names: see `bench.plugins.tasks`."""
         return identity(self.task, self.setting.level) if self.task else ""
 
-    @property
+    def called(self, label: str) -> Cell:
+        """The cell under this label. What was computed of it stays: no key depends on what it is called."""
+        cell = copy(self)
+        object.__setattr__(cell, "label", label)
+        return cell
+
+    @cached_property
     def maker(self) -> Maker:
         weights, own = self.weights, self.weights is not None and self.weights.label.startswith("file:")
         file = str(weights.path.resolve()) if weights and own else ""

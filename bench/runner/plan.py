@@ -152,7 +152,7 @@ def _keep_part(plan: Plan, shard: Shard) -> None:
 
 
 MOST_CELLS = 200_000
-"""of a plan, which has 2 kB of each; at a second a cell it is measured for days"""
+"""of a plan, which has 2.5 kB of each; at a second a cell it is measured for days"""
 
 
 def _check_size(request: Request) -> None:
@@ -175,7 +175,7 @@ def _told_apart(plan: Plan) -> list[Cell]:
             here, there = (one.maker.weights_file or one.maker.plugin for one in (cell, first))
             plan.note(f"{cell.spec.name}: {here} holds what {there} holds, and is not measured a second time")
     labels = labels_of(cell.maker for cell in cells.values())
-    return [replace(cell, label=labels[cell.maker]) for cell in cells.values()]
+    return [cell.called(labels[cell.maker]) for cell in cells.values()]
 
 
 def _pictures(dataset: Dataset, plan: Plan) -> Iterator[_Picture]:

@@ -15,6 +15,7 @@ from bench.judge.verdict import NOT_MEASURED, Comparison, compare
 from bench.plugins.weights import all_declarations
 from bench.protocol import PROTOCOLS
 from bench.records.current import current, devices
+from bench.records.figures import with_figures
 from bench.records.labels import column_labels, row_labels
 from bench.records.record import TEXTS
 from bench.report.drawing import Table, plain
@@ -27,7 +28,7 @@ from bench.task import format_level, level_name_of, title_of
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Contents", "make_contents"]
+__all__ = ["Contents", "gathered", "make_contents"]
 
 Contents = dict[str, Any]
 """What becomes the page's JSON: text, numbers, None, lists and dicts of them; an infinite number is "inf"."""
@@ -62,6 +63,27 @@ COSTS = {
 """The tables' column -> the record's, and which number stands for several where figures are sorted or drawn"""
 
 PARTIAL = re.compile(r"\(\d+ of \d+")
+
+
+MOST_RECORDS = 100_000
+"""of a page: each takes it some 200 bytes, and a browser its time"""
+
+
+def gathered(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Records that come in parts, in their order, with a column for each metric.
+
+    Raises RequestError if they are more than a page can show, before all are held.
+    """
+    import pandas as pd
+
+    parts: list[pd.DataFrame] = []
+    n = 0
+    for frame in frames:
+        n += len(frame)
+        if n > MOST_RECORDS:
+            raise RequestError(f"More than {MOST_RECORDS:,} records are too many for a page: --select chooses.")
+        parts.append(frame)
+    return with_figures(pd.concat(parts).sort_index())
 
 
 def make_contents(frame: pd.DataFrame) -> tuple[Contents, pd.DataFrame]:
