@@ -20,9 +20,11 @@ import bench
 from bench.cli.commands import app
 from bench.errors import RequestError
 from bench.judge import papers
-from bench.records.record import frame_of
+from bench.records.record import Record, frame_of
+from bench.records.store import Store
 from bench.report.drawing import plain
 from bench.report.layout import Layout
+from bench.report.page import contents as contents_of_pages
 from bench.report.page import writing
 from bench.report.page.commands import command_for
 from bench.report.page.contents import make_contents
@@ -426,3 +428,13 @@ def test_there_is_no_page_of_nothing(tmp_path):
     with pytest.raises(RequestError, match="no records to make a page of"):
         written(record("1.png", status="skipped", reason="no weights"), at=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_page_of_more_records_than_a_browser_shows_is_refused(tmp_path, monkeypatch):
+    with Store(tmp_path / "s.sqlite") as store:
+        store.add(*(Record(**{**record(f"{i}.png"), "key": f"{i}-1"}) for i in (1, 2, 3)))
+    monkeypatch.setattr(contents_of_pages, "MOST_RECORDS", 2)
+    with pytest.raises(RequestError, match="More than 2 records are too many for a page: --select chooses"):
+        bench.page(tmp_path / "s.sqlite", tmp_path / "page.html")
+    assert not (tmp_path / "page.html").exists()
+    assert bench.page(tmp_path / "s.sqlite", tmp_path / "page.html", select="image != '2.png'").n_records == 2

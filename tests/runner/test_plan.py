@@ -36,6 +36,14 @@ def test_each_card_has_records_of_its_own(photos):
     assert len({quality_key(*device) for device in devices}) == 4
 
 
+def test_what_was_computed_of_a_cell_stays_when_it_is_called_otherwise(photos):
+    cell = make_plan(make_request("noisy", datasets=photos)).cells[0]
+    other = cell.called("noisy@here")
+    assert (other.label, other.key, other.maker) == ("noisy@here", cell.key, cell.maker)
+    assert cell.label == "noisy"
+    assert "quality_key" in vars(other)
+
+
 # --- what is left out, and what is said ----------------------------------------------------------------
 
 
