@@ -17,7 +17,7 @@ import importlib.util
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -28,12 +28,12 @@ from typing import Any, NamedTuple
 from bench.data.download import cache_dir
 from bench.errors import RestorerError
 
-__all__ = ["Code", "Held", "code_of", "tree_of"]
+__all__ = ["Code", "Held", "built_in_folder", "code_of", "tree_of"]
 
 BUILT_IN = "bench.methods"
 FORMAT = 1
 """of the hash: with another one every restorer is measured anew"""
-KEPT_FORMAT = 2
+KEPT_FORMAT = 3
 """of what is kept: another one forgets it"""
 RACY_SECONDS = 2
 """A file that changed so lately may change again without a new time of change: nothing is kept of it."""
@@ -57,19 +57,21 @@ class Held(NamedTuple):
 class Code:
     """sha256: of everything; files: the sources that were read, its own first, and the files it `reads`.
 
-    held  the same files, as they were
+    held      the same files, as they were
+    packages  of others, and modules of Python, which are imported as soon as it is
     """
 
     sha256: str
     files: tuple[Path, ...]
     held: tuple[Held, ...] = ()
+    packages: frozenset[str] = frozenset()
 
     def with_other(self, other: Code) -> Code:
         """The code of one thing that uses another."""
         sha256 = hashlib.sha256(f"{self.sha256} {other.sha256}".encode()).hexdigest()
         files = tuple(dict.fromkeys(self.files + other.files))
         held = tuple(dict.fromkeys(self.held + other.held))
-        return Code(sha256, files, held)
+        return Code(sha256, files, held, self.packages | other.packages)
 
 
 class Territory(NamedTuple):
@@ -84,12 +86,20 @@ class Territory(NamedTuple):
     only: frozenset[str] | None = None
 
 
+class Import(NamedTuple):
+    """A statement. dots: before the module; names: taken from it; at_once: it runs when its file is imported."""
+
+    dots: int
+    module: str
+    names: tuple[str, ...]
+    at_once: bool
+
+
 class Source(NamedTuple):
-    """What one file says. digest: of its syntax tree; imports: (dots before it, module, names taken from it);
-    content: sha256 of its bytes."""
+    """What one file says. digest: of its syntax tree; content: sha256 of its bytes."""
 
     digest: str
-    imports: tuple[tuple[int, str, tuple[str, ...]], ...]
+    imports: tuple[Import, ...]
     content: str
 
 
@@ -104,22 +114,26 @@ def code_of(path: Path, class_name: str, module: str = "", reads: Sequence[str] 
     """
     path = path.resolve()
     territories = [*_territories(path, module, distribution)]
-    waiting, sources = [path], dict[Path, Source]()
+    waiting, sources, own = [path], dict[Path, Source](), dict[tuple[Path, Import], list[Path]]()
     while waiting:
         file = waiting.pop()
         if file in sources:
             continue
         source = _kept.source(file)
         sources[file] = source
-        waiting += [found.resolve() for asked in source.imports for found in _imported(file, asked, territories)]
+        for asked in source.imports:
+            own[file, asked] = [found.resolve() for found in _imported(file, asked, territories)]
+            waiting += own[file, asked]
     opened = [(file, _sha256(file.read_bytes())) for name in reads for file in _opened(path, name)]
     named = sorted((_name(file, path, territories), source.digest) for file, source in sources.items())
     read = sorted((_name(file, path, territories), content) for file, content in opened)
     told = json.dumps([FORMAT, class_name, named, read])
     _kept.write()
+    packages = frozenset(_packages(path, sources, own))
     held = [Held(str(file), source.content, source.digest, False) for file, source in sources.items()]
     held += [Held(str(file), content, content, True) for file, content in opened]
-    return Code(_sha256(told.encode()), (path, *sorted({*sources, *dict(opened)} - {path})), tuple(held))
+    files = path, *sorted({*sources, *dict(opened)} - {path})
+    return Code(_sha256(told.encode()), files, tuple(held), packages)
 
 
 def tree_of(content: bytes) -> str:
@@ -153,7 +167,7 @@ def _opened(path: Path, name: str) -> list[Path]:
 
 def _territories(path: Path, module: str, distribution: str) -> Iterator[Territory]:
     """Where what `path` imports is its own: the folder it lies in, its package, and the built-in restorers."""
-    yield Territory(BUILT_IN, _built_in_folder())
+    yield Territory(BUILT_IN, built_in_folder())
     if module.startswith(f"{BUILT_IN}."):
         return
     is_package = path.name == "__init__.py"
@@ -170,7 +184,8 @@ def _territories(path: Path, module: str, distribution: str) -> Iterator[Territo
 
 
 @cache
-def _built_in_folder() -> Path:
+def built_in_folder() -> Path:
+    """Where the restorers that come with the engine lie."""
     spec = importlib.util.find_spec(BUILT_IN)
     assert spec is not None
     assert spec.submodule_search_locations is not None
@@ -191,11 +206,9 @@ def _modules_of(distribution: str) -> frozenset[str]:
     return frozenset(Path(file).parts[0].removesuffix(".py") for file in files or ())
 
 
-def _imported(
-    file: Path, asked: tuple[int, str, tuple[str, ...]], territories: Iterable[Territory]
-) -> Iterator[Path]:
+def _imported(file: Path, asked: Import, territories: Iterable[Territory]) -> Iterator[Path]:
     """The files of one import statement, as far as they are its own."""
-    dots, module, names = asked
+    dots, module, names, _ = asked
     parts = tuple(filter(None, module.split(".")))
     if dots:
         yield from _below(file.parents[dots - 1], parts, names)
@@ -208,6 +221,25 @@ def _imported(
             yield from _below(folder, parts[len(own) :], names)
         elif own[:-1] == parts and own[-1:] and own[-1] in names:  # from bench import methods
             yield from _below(folder, (), ())
+
+
+def _packages(
+    path: Path, sources: Mapping[Path, Source], own: Mapping[tuple[Path, Import], list[Path]]
+) -> Iterator[str]:
+    """Those that are not its own and that are imported when `path` is. The engine's class of networks needs torch."""
+    waiting, seen = [path], set[Path]()
+    while waiting:
+        file = waiting.pop()
+        if file in seen:
+            continue
+        seen.add(file)
+        for asked in sources[file].imports:
+            if asked.module == "bench.restorer" and "TorchRestorer" in asked.names:
+                yield "torch"
+            elif asked.at_once and own[file, asked]:
+                waiting += own[file, asked]
+            elif asked.at_once and not asked.dots:
+                yield asked.module.partition(".")[0]
 
 
 def _below(folder: Path, parts: Sequence[str], names: Iterable[str]) -> Iterator[Path]:
@@ -307,21 +339,27 @@ def _has_docstring(node: ast.AST) -> bool:
     return isinstance(first, ast.Constant) and isinstance(first.value, str)
 
 
-def _imports(tree: ast.AST) -> Iterator[tuple[int, str, tuple[str, ...]]]:
+def _imports(tree: ast.AST) -> Iterator[Import]:
     """Every import that can run, those within functions and by `import_module("name")` included."""
-    waiting: list[ast.AST] = [tree]
+    waiting: list[tuple[ast.AST, bool]] = [(tree, True)]
     while waiting:
-        node = waiting.pop()
+        node, at_once = waiting.pop()
         if isinstance(node, ast.Import):
-            yield from ((0, alias.name, ()) for alias in node.names)
+            yield from (Import(0, alias.name, (), at_once) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             names = tuple(alias.name for alias in node.names)
-            yield node.level, node.module or "", names
+            yield Import(node.level, node.module or "", names, at_once)
         elif isinstance(node, ast.Call) and (named := _named_module(node)):
             dots = len(named) - len(named.lstrip("."))
-            yield dots, named[dots:], ()
+            yield Import(dots, named[dots:], (), at_once)
+        elif isinstance(node, FUNCTIONS):
+            at_once = False
         for_types_only = isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
-        waiting += node.orelse if for_types_only else ast.iter_child_nodes(node)  # type: ignore[attr-defined]
+        within = node.orelse if for_types_only else ast.iter_child_nodes(node)  # type: ignore[attr-defined]
+        waiting += [(child, at_once) for child in within]
+
+
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
 
 def _named_module(call: ast.Call) -> str:
@@ -350,7 +388,7 @@ class _Kept:
         stamp = [now.st_mtime_ns, now.st_ctime_ns, now.st_size, now.st_ino]
         known = self.files.get(str(path))
         if known is not None and known[0] == stamp:
-            imports = tuple((dots, module, tuple(names)) for dots, module, names in known[2])
+            imports = tuple(Import(dots, module, tuple(names), at_once) for dots, module, names, at_once in known[2])
             return Source(known[1], imports, known[3])
         source = _read(path)
         if time.time() - max(now.st_mtime, now.st_ctime) > RACY_SECONDS:

@@ -10,7 +10,7 @@ from types import ModuleType
 
 from bench.errors import RestorerError
 
-__all__ = ["check_name", "import_file"]
+__all__ = ["check_name", "hidden_by", "import_file"]
 
 
 def import_file(path: Path) -> ModuleType:
@@ -44,15 +44,19 @@ def _packages(path: Path) -> tuple[list[str], Path]:
 
 def check_name(path: Path) -> None:
     """Raise RestorerError for a file that has the name of another module: who imports that would get the file."""
-    stem = path.stem
+    if another := hidden_by(path):
+        raise RestorerError(f"{path} hides {another} '{path.stem}' from whatever imports it. Rename the file.")
+
+
+def hidden_by(path: Path) -> str:
+    """In words, the module elsewhere that has the name of a file, or of a package's folder; "" if there is none."""
+    name = path.parent.name if path.name == "__init__.py" else path.stem
     elsewhere = [place for place in sys.path if Path(place).name in ("site-packages", "dist-packages")]
-    if stem in sys.stdlib_module_names:
-        hidden = "Python's own module"
-    elif PathFinder.find_spec(stem, elsewhere) and not _is_installed(path):
-        hidden = "the installed package"
-    else:
-        return
-    raise RestorerError(f"{path} hides {hidden} '{stem}' from whatever imports it. Rename the file.")
+    if name in sys.stdlib_module_names:
+        return "Python's own module"
+    if PathFinder.find_spec(name, elsewhere) and not _is_installed(path):
+        return "the installed package"
+    return ""
 
 
 def _is_installed(path: Path) -> bool:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import bdb
 import pdb
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 
 from bench.records.record import Record
 from bench.runner.host import Session, print_traceback, reason_of
-from bench.runner.messages import Failure, Load, Message, Reply
+from bench.runner.messages import Bring, Failure, Load, Message, Reply
 from bench.runner.plan import Plan
 from bench.runner.run import Watcher
 from bench.runner.slot import Slot
@@ -45,7 +46,17 @@ class HereWorker(Worker):
     """Holds a restorer as `Worker` does, in this process. A failure's traceback is printed; on a terminal the
     debugger opens where it was raised."""
 
-    def __init__(self, load: Load, threads: int, limits: Limits, *, shares: bool = False) -> None:
+    nursery = None
+
+    def __init__(
+        self,
+        load: Load | Bring,
+        threads: int,
+        limits: Limits,
+        *,
+        shares: bool = False,
+        modules: Sequence[str] | None = (),
+    ) -> None:
         self.alive, self.died = True, False
         self._session = Session()
         self._load = replace(load, code=(), folder="", watch=False)  # sources are imported as Python does

@@ -302,10 +302,10 @@ def serve(session: Session, channel: Channel) -> bool:
     return True  # and its images are gone: they are not to count in the next cell's peak
 
 
-def main() -> None:
-    """Serve the pipe whose file descriptor is the first argument until it closes."""
+def main(pipe: int) -> None:
+    """Serve the pipe of this file descriptor until it closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the runner's to handle
-    channel = Channel(int(sys.argv[1]))
+    channel = Channel(pipe)
     os.set_inheritable(channel.fd, False)  # what the plugin starts has no part in it
     os.register_at_fork(after_in_child=channel.close)
     os.dup2(2, 1)  # a plugin's print must not mix with the table

@@ -17,29 +17,22 @@ from bench.errors import DataError
 from bench.plugins.metrics import OwnMetric
 from bench.plugins.tasks import OwnTask
 from bench.runner.messages import Bring, Degrade, Degraded, Failure, Judge, Judged, Reply
-from bench.runner.worker import Limits, Worker
+from bench.runner.process import Process
+from bench.runner.worker import Limits
 from bench.task import Image, Level, Observation
 
 __all__ = ["Outsider", "Outsiders"]
 
 
-class Outsider:
-    """One task or metric. Its process starts when it is first asked, and anew when it died.
-
-    What could not be loaded is not tried again, unless the process died of it: then it is tried once more.
-    unseen  files of its own folder that it uses, and that its code's hash does not know of
-    """
+class Outsider(Process):
+    """One task or metric."""
 
     def __init__(self, one: OwnTask | OwnMetric, limits: Limits, *, watch: bool = False) -> None:
         place, folder = one.place, str(one.place.source.resolve().parent)
         what: Literal["task", "metric"] = "task" if isinstance(one, OwnTask) else "metric"
-        self._bring = Bring(what, place.target, one.name, folder, place.code.held, watch)
-        self._limits = limits
-        self._worker: Worker | None = None
-        self._hopeless: Failure | None = None
-        self._has_died = self._is_stopped = False
+        bring = Bring(what, place.target, one.name, folder, place.code.held, watch)
+        super().__init__(bring, place.code, 1, limits)
         self._lock = threading.Lock()  # a slot degrades the next picture while it scores one
-        self.unseen: set[str] = set()
 
     def degrade(self, image: Image, level: Level, seed: tuple[int, ...], *, disturbed: int = 0) -> Degraded | Failure:
         answer = self._ask(Degrade(image, level, seed, disturbed))
@@ -52,13 +45,12 @@ class Outsider:
         return answer
 
     def loaded(self) -> Failure | None:
-        """Wait until it is loaded; why it cannot be, or None."""
         with self._lock:
-            return self._load()
+            return super().loaded()
 
     def _ask(self, question: Degrade | Judge) -> Reply:
         with self._lock:
-            failed = self._load()
+            failed = super().loaded()
             if failed is not None:
                 return failed
             assert self._worker is not None
@@ -67,34 +59,6 @@ class Outsider:
         if isinstance(answer, (Degraded, Judged)):
             self.unseen |= {*answer.unseen}
         return answer
-
-    def _load(self) -> Failure | None:
-        if self._hopeless is not None or (self._worker is not None and self._worker.alive):
-            return self._hopeless
-        if self._worker is not None:
-            self._worker.close()
-        self._worker = Worker(self._bring, 1, self._limits)
-        if self._is_stopped:
-            self._worker.cut()
-        answer = self._worker.loaded()
-        if not isinstance(answer, Failure):
-            return None
-        if self._worker.died and not self._has_died:
-            self._has_died = True
-            return self._load()
-        self._hopeless = answer
-        return answer
-
-    def stop(self) -> None:
-        """Kill the process, and any that will be started; from any thread, without waiting."""
-        self._is_stopped = True
-        if (worker := self._worker) is not None:
-            worker.cut()
-
-    def close(self) -> None:
-        """End the process, if there is one."""
-        if self._worker is not None:
-            self._worker.close()
 
 
 class Outsiders:

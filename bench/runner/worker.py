@@ -7,9 +7,9 @@ import os
 import select
 import signal
 import socket
-import subprocess
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -19,7 +19,7 @@ from bench.errors import RequestError
 from bench.measure.environment import n_cores, overload
 from bench.measure.memory import resident_mib
 from bench.plugins.boundary import in_a_line
-from bench.runner.lifeline import Lifeline
+from bench.runner.lifeline import Lifeline, Nursery
 from bench.runner.messages import Bring, Failure, Load, Message, Reply, arrays_of, reply_of, written
 from bench.runner.said import Said
 from bench.runner.wire import (
@@ -73,24 +73,32 @@ class Worker:
 
     threads  the number of threads that numerical libraries may use in it
     shares   whether it shares the cores with others of its kind
+    modules  that it will import, of those that take long: see `bench.runner.nursery`
     died     whether it ended of itself, and not for a limit or for what it sent
+    nursery  of which its process is a fork; None where it is of none
     """
 
-    def __init__(self, load: Load | Bring, threads: int, limits: Limits, *, shares: bool = False) -> None:
+    def __init__(
+        self,
+        load: Load | Bring,
+        threads: int,
+        limits: Limits,
+        *,
+        shares: bool = False,
+        modules: Sequence[str] | None = (),
+    ) -> None:
         self.limits = limits
         self.alive, self.died = True, False
-        self._said = Said()
-        self._pipe, theirs = socket.socketpair()
-        self._pipe.setblocking(False)
-        self._line = Lifeline(theirs.fileno(), self._said.other, _environment(threads, shares))
-        self._process = self._line.supervisor
-        theirs.close()
-        os.close(self._said.other)
-        self._death = _death_of(self._process.pid)
+        self._load, self._environment = load, _environment(threads, shares)
+        self._is_cut = False
         self._looked = 0.0
         self._number = 0
         self._loaded: Reply | None = None
-        self._begin(load)
+        self._start(modules)
+
+    @property
+    def nursery(self) -> Nursery | None:
+        return self._line.nursery
 
     def __enter__(self) -> Worker:
         return self
@@ -103,7 +111,11 @@ class Worker:
     def loaded(self) -> Reply:
         """The answer to the first message, `Load`: to be had before anything else is asked."""
         if self._loaded is None:
-            self._loaded = self._finish(max(START_SECONDS, self.limits.seconds))
+            seconds = max(START_SECONDS, self.limits.seconds)
+            self._loaded = self._finish(seconds)
+            if self._has_failed_to_begin():
+                self._start(None)
+                self._loaded = self._finish(seconds)
         return self._loaded
 
     def ask(self, message: Message) -> Reply:
@@ -117,6 +129,7 @@ class Worker:
 
     def cut(self) -> None:
         """Have the process and whatever it started killed, without waiting; from any thread."""
+        self._is_cut = True
         self._line.cut()
 
     def close(self) -> None:
@@ -125,6 +138,29 @@ class Worker:
             self._end()
         self._pipe.close()
         self._said.close()
+
+    # --- its beginning ---
+
+    def _start(self, modules: Sequence[str] | None) -> None:
+        self._said = Said()
+        self._pipe, theirs = socket.socketpair()
+        self._pipe.setblocking(False)
+        with theirs:
+            self._line = Lifeline(theirs.fileno(), self._said.other, self._environment, modules)
+        os.close(self._said.other)
+        if self._is_cut:
+            self._line.cut()
+        self._begin(self._load)
+
+    def _has_failed_to_begin(self) -> bool:
+        """Whether the nursery ended before there was a process of the restorer's. What is left of it is closed."""
+        nursery = self._line.nursery
+        if not self.died or nursery is None or self._line.pid is not None or self._is_cut:
+            return False
+        nursery.give_up()
+        self.close()
+        self.alive, self.died = True, False
+        return True
 
     # --- a question and its answer ---
 
@@ -217,7 +253,7 @@ class Worker:
                 self._check_memory()
             waiting = select.poll()
             waiting.register(self._pipe, wanted | select.POLLIN)
-            for fd in (self._said.fd, self._death):
+            for fd in (self._said.fd, self._line.fd):
                 if fd is not None:
                     waiting.register(fd, select.POLLIN)
             ready = dict(waiting.poll(1000 * POLL_SECONDS))
@@ -225,7 +261,7 @@ class Worker:
                 self._said.listen()
             if self._pipe.fileno() in ready:
                 return ready[self._pipe.fileno()]
-            if self._process.poll() is not None and not self._is_readable():
+            if self._line.status() is not None and not self._is_readable():
                 raise _EndedError(self._how_it_died())
 
     def _ask_where(self) -> None:
@@ -250,9 +286,8 @@ class Worker:
             raise _EndedError(f"its resident memory grew past the limit of {limit:g} MiB")
 
     def _how_it_died(self) -> str:
-        try:
-            status = self._process.wait(DYING_SECONDS)
-        except subprocess.TimeoutExpired:
+        status = self._line.wait(DYING_SECONDS)
+        if status is None:
             return "the process closed its pipe, and went on without it"
         self.died = True
         if status >= 0:
@@ -274,9 +309,6 @@ class Worker:
     def _end(self) -> None:
         self.alive = False
         self._line.end()
-        death, self._death = self._death, None
-        if death is not None:
-            os.close(death)
 
 
 def _name_of(number: int) -> str:
@@ -284,14 +316,6 @@ def _name_of(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:  # real-time signals have none
         return f"signal {number}"
-
-
-def _death_of(pid: int) -> int | None:
-    """What can be read once the process is dead; None where the system has no such thing."""
-    try:
-        return os.pidfd_open(pid)
-    except (AttributeError, OSError):
-        return None
 
 
 def _environment(threads: int, shares: bool) -> dict[str, str]:

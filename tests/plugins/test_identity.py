@@ -151,7 +151,7 @@ def test_what_is_imported_of_its_own_folder_is_part_of_it(tmp_path, statement):
     )
     main, *others = code_of(tmp_path / "my.py", "Mine").files
     assert main == tmp_path / "my.py"
-    methods = identity._built_in_folder()
+    methods = identity.built_in_folder()
     names = [str(f.relative_to(methods if f.is_relative_to(methods) else tmp_path)) for f in others]
     assert sorted(set(names) - {"__init__.py"}) == sorted(IMPORTS[statement])
 
@@ -289,7 +289,7 @@ def test_every_built_in_has_a_code_of_its_own():
     users = {name for name, code in codes.items() if any(file.name == "prox.py" for file in code.files)}
     assert {"sc", "groupsc", "ksvd", "lssc"} <= users
     assert not users & {"bm3d", "dncnn", "nlm", "nsr", "tv"}
-    engine = identity._built_in_folder().parent / "bench"
+    engine = identity.built_in_folder().parent / "bench"
     assert not any(file.is_relative_to(engine) for code in codes.values() for file in code.files)
 
 

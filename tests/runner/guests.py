@@ -18,7 +18,7 @@ def stay_here(monkeypatch):
     """Have runs start no process, neither for a restorer nor for a task or metric."""
     monkeypatch.setattr(bench.runner.outsiders, "Outsider", GuestHere)
     monkeypatch.setattr(
-        bench.runner.slot, "RestorerProcess", lambda *given, shares, kind: RestorerProcess(*given, kind=HereWorker)
+        bench.runner.slot, "RestorerProcess", lambda *given, **_: RestorerProcess(*given, kind=HereWorker)
     )
 
 

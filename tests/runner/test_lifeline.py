@@ -38,7 +38,7 @@ def start(what, leaves=False, ignores=False):
     note(what)
     time.sleep(300)
 
-def host():
+def host(pipe):
     start("child")
     start("deaf child", ignores=True)
     start("daemon", leaves=True)
@@ -69,7 +69,7 @@ def begin(tmp_path, monkeypatch):
         log.write_text("")
         monkeypatch.setattr(lifeline, "HOST", (sys.executable, "-c", FAKE.format(log=str(log), then=then)))
         pipe = os.open(os.devnull, os.O_RDONLY)
-        lines.append(Lifeline(pipe, 2, dict(os.environ)))
+        lines.append(Lifeline(pipe, 2, dict(os.environ), None))
         os.close(pipe)
         return lines[-1], noted(log)
 
@@ -90,6 +90,7 @@ def gone(pids) -> bool:
 @linux
 def test_all_that_a_restorer_started_ends_with_it_at_once(begin):
     line, pids = begin()
+    wait_for(lambda: line.pid is not None)
     assert line.pid == pids["restorer"]
     assert len(pids) == 5
     assert len([*Path(tempfile.tempdir).rglob("left")]) == 1
@@ -106,7 +107,7 @@ def test_all_that_a_restorer_started_ends_with_it_at_once(begin):
 )
 def test_the_supervisor_ends_as_the_restorer_and_after_all_that_it_started(begin, then, status):
     line, pids = begin(then)
-    assert line.supervisor.wait(60) == status
+    assert line.wait(60) == status
     assert gone(pids)
 
 
@@ -118,7 +119,7 @@ def test_all_ends_with_a_runner_that_is_killed_even_if_another_process_holds_its
     code = (
         "import os, sys, time\nfrom bench.runner import lifeline\n"
         f"lifeline.HOST = (sys.executable, '-c', {FAKE.format(log=str(log), then='time.sleep(300)')!r})\n"
-        "line = lifeline.Lifeline(0, 2, dict(os.environ))\n"
+        "line = lifeline.Lifeline(0, 2, dict(os.environ), None)\n"
         "if os.fork() == 0:\n    time.sleep(20)\n    os._exit(0)\n"
         "time.sleep(300)\n"
     )
@@ -146,7 +147,8 @@ def test_a_restorer_outlives_the_thread_that_started_it(begin):
 @linux
 def test_a_restorer_dies_with_its_supervisor_and_its_group_with_it(begin):
     line, pids = begin()
-    line.supervisor.kill()
+    wait_for(lambda: line.pid is not None)
+    os.kill(line.supervisor, signal.SIGKILL)
     wait_for(lambda: not is_running(pids["restorer"]))
     line.end()
     wait_for(lambda: not any(is_running(pids[name]) for name in ("child", "deaf child")))

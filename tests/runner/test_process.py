@@ -19,7 +19,9 @@ class Stub:
     due = ()
     asked = ()
 
-    def __init__(self, load, threads, limits, *, shares=False):
+    nursery = None
+
+    def __init__(self, load, threads, limits, *, shares=False, modules=()):
         self.alive, self.died = True, False
         self.load = load
 

@@ -3,6 +3,7 @@
 The process is a small script that is given the functions below, without any of the engine.
 """
 
+import contextlib
 import subprocess
 import sys
 import textwrap
@@ -62,17 +63,22 @@ class Script:
     """In the place of bench.runner.lifeline.Lifeline: a process of the test's own."""
 
     text = ""
+    nursery = fd = None
 
-    def __init__(self, pipe, says, environment):
+    def __init__(self, pipe, says, environment, modules):
         words = [sys.executable, "-ISc", self.text, str(pipe)]
-        self.supervisor = subprocess.Popen(
+        self.process = subprocess.Popen(
             words, pass_fds=[pipe], stdin=subprocess.DEVNULL, stdout=says, stderr=says, start_new_session=True
         )
-        self.pid = self.supervisor.pid
+        self.pid, self.status = self.process.pid, self.process.poll
+
+    def wait(self, seconds):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self.process.wait(seconds)
 
     def end(self):
-        self.supervisor.kill()
-        self.supervisor.wait()
+        self.process.kill()
+        self.process.wait()
 
 
 @pytest.fixture
@@ -192,8 +198,7 @@ def test_a_death_is_seen_at_once_even_if_a_child_holds_the_pipe(worker, lines, h
     assert (one.alive, one.died) == (False, True)
 
 
-def test_a_death_without_a_descriptor_for_it_is_seen_soon(worker, monkeypatch):
-    monkeypatch.setattr(workers, "_death_of", lambda pid: None)
+def test_a_death_is_seen_soon_though_another_holds_the_pipe(worker):
     one = worker("if not os.fork(): time.sleep(3)\nos._exit(5)")
     began = time.monotonic()
     assert one.ask(ASKED) == Failure("the process exited with status 5")
