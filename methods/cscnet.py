@@ -10,8 +10,13 @@ from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from bench.methods.fast import passes
+from bench.methods.fast.bands import aligned
+from bench.methods.fast.passes import add_patches, take_patches
+from bench.methods.fast.threads import torch_in_parallel
 from bench.methods.sparse.patches import reflect
 from bench.methods.sparse.prox import soft_threshold
 from torch import Tensor, nn
@@ -20,7 +25,7 @@ from bench.restorer import Level, Observation, Setting, TorchRestorer, WeightsFi
 
 __all__ = ["CSCNet", "StridedCoding", "cscnet_denoise", "read_authors", "shifts"]
 
-# shifted copies of the image coded together: their codes should stay in the caches
+# shifted copies of the image coded together in training and on a GPU
 COPIES = {"cpu": 4, "cuda": 64, "mps": 64}
 
 
@@ -129,12 +134,49 @@ def cscnet_denoise(network: StridedCoding, y: Tensor, n_copies: int) -> Tensor:
     x = reflect(y, q, h - H - 1, w - W - 1)
     total = torch.zeros_like(y)
     places = list(shifts(q))
+    if y.device.type == "cpu" and y.dtype == torch.float32 and not torch.is_grad_enabled():
+        for k, image in enumerate(x[:, 0]):
+            for (r, c), x_hat in zip(places, each_copy(network, image, places, h, w), strict=True):
+                total[k, 0] += x_hat[q - r : q - r + H, q - c : q - c + W]
+        return total / q**2
     for first in range(0, q * q, n_copies):
         some = places[first : first + n_copies]
         estimates = network(torch.cat([x[:, :, r : r + h, c : c + w] for r, c in some])).split(len(y))
         for (r, c), x_hat in zip(some, estimates, strict=True):
             total += x_hat[:, :, q - r : q - r + H, q - c : q - c + W]
     return total / q**2
+
+
+def each_copy(network: StridedCoding, x: Tensor, places: list[tuple[int, int]], h: int, w: int) -> Iterator[Tensor]:
+    """`network` of the copies (h, w) of x that begin at those places, one after the other; each core takes copies.
+
+    A code is a row here and not a column, and what lies under each place of the filters likewise.
+    """
+    n, q, m = network.kernel_size, network.stride, len(network.A)
+    down, across = (h - n) // q + 1, (w - n) // q + 1
+    B_T, C_T, minus_A_T = network.B.T.contiguous(), network.C.T.contiguous(), aligned(-network.A.T)
+    threshold, picture = network.threshold[:, 0].numpy(), np.ascontiguousarray(x)[None]
+
+    @torch.inference_mode()
+    def one_copy(place: tuple[int, int]) -> Tensor:
+        r, c = place
+        own = picture[:, r : r + h, c : c + w]
+        residual, rest = torch.zeros(down * across, minus_A_T.shape[1]), np.empty_like(own, order="C")
+        take_patches(picture, n, r, c, down, across, q, residual.numpy())
+        Gamma = torch.mm(residual[:, :m], B_T)
+        passes.soft_threshold(Gamma.numpy(), threshold)
+        for _ in range(network.n_steps - 1):
+            rest[:] = own
+            add_patches(torch.mm(Gamma, minus_A_T, out=residual).numpy(), n, 0, 0, down, across, q, rest)
+            take_patches(rest, n, 0, 0, down, across, q, residual.numpy())
+            Gamma.addmm_(residual[:, :m], B_T)
+            passes.soft_threshold(Gamma.numpy(), threshold)
+        x_hat = np.zeros_like(rest)
+        add_patches(torch.mm(Gamma, C_T).numpy(), n, 0, 0, down, across, q, x_hat)
+        return torch.from_numpy(x_hat[0])
+
+    with torch_in_parallel(x.device) as each:
+        yield from each(one_copy, places)
 
 
 def shifts(stride: int) -> Iterator[tuple[int, int]]:

@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from bench.methods.fast.bands import aligned, sum_of_estimates
+from bench.methods.fast.passes import soft_threshold_rows
 from bench.methods.sparse.dictionary import overcomplete_dct
 from bench.methods.sparse.patches import extract, reflect
 from torch import Tensor, nn
@@ -23,7 +25,7 @@ from bench.restorer import Observation, Setting, TorchRestorer
 
 __all__ = ["DeepKSVD", "Unrolled"]
 
-BAND = {"cpu": 2048, "cuda": 2**17, "mps": 2**17}  # patches coded together: their codes should stay in the caches
+BAND = {"cpu": 2048, "cuda": 2**17, "mps": 2**17}  # patches coded together on a GPU or in bfloat16
 
 
 class DeepKSVD(TorchRestorer):
@@ -114,6 +116,9 @@ class Unrolled(nn.Module):
         weights = covers(h, s, x) @ stage.w.view(s, s) @ covers(w, s, x).T
         if torch.is_grad_enabled():
             return self.total(x, stage, dtype) / weights
+        if x.device.type == "cpu" and dtype == torch.float32:
+            coding = Coding(self, stage)
+            return torch.stack([sum_of_estimates([image], s, coding) for image in x]) / weights
         gh, rows = h - s + 1, max(1, BAND[x.device.type] // ((w - s + 1) * len(x)))
         total = torch.zeros_like(x)
         for top in range(0, gh, rows):
@@ -145,6 +150,27 @@ class Unrolled(nn.Module):
             residual = torch.addmm(y, z, D.T, alpha=-1)
             z = SoftThreshold.apply(torch.addmm(z, residual, D_c), threshold)
         return z
+
+
+class Coding:
+    """`Unrolled.total` from patches to their estimates times w, for `sum_of_estimates`."""
+
+    def __init__(self, network: Unrolled, stage: nn.Module) -> None:
+        self.stage, self.c, self.n_steps, self.m = stage, network.c, network.n_steps, len(network.D)
+        self.D, self.D_c = network.D, network.D / network.c
+        self.D_T = aligned(network.D.T)
+
+    def __call__(self, y: Tensor) -> Tensor:
+        inside = y[:, : self.m]
+        threshold = (self.stage.threshold(inside) / self.c)[:, 0].numpy()
+        z = torch.mm(inside, self.D)
+        soft_threshold_rows(z.numpy(), threshold)
+        residual = torch.empty_like(y)
+        for _ in range(self.n_steps):
+            torch.addmm(y, z, self.D_T, alpha=-1, out=residual)
+            z.addmm_(residual[:, : self.m], self.D_c)
+            soft_threshold_rows(z.numpy(), threshold)
+        return torch.mm(z, self.D.T).clamp_(-1, 1).mul_(self.stage.w)
 
 
 class Stage(nn.Module):

@@ -11,6 +11,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 import torch.nn.functional as F
+from bench.methods.fast.bands import aligned, sum_of_estimates
+from bench.methods.fast.passes import soft_threshold
 from bench.methods.networks.sparse_coding import FIRST_GUESSES, SparseCoding
 from bench.methods.noise import estimate_sigma
 from bench.methods.sparse.dictionary import learn_dictionary, sample_patches
@@ -21,7 +23,7 @@ from bench.restorer import Level, Observation, Setting, TorchRestorer
 
 __all__ = ["SC", "observed", "sc_restore"]
 
-BAND = {"cpu": 2048, "cuda": 2**17, "mps": 2**17}  # patches coded together: their codes should stay in the caches
+BAND = {"cpu": 2048, "cuda": 2**17, "mps": 2**17}  # patches coded together on a GPU or in bfloat16
 
 
 class SC(TorchRestorer):
@@ -133,14 +135,42 @@ def sc_restore(
     s, (H, W), lmbda = network.patch_size, y.shape[2:], network.thresholds(level)
     y = reflect(y, s - 1)
     mask = None if mask is None else reflect(mask, s - 1)
-    total = torch.zeros_like(y)
-    gh, gw = y.shape[2] - s + 1, y.shape[3] - s + 1
-    rows = max(1, BAND[y.device.type] // gw)
-    for top in range(0, gh, rows):
-        band = slice(top, min(top + rows, gh) + s - 1)
-        patches, mu = centre(extract(y[:, :, band], s))
-        M = None if mask is None else extract(mask[:, :, band], s)
-        alpha = network.steps(None, patches, lmbda, M, dtype=dtype)
-        estimates = network.patches(alpha, mu, dtype).flatten(1, 2).transpose(1, 2)
-        total[:, :, band] += F.fold(estimates, total[:, :, band].shape[2:], s)
+    if y.device.type == "cpu" and dtype == torch.float32:
+        images = [y[0]] if mask is None else [y[0], mask[0].to(y.dtype)]
+        total = sum_of_estimates(images, s, Coding(network, lmbda))[None]
+    else:
+        total = torch.zeros_like(y)
+        gh, gw = y.shape[2] - s + 1, y.shape[3] - s + 1
+        rows = max(1, BAND[y.device.type] // gw)
+        for top in range(0, gh, rows):
+            band = slice(top, min(top + rows, gh) + s - 1)
+            patches, mu = centre(extract(y[:, :, band], s))
+            M = None if mask is None else extract(mask[:, :, band], s)
+            alpha = network.steps(None, patches, lmbda, M, dtype=dtype)
+            estimates = network.patches(alpha, mu, dtype).flatten(1, 2).transpose(1, 2)
+            total[:, :, band] += F.fold(estimates, total[:, :, band].shape[2:], s)
     return total[:, :, s - 1 : s - 1 + H, s - 1 : s - 1 + W] / s**2
+
+
+class Coding:
+    """`SparseCoding.forward` without similarities, from patches to their estimates, for `sum_of_estimates`."""
+
+    def __init__(self, network: SparseCoding, lmbda: Tensor) -> None:
+        self.m, self.guessed = len(network.D), bool(network.first_guess)
+        self.C, self.D_T, self.W_T = network.C.detach(), aligned(network.D.T), network.W.detach().T.contiguous()
+        self.lmbda = lmbda.detach().contiguous().numpy()
+
+    def __call__(self, y: Tensor, M: Tensor | None = None) -> Tensor:
+        inside = y[:, : self.m]
+        mu = inside.mean(1, keepdim=True)
+        inside -= mu
+        alpha = torch.mm(inside if M is None or self.guessed else (y * M)[:, : self.m], self.C)
+        soft_threshold(alpha.numpy(), self.lmbda[0])
+        residual = torch.empty_like(y)
+        for lmbda in self.lmbda[1:]:
+            torch.addmm(y, alpha, self.D_T, alpha=-1, out=residual)
+            if M is not None:
+                residual *= M
+            alpha.addmm_(residual[:, : self.m], self.C)
+            soft_threshold(alpha.numpy(), lmbda)
+        return torch.addmm(mu, alpha, self.W_T)

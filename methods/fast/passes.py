@@ -6,7 +6,7 @@ Arrays are C-contiguous. A picture is (C, H, W); a patch of s x s pixels is a ro
 
 from __future__ import annotations
 
-from math import sqrt
+from math import copysign, sqrt
 
 import numpy as np
 from bench.methods.sparse.compiled import kernel
@@ -19,6 +19,7 @@ __all__ = [
     "residual",
     "shrink_groups",
     "soft_threshold",
+    "soft_threshold_rows",
     "squares_around",
     "take_patches",
 ]
@@ -40,8 +41,17 @@ def soft_threshold(z, lmbda):
 
 
 @kernel
+def soft_threshold_rows(z, lmbda):
+    """z (n, p) <- sign(z) max(|z| - lmbda, 0), with a threshold for each row, lmbda (n,)."""
+    n, p = z.shape
+    for k in range(n):
+        for t in range(p):
+            z[k, t] = copysign(max(abs(z[k, t]) - lmbda[k], ZERO), z[k, t])
+
+
+@kernel
 def take_patches(x, size, top, left, down, across, stride, out):
-    """out (down * across, m) <- the patches of x whose first pixels are every stride-th from (top, left) on."""
+    """out (down * across, >= m) <- the patches of x whose first pixels are every stride-th from (top, left) on."""
     for i in range(down):
         for j in range(across):
             t = 0
@@ -54,7 +64,7 @@ def take_patches(x, size, top, left, down, across, stride, out):
 
 @kernel
 def add_patches(patches, size, top, left, down, across, stride, total):
-    """total += patches (down * across, m), each in its place: the transpose of `take_patches`."""
+    """total += patches (down * across, >= m), each in its place: the transpose of `take_patches`."""
     for i in range(down):
         for j in range(across):
             t = 0

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
+from bench.methods.fast.bands import aligned
 from bench.methods.fast.passes import add_patches, compared, mix, residual, shrink_groups, squares_around
 from bench.methods.fast.threads import Map
 from bench.methods.fast.windows import Tiling
@@ -27,10 +28,6 @@ from bench.methods.sparse.patches import coverage
 from torch import Tensor
 
 __all__ = ["Sweep"]
-
-
-ALIGNMENT = 16
-"""Products are fastest with a number of columns that fills the processor's vectors: 81 cost more than 96."""
 
 
 class Stage(NamedTuple):
@@ -93,7 +90,7 @@ class Sweep:
         self.lmbda, self.nu = lmbda.detach().contiguous().numpy(), np.float32(torch.sigmoid(network.nu).item())
         self.kappa = network.kappa.detach().numpy()
         self.C, self.W_T = network.C.detach(), network.W.detach().T.contiguous()
-        self.D_T = F.pad(network.D.detach().T, (0, -m % ALIGNMENT)).contiguous()
+        self.D_T = aligned(network.D.T)
 
         reach, overlap = (math.ceil(n / tiling.h) for n in (max(1, network.window // 2), s - 1))
         self.stages = stages(network.n_steps, network.freq, reach, overlap)
@@ -111,7 +108,7 @@ class Sweep:
         self.own = inside.nonzero()[:, 0]
 
         self.estimates = torch.empty(tiling.across, n, m)  # of a row of tiles
-        self.scratch = Scratch(n, n_near, m, p, (n_parts, n_each, self.step))
+        self.scratch = Scratch(n, n_near, m, self.D_T.shape, (n_parts, n_each, self.step))
         beyond = tiling.down * tiling.h + s - 1, tiling.across * tiling.w + s - 1
         looked_at = [stage.k - 1 for stage in self.stages if stage.kind == "refresh"] + [network.n_steps - 1]
         self.x_hat = {k: np.zeros((channels, *beyond), np.float32) for k in looked_at}
@@ -218,9 +215,9 @@ class Scratch(threading.local):
     parts_  see Tiling.halves
     """
 
-    def __init__(self, n: int, n_near: int, m: int, p: int, parts_: tuple[int, int, int]) -> None:
-        self.parts_ = parts_
-        self.residual = torch.empty(n, m + -m % ALIGNMENT)
+    def __init__(self, n: int, n_near: int, m: int, D_T: tuple[int, int], parts_: tuple[int, int, int]) -> None:
+        self.parts_, (p, width) = parts_, D_T
+        self.residual = torch.empty(n, width)
         self.m_residual, self.residual_ = self.residual[:, :m], self.residual.numpy()
         self.compared, self.exists = torch.empty(n_near, m + 2), np.empty(n_near, np.float32)
         squares, norm2 = torch.empty(n_near, p), torch.empty(n, p)
