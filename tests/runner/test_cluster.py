@@ -117,7 +117,9 @@ def test_what_answers_in_another_language_is_no_scheduler(monkeypatch):
     monkeypatch.setattr("bench.runner.executors.connecting.CONNECT_SECONDS", 0.5)
 
     def answer(listening):
-        listening.accept()[0].sendall(b"HTTP/1.0 400 Bad Request\r\n")
+        with listening.accept()[0] as caller:
+            caller.sendall(b"HTTP/1.0 400 Bad Request\r\n")
+            caller.recv(1 << 16)
 
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
@@ -190,6 +192,16 @@ def test_a_worker_that_cannot_measure_is_told():
     assert present(n_gpus=0).why_not("cuda") == "it has no cuda device"
     assert Present("a", 1, None, None, "ModuleNotFoundError: No module named 'bench'").why_not("cpu")
     assert present().why_not("cpu") == ""
+
+
+def test_why_a_worker_is_not_used_is_told_once(cluster):
+    lines = []
+    cluster.told = lines.append
+    without = Present("a", 1, None, None, "ModuleNotFoundError: No module named 'bench'")
+    for _ in range(2):
+        cluster._meet({"tcp://a:1": without, "tcp://b:1": present()})
+    assert lines == ["warning: the worker tcp://a:1 is not used: ModuleNotFoundError: No module named 'bench'"]
+    assert [*cluster._hands] == ["tcp://b:1"]
 
 
 # --- workers come and go ---------------------------------------------------------------------------
@@ -318,3 +330,19 @@ def test_slots_that_nobody_asks_end_and_begin_again(photos, monkeypatch):
         while "idle" in station._crews and time.monotonic() < deadline:
             time.sleep(0.01)
         assert "idle" not in station._crews
+
+
+# --- the real thing --------------------------------------------------------------------------------
+
+RESTORERS = "noisy,bm3d,nlm,tv,wavelet,dncnn,dncnn-fig2,ffdnet,cscnet,deep-ksvd,sc"
+"""Those that take seconds; one thread each, for the order of sums may depend on how many there are."""
+
+
+@pytest.mark.slow
+def test_two_workers_give_what_two_slots_here_do_to_the_last_digit(tmp_path):
+    words = {"methods": RESTORERS, "datasets": "set12", "limit": 4, "sigma": 25, "threads": 1}
+    here = bench.run(store=tmp_path / "here.sqlite", jobs=2, **words)
+    there = bench.run(store=tmp_path / "there.sqlite", cluster="local:2", **words)
+    assert set(here.frame()["status"]) == {"ok"}
+    assert there.frame()[FIGURES].equals(here.frame()[FIGURES])
+    assert [record.key for record in there.records] == [record.key for record in here.records]

@@ -158,3 +158,12 @@ def test_a_file_that_is_edited_between_two_runs_is_found_as_it_is_then(photos, m
 def test_the_engine_says_its_version_and_a_hash():
     assert engine().startswith("0.")
     assert engine()[-1] == ")"
+
+
+def test_a_picture_that_cannot_be_had_is_no_fault_of_the_restorer(monkeypatch, tmp_path):
+    [job, *_] = jobs_of(cells_of("noisy", "set12", limit=1))
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
+    monkeypatch.setenv("BENCH_OFFLINE", "1")
+    monkeypatch.delenv("BENCH_MIRROR", raising=False)
+    with pytest.raises(RefusedError, match=f"{ELSEWHERE}: datasets/set12/01.png is not in the cache"):
+        Lookup().cell_of(job, HERE)
