@@ -49,17 +49,20 @@ def soft_threshold_rows(z, lmbda):
             z[k, t] = copysign(max(abs(z[k, t]) - lmbda[k], ZERO), z[k, t])
 
 
+# Slices of rows, and loops over their first numbers: compiled, these are twice as fast as an index of every pixel.
+
+
 @kernel
 def take_patches(x, size, top, left, down, across, stride, out):
     """out (down * across, >= m) <- the patches of x whose first pixels are every stride-th from (top, left) on."""
     for i in range(down):
         for j in range(across):
-            t = 0
+            patch = out[i * across + j]
             for c in range(len(x)):
                 for a in range(size):
+                    row, pixels = patch[(c * size + a) * size :], x[c, top + i * stride + a, left + j * stride :]
                     for b in range(size):
-                        out[i * across + j, t] = x[c, top + i * stride + a, left + j * stride + b]
-                        t += 1
+                        row[b] = pixels[b]
 
 
 @kernel
@@ -67,12 +70,12 @@ def add_patches(patches, size, top, left, down, across, stride, total):
     """total += patches (down * across, >= m), each in its place: the transpose of `take_patches`."""
     for i in range(down):
         for j in range(across):
-            t = 0
+            patch = patches[i * across + j]
             for c in range(len(total)):
                 for a in range(size):
+                    row, pixels = patch[(c * size + a) * size :], total[c, top + i * stride + a, left + j * stride :]
                     for b in range(size):
-                        total[c, top + i * stride + a, left + j * stride + b] += patches[i * across + j, t]
-                        t += 1
+                        pixels[b] += row[b]
 
 
 # --- GroupSC: codes lie tile after tile, and row of tiles after row of tiles in slots that are used again ---------
@@ -114,23 +117,19 @@ def residual(x, mu, M, masked, size, top, left, h, w, r):
     gh, gw = mu.shape
     for k in range(h * w):
         i, j = top + k // w, left + k % w
-        row = r[k]
+        patch = r[k]
         if i >= gh or j >= gw:
-            row[:] = ZERO
+            patch[:] = ZERO
             continue
-        t = 0
         for c in range(len(x)):
             for a in range(size):
+                row, pixels = patch[(c * size + a) * size :], x[c, i + a, j:]
                 for b in range(size):
-                    row[t] = x[c, i + a, j + b] - mu[i, j] - row[t]
-                    t += 1
-        if masked:
-            t = 0
-            for c in range(len(x)):
-                for a in range(size):
+                    row[b] = pixels[b] - mu[i, j] - row[b]
+                if masked:
+                    seen = M[c, i + a, j:]
                     for b in range(size):
-                        row[t] *= M[c, i + a, j + b]
-                        t += 1
+                        row[b] *= seen[b]
 
 
 @kernel

@@ -57,6 +57,14 @@ def test_it_answers_as_the_authors_formula(tmp_path, size, n_copies):
     torch.testing.assert_close(answer, by_convolutions(x, state, stride=4, n_steps=5), rtol=0, atol=1e-5)
 
 
+def test_compiled_it_answers_as_the_plain_network():
+    torch.manual_seed(0)
+    network, x = StridedCoding(), torch.rand(1, 1, 30, 45)
+    plain = cscnet_denoise(network, x, 16).detach()  # with gradients the network is run as it is written
+    with torch.no_grad():
+        torch.testing.assert_close(cscnet_denoise(network, x, 16), plain, rtol=0, atol=1e-5)
+
+
 def test_images_of_a_batch_do_not_meet():
     network, x = StridedCoding(kernel_size=5, stride=3, n_filters=6, n_steps=3), torch.rand(2, 1, 11, 14)
     with torch.no_grad():

@@ -8,7 +8,7 @@ import torch
 from bench.methods.groupsc import merged_blocks
 from bench.methods.networks.sparse_coding import FIRST_GUESSES, SparseCoding
 from bench.methods.sc import BAND, SC, observed, sc_restore
-from bench.methods.sparse.patches import coverage
+from bench.methods.sparse.patches import coverage, reflect
 
 from bench.task import Observation, Setting
 
@@ -30,11 +30,23 @@ def test_one_pass_over_the_padded_image_equals_the_authors_blocks():
         torch.testing.assert_close(x_hat, merged_blocks(net, y, stride=48), rtol=0, atol=1e-5)
 
 
-def test_bands_of_rows_do_not_change_the_answer(monkeypatch):
+@pytest.mark.parametrize(("channels", "masked"), [(1, False), (3, True)])
+def test_in_bands_and_compiled_it_answers_as_the_plain_network(channels, masked):
+    torch.manual_seed(0)
+    net = SparseCoding(channels, lmbda_init=0.002).requires_grad_(False)
+    net.lmbda[3] = -0.001
+    y = torch.rand(1, channels, 33, 300)  # more patches than a band has
+    M = (torch.rand_like(y) < 0.5).float() if masked else None
+    s, x = net.patch_size, y if M is None else y * M
+    plain = net(reflect(x, s - 1), None if M is None else reflect(M, s - 1))[:, :, s - 1 : 1 - s, s - 1 : 1 - s]
+    torch.testing.assert_close(sc_restore(net, x, M), plain, rtol=0, atol=1e-5)
+
+
+def test_bfloat16_goes_band_by_band(monkeypatch):
     net, y = SparseCoding(3, patch_size=5, n_atoms=16, n_steps=3), torch.rand(1, 3, 33, 20)
-    whole = sc_restore(net, y, dtype=torch.float32)
+    whole = sc_restore(net, y, dtype=torch.bfloat16)
     monkeypatch.setitem(BAND, "cpu", 100)
-    torch.testing.assert_close(sc_restore(net, y, dtype=torch.float32), whole)
+    torch.testing.assert_close(sc_restore(net, y, dtype=torch.bfloat16), whole, rtol=0, atol=1e-5)
 
 
 def test_bfloat16_products_stay_close():

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from bench.methods.fast import windows
 from bench.methods.fast.groupsc import sliding_restore
+from bench.methods.fast.sweep import stages
 from bench.methods.fast.windows import Tiling, neighbourhood
 from bench.methods.networks.sparse_coding import SparseCoding
 from torch import Tensor
@@ -60,7 +61,7 @@ def dense(net: SparseCoding, y: Tensor, mask: Tensor | None = None) -> Tensor:
     u = y_c * net.kappa if guessed else (y_c * net.kappa).unflatten(1, (3, -1)).sum(1)
     Sigma, alpha = similarity(u), torch.zeros(len(y_c), net.D.shape[1])
     for k in range(net.n_steps):
-        if k in (7, 13, 19):
+        if k in range(net.freq + 1, net.n_steps, net.freq):
             x_hat = F.unfold(average(alpha @ net.W.T + mu), s)[0].T - mu
             Sigma = (1 - nu) * Sigma + nu * similarity(x_hat * net.kappa)
         B = alpha + ((1 if guessed and k == 0 else M) * (y_c - alpha @ net.D.T)) @ net.C
@@ -73,13 +74,43 @@ def test_exact_settings_give_the_equations_evaluated_naively():
     y, net = noisy(40, 44), network()
     x_hat = sliding_restore(net, y, thin=1, dtype=torch.float32)
     assert (x_hat - y).abs().max() > 0.1  # it does something
-    torch.testing.assert_close(x_hat, dense(net, y), rtol=0, atol=1e-4)
+    torch.testing.assert_close(x_hat, dense(net, y), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("window", [1, 7, 50])
 def test_windows_odd_one_and_larger_than_the_image(window):
     y, net = noisy(12, 15), network(window)
     torch.testing.assert_close(sliding_restore(net, y, thin=1, dtype=torch.float32), dense(net, y), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(("window", "freq"), [(12, 2), (30, 1)])
+def test_rows_of_tiles_that_are_done_make_room_for_others(monkeypatch, window, freq):
+    """An image with more rows of tiles than are under way at once, and one whose windows reach over several."""
+    monkeypatch.setattr(windows, "TILE", 6)
+    y, net = noisy(130, 9), network(window, n_steps=4, freq=freq, patch_size=5)
+    x_hat = sliding_restore(net, y, thin=1)
+    torch.testing.assert_close(x_hat, dense(net, y), rtol=0, atol=1e-5)
+
+
+def test_a_row_waits_for_what_it_needs():
+    """In rows behind the first: a step for its neighbours' codes, a refresh for the estimates around them too."""
+    assert [(stage.lag, stage.kind, stage.k) for stage in stages(n_steps=5, freq=3, reach=1, overlap=2)] == [
+        *((0, "begin", 0), (1, "step", 0), (2, "step", 1), (3, "step", 2), (4, "step", 3)),
+        *((7, "refresh", 4), (7, "step", 4)),
+    ]
+
+
+def test_the_number_of_threads_changes_nothing():
+    y, net = noisy(40, 44), network(n_steps=9)
+    before = torch.get_num_threads()
+    answers = []
+    try:
+        for n in (1, 3):
+            torch.set_num_threads(n)
+            answers.append(sliding_restore(net, y))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(*answers)
 
 
 @pytest.mark.parametrize("first_guess", ["", "menon"])
