@@ -38,6 +38,7 @@ __all__ = [
     "CleanImage",
     "Dataset",
     "ImageEntry",
+    "fetch",
     "fetch_all",
     "get",
     "labelled",
@@ -501,12 +502,15 @@ def _decoded(dataset: Dataset, entry: ImageEntry) -> tuple[NDArray[np.uint8], st
 
 
 def _locate(dataset: Dataset, entry: ImageEntry) -> Path:
-    from bench.data.download import fetch
+    return _embedded(dataset, entry) if dataset.embedded else fetch(entry)
 
-    if dataset.embedded:
-        return _embedded(dataset, entry)
+
+def fetch(entry: ImageEntry) -> Path:
+    """Fetch the file of a known image, if it is not in the cache, and check it. Raises DataError."""
+    from bench.data import download
+
     file = entry.file
-    return fetch(file.kind, file.group, file.name, file.url, sha256=file.sha256, size=file.size)
+    return download.fetch(file.kind, file.group, file.name, file.url, sha256=file.sha256, size=file.size)
 
 
 def _embedded(dataset: Dataset, entry: ImageEntry) -> Path:

@@ -114,7 +114,10 @@ class Lookup:
         if not job.folder:
             dataset = datasets.get(job.dataset)
             entries = self._kept(("set", job.dataset), lambda: {entry.name: entry for entry in dataset.entries})
-            return dataset, entries[job.image]
+            entry = entries[job.image]
+            if entry.url:  # once on each machine; that it cannot be had is no fault of the restorer
+                self._kept(("file", job.dataset, job.image), lambda: datasets.fetch(entry))
+            return dataset, entry
         places = [
             Place(Path(path), variable, tuple(index), _crop(crop)) for path, variable, index, crop in job.places
         ]

@@ -1,8 +1,9 @@
 """A cluster: the figures of a run without one, and what becomes of jobs whose worker is gone."""
 
+import contextlib
 import json
 import logging
-import socket
+import socketserver
 import threading
 import time
 from collections import deque
@@ -23,6 +24,7 @@ from bench.runner.executors.roster import Present, slots_of
 from bench.runner.executors.station import About
 from bench.runner.job import Job
 from bench.runner.run import Watcher
+from tests.conftest import BAD
 from tests.runner.test_job import MINE, cells_of, jobs_of
 
 distributed = pytest.importorskip("distributed")
@@ -113,23 +115,26 @@ def test_words_that_name_no_cluster_are_told(words, said, photos, tmp_path, monk
         bench.run("noisy", datasets=photos, sigma=25, store=tmp_path / "s.sqlite", cluster=words)
 
 
+class Other(socketserver.BaseRequestHandler):
+    """Answers as a web server does, and hears the caller out."""
+
+    def handle(self):
+        self.request.sendall(b"HTTP/1.0 400 Bad Request\r\n")
+        with contextlib.suppress(ConnectionError):
+            while self.request.recv(1 << 16):
+                pass
+
+
 def test_what_answers_in_another_language_is_no_scheduler(monkeypatch):
     monkeypatch.setattr("bench.runner.executors.connecting.CONNECT_SECONDS", 0.5)
-
-    def answer(listening):
-        with listening.accept()[0] as caller:
-            caller.sendall(b"HTTP/1.0 400 Bad Request\r\n")
-            caller.recv(1 << 16)
-
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
-        threading.Thread(
-            target=lambda: silent.accept()[0].sendall(b"HTTP/1.0 400 Bad Request\r\n"), daemon=True
-        ).start()
+    with socketserver.TCPServer(("127.0.0.1", 0), Other) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        address = f"tcp://127.0.0.1:{server.server_address[1]}"
         began = time.monotonic()
         with pytest.raises(RequestError, match=f"no Dask scheduler answers at {address}"):
             client_of(address)
         assert time.monotonic() - began < 20
+        server.shutdown()
 
 
 def test_a_schedulers_file_names_its_address(tmp_path):
@@ -330,6 +335,22 @@ def test_slots_that_nobody_asks_end_and_begin_again(photos, monkeypatch):
         while "idle" in station._crews and time.monotonic() < deadline:
             time.sleep(0.01)
         assert "idle" not in station._crews
+
+
+def test_a_job_that_nobody_waits_for_any_more_is_ended_and_the_slot_goes_on(photos, monkeypatch):
+    monkeypatch.setattr(station, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(station, "_wanted_by_dask", lambda: lambda: False)
+    slots = station.Slots("cpu", 1, [("", "")]).text()
+    [sleeps, *_] = jobs_of(cells_of(f"{BAD}:Sleeps", photos))
+    [noisy, *_] = jobs_of(cells_of("noisy", photos))
+    began = time.monotonic()
+    record = station.outcome_of(station.measure("left", slots, sleeps.text())).record
+    assert record.status == "failed"
+    assert "killed by SIGKILL" in record.reason
+    assert time.monotonic() - began < 30  # of 60 that it may take
+    monkeypatch.setattr(station, "_wanted_by_dask", lambda: lambda: True)
+    assert station.outcome_of(station.measure("left", slots, noisy.text())).record.status == "ok"
+    station.leave("left")
 
 
 # --- the real thing --------------------------------------------------------------------------------

@@ -422,9 +422,10 @@ class Cluster:
             if address not in there or there[address].about != hand.about:
                 self._lose(hand, is_dead=True)
         for address, worker in there.items():
-            if address not in self._hands and (about := worker.about) is not None and self._is_fit(address, worker):
+            if address not in self._hands and self._is_fit(address, worker):
                 slots = slots_of(worker, there.values(), self.device, self.threads, self.timed, self.memory_mib)
-                self._hands[address] = _Hand(address, about, slots)
+                assert worker.about is not None
+                self._hands[address] = _Hand(address, worker.about, slots)
         self._check_that_somebody_is_there()
 
     def _is_fit(self, address: str, worker: Present) -> bool:

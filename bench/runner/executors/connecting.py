@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import re
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ EXPECTED = (
     "expected the address of a scheduler (tcp://HOST:8786), its file (scheduler.json), local, local:N, slurm or"
     " slurm:N"
 )
+ADDRESS = re.compile(r"(tcp|tls|ucx|ws|wss)://[^/]+:[0-9]{1,5}|inproc://.+")
 STARTED = re.compile(r"(local|slurm)(?::([0-9]{1,6}))?")
 JOBS_OF_SLURM = 1
 LOGGERS = ("asyncio", "distributed", "distributed.client", "tornado.application")
@@ -56,21 +59,40 @@ def address_of(words: str) -> str:
     return "" if STARTED.fullmatch(words) else _address(words)
 
 
-def client_of(address: str, seconds: float = CONNECT_SECONDS) -> Any:
+def client_of(address: str) -> Any:
     """A client of the scheduler. Raises RequestError if it does not answer, or speaks another language."""
     import distributed
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", distributed.versions.VersionMismatchWarning)
-            return distributed.Client(address, timeout=seconds, set_as_default=False, name="bench")
+            with ThreadPoolExecutor(1) as apart:  # a notebook has a loop of its own
+                apart.submit(asyncio.run, asyncio.wait_for(_knock(address), CONNECT_SECONDS)).result()
+            return distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False, name="bench")
+    except RequestError:
+        raise
     except Exception as error:  # of many kinds, as the address and who answers are
         said = " ".join(str(error).split())[:200] or type(error).__name__
         raise RequestError(
-            f"--cluster: no Dask scheduler answers at {address} ({said}). Start one with `dask scheduler`, or look"
-            " whether its version is this one's: "
-            f"distributed {distributed.__version__}."
+            f"--cluster: no Dask scheduler answers at {address} ({said}). Start one with `dask scheduler`."
         ) from None
+
+
+async def _knock(address: str) -> None:
+    """Raises an error if nobody answers in Dask's language, or another version does: a client of its own would wait
+    for a web server for ever."""
+    import distributed
+    from distributed.core import rpc
+    from distributed.security import Security
+
+    secured = Security().get_connection_args("client")
+    async with rpc(address, timeout=CONNECT_SECONDS, connection_args=secured) as scheduler:
+        there = (await scheduler.versions())["packages"]["distributed"]
+    if there != distributed.__version__:
+        raise RequestError(
+            f"--cluster: the scheduler at {address} has distributed {there}, and here is {distributed.__version__}:"
+            " install the same."
+        )
 
 
 def _check_installed() -> None:
@@ -83,20 +105,27 @@ def _check_installed() -> None:
 def _address(words: str) -> str:
     """The address itself, or that in a scheduler's file."""
     if "://" in words:
-        return words
+        return _checked(words, words)
     if not words.endswith(".json"):
         raise RequestError(f"--cluster {words}: {EXPECTED}.")
     import json
 
     try:
         told = json.loads(Path(words).expanduser().read_text(encoding="utf-8"))
-        return str(told["address"])
+        return _checked(str(told["address"]), words)
     except OSError as error:
         raise RequestError(
             f"--cluster {words}: {error.strerror}. `dask scheduler --scheduler-file {words}` writes it."
         ) from None
     except (ValueError, KeyError, TypeError):
         raise RequestError(f"--cluster {words}: it is not a file that `dask scheduler` wrote.") from None
+
+
+def _checked(address: str, words: str) -> str:
+    """The address. Dask takes half a minute to say that one will not do."""
+    if not ADDRESS.fullmatch(address):
+        raise RequestError(f"--cluster {words}: {address} is no address of a scheduler: expected tcp://HOST:8786.")
+    return address
 
 
 def _local(n_workers: int) -> Any:
