@@ -51,6 +51,17 @@ def test_ends_with_its_share_of_the_minutes(capsys):
     assert int(capsys.readouterr().out.splitlines()[-1].split()[1]) < 1000
 
 
+def test_leaves_out_what_takes_longer_than_its_share(capsys):
+    long = SimpleNamespace(ATTEMPTS=1, attempt=lambda try_: Outcome("b"), SECONDS=60)
+    known = {"some": campaign(lambda try_: Outcome("a"), 3), "long": long}
+    assert main(["--minutes", "1"], known) == 0
+    told = capsys.readouterr()
+    assert told.err == "left out, for want of time: long\n"
+    assert [line.split()[:2] for line in told.out.splitlines()[2:]] == [["some", "3"]]
+    assert main(["--minutes", "3"], known) == 0
+    assert [line.split()[:2] for line in capsys.readouterr().out.splitlines()[2:]] == [["some", "3"], ["long", "1"]]
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [

@@ -69,6 +69,11 @@ def main(words: list[str] | None = None, known: dict[str, Campaign] | None = Non
     if unknown := set(names) - set(known):
         parser.error(f"--only {','.join(sorted(unknown))}: expected some of {', '.join(known)}.")
     share = 60 * options.minutes / len(names) if options.minutes else None
+    short = [name for name in names if share is not None and getattr(known[name], "SECONDS", 0) > share]
+    if short:
+        print(f"left out, for want of time: {', '.join(short)}", file=sys.stderr)
+        names = [name for name in names if name not in short]
+        share = 60 * options.minutes / max(1, len(names))
     tallies = [_make(name, known[name], options, share) for name in names]
     print(tabulate([tally.row() for tally in tallies], HEADERS, disable_numparse=True))
     return int(any(tally.lost for tally in tallies))

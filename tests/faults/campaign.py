@@ -4,6 +4,7 @@ A campaign is a module with
 
     ATTEMPTS            how many make it whole
     attempt(try_)       makes one and says what came of it
+    SECONDS             that an attempt takes, if that is long: where there is less time, the campaign is left out
 
 An attempt draws from `try_.random` alone and writes below `try_.folder` alone, so that any of them can be repeated.
 """
@@ -35,6 +36,7 @@ __all__ = [
     "begin_bench",
     "bench",
     "complaint",
+    "kill",
     "start",
 ]
 
@@ -155,12 +157,17 @@ class Running:
     _status: int | None = None
 
 
-def start(words: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None) -> Running:
-    """Start `python WORDS` in a folder, as a shell would: a process group of its own."""
+def start(
+    words: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None, inside: Sequence[str] = ()
+) -> Running:
+    """Start `python WORDS` in a folder, as a shell would: a process group of its own.
+
+    inside  a command that runs another, and becomes it: `ip netns exec NAME`
+    """
     out, err, mark = _stream(folder, "out"), _stream(folder, "err"), uuid.uuid4().hex
     with out.open("wb") as to_out, err.open("wb") as to_err, _nothing_ignored():
         process = subprocess.Popen(
-            [sys.executable, *words],
+            [*inside, sys.executable, *words],
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=to_out,
@@ -214,6 +221,12 @@ def begin_bench(words: Sequence[str], folder: Path, environment: Mapping[str, st
     return Running(pid, words, mark, out, err)
 
 
+def kill(pid: int) -> None:
+    """kill -9, of what may have ended."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
 @contextlib.contextmanager
 def _nothing_ignored() -> Iterator[None]:
     """What is started here hears signals, though this process may be one of a shell's background or under nohup."""
@@ -250,10 +263,7 @@ def _orphans(mark: str, patience: float) -> list[str]:
             break
         time.sleep(0.05)
     for pid in left:
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
+        kill(pid)
     return [*left.values()]
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import re
 import signal
 import time
@@ -27,7 +26,7 @@ import bench.cli
 from bench.measure.quality import load_libraries
 from bench.records.store import Store
 from bench.report.table import render
-from tests.faults.campaign import Ended, Outcome, Running, Try, begin_bench, complaint, start
+from tests.faults.campaign import Ended, Outcome, Running, Try, begin_bench, complaint, kill, start
 
 __all__ = ["ATTEMPTS", "attempt"]
 
@@ -168,13 +167,6 @@ def parent(pid: int) -> int:
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     except OSError:
         return 0
-
-
-def kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
 
 
 def expected(kind: Kind) -> tuple[int, ...]:
