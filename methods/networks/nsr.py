@@ -124,13 +124,20 @@ class SparseConv2d(nn.Module):
         return pixels * self.v.numel() // self.k + patches * gates
 
     def forward(self, X: Tensor) -> Tensor:
-        """(N, n_in, H, W) to (N, n_out, H, W); each image of the batch has its own gamma.
-
-        Here all kernels convolve and their answers are mixed, which is the same, convolution being linear: k times
-        the work, but in one product for a batch of many images. methods.fast.nsr mixes the kernels.
-        """
-        answers = F.conv2d(X, self.kernels(), self.bias, padding="same")
+        """(N, n_in, H, W) to (N, n_out, H, W); each image of the batch has its own gamma."""
         if self.k == 1:
-            return answers
-        answers = answers.unflatten(1, (self.k, -1))
-        return (answers * self.gamma(X.mean((2, 3)))[..., None, None].to(answers.dtype)).sum(1)
+            return F.conv2d(X, self.kernels(), self.bias, padding="same")
+        mixed = self.by_mixed_kernels if X.device.type == "cpu" else self.by_mixed_answers
+        return mixed(X, self.gamma(X.mean((2, 3))))
+
+    def by_mixed_kernels(self, X: Tensor, gamma: Tensor) -> Tensor:
+        """Eq. 10, image by image."""
+        kernels = (gamma[..., None, None, None] * self.kernels().unflatten(0, (self.k, -1))).sum(1)
+        bias = (gamma * self.bias.unflatten(0, (self.k, -1))).sum(1)
+        images = [F.conv2d(x, W, b, padding="same") for x, W, b in zip(X.split(1), kernels, bias, strict=True)]
+        return torch.cat(images)
+
+    def by_mixed_answers(self, X: Tensor, gamma: Tensor) -> Tensor:
+        """The same, convolution being linear: k times the work, but in one product for a batch of many images."""
+        answers = F.conv2d(X, self.kernels(), self.bias, padding="same").unflatten(1, (self.k, -1))
+        return (answers * gamma[..., None, None].to(answers.dtype)).sum(1)

@@ -1,4 +1,4 @@
-"""`methods.networks.unrolled.steps` and Eq. 12 for training on a GPU: large products, one pass for what lies between.
+"""`methods.networks.unrolled.steps` and Eq. 12 on a GPU: large products, one pass for what lies between.
 
 What a step keeps for its gradient is in the short dtype, as on a CPU. Between the products everything is elementwise
 and bound by memory, so each piece is compiled into one kernel (`fused`). The gradient of Sigma, constant over the
@@ -125,12 +125,14 @@ def steps_on_gpu(
     S: Tensor | None,
     mass: Tensor | None,
     dtype: torch.dtype,
+    *,
+    training: bool,
 ) -> Tensor:
     """`unrolled.steps`, whose arguments these are; Sigma is one matrix S (B, n, n) for each image."""
     fill = -y.shape[-1] % ALIGNMENT
     y, C, D = F.pad(y, (0, fill)).to(dtype), F.pad(C, (0, 0, 0, fill)), F.pad(D, (0, 0, 0, fill))
     M = None if M is None else F.pad(M, (0, fill)).to(dtype)
-    codes: Tensor = _Steps.apply(y, M, dtype, alpha, C, D, lmbda, S, mass)
+    codes: Tensor = _Steps.apply(y, M, dtype, training, alpha, C, D, lmbda, S, mass)
     return codes
 
 
@@ -141,6 +143,7 @@ class _Steps(torch.autograd.Function):
         y: Tensor,
         M: Tensor | None,
         dtype: torch.dtype,
+        training: bool,
         alpha0: Tensor | None,
         C: Tensor,
         D: Tensor,
@@ -166,10 +169,12 @@ class _Steps(torch.autograd.Function):
                 b, q = _moved(alpha, move)
                 norm2 = (S @ q.view(len(S), -1, p)).view(-1, p)
                 alpha, after = _shrunk_in_groups(alpha, move, norm2, root, lmbda_k)
-            kept.append((a, r, b, norm2))
+            if training:
+                kept.append((a, r, b, norm2))
             a = after
         ctx.grid, ctx.from_zero = grid, alpha0 is None
-        ctx.save_for_backward(M, C, D, lmbda, S, mass, root, *(x for step in kept for x in step))
+        if training:
+            ctx.save_for_backward(M, C, D, lmbda, S, mass, root, *(x for step in kept for x in step))
         return alpha.view(*grid, p)
 
     @staticmethod
@@ -207,7 +212,7 @@ class _Steps(torch.autograd.Function):
             q = torch.cat([(kept[k][2] ** 2).view(len(S), -1, p) for k in reversed(range(K))], -1)
             dS = torch.cat(dn, -1) @ q.mT
             dmass = (droot / (2 * root)).view(mass.shape)
-        return None, None, None, dalpha, dC, dD, dlmbda, dS, dmass
+        return None, None, None, None, dalpha, dC, dD, dlmbda, dS, dmass
 
 
 # --- similarities ---------------------------------------------------------------------------------------------

@@ -156,7 +156,9 @@ class SparseCoding(nn.Module):
         return u if M is None or self.first_guess else u.unflatten(-1, (self.channels, -1)).sum(-2)
 
     def similarity(self, u: Tensor, dtype: torch.dtype) -> Similarity:
-        side = max(u.shape) if u.is_cuda else self.tile  # a GPU takes one large product rather than many small ones
+        side = (
+            self.tile if u.device.type == "cpu" else max(u.shape)
+        )  # a GPU takes one large product rather than many small ones
         return Similarity.of(u, self.window, side, dtype)
 
 

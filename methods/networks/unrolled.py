@@ -7,21 +7,25 @@
         alpha = soft_threshold(B, lmbda_k)                                                           # SC
         alpha = relaxed_group_soft_threshold(B, lmbda_k, Sigma.sum(B * B), Sigma.mass)               # GroupSC
 
-but keeps of each step only what its gradient needs, in the short dtype, works in buffers that stay the same from
-step to step (memory that the system hands out anew must be cleared first, which cost as much as the products), and
-forms the gradient of Sigma, constant over these steps, by one product per tile.
+but keeps of each step only what its gradient needs, in the short dtype, walks once through memory between two
+products (methods.networks.passes), works in buffers that stay the same from step to step (memory that the system
+hands out anew must be cleared first, which cost as much as the products), and forms the gradient of Sigma, constant
+over these steps, by one product per tile.
 
-On a GPU that trains, methods.networks.on_gpu does the same in fewer, larger pieces.
+On a GPU methods.networks.on_gpu does the same in fewer, larger pieces.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
+from bench.methods.networks import passes
 from bench.methods.networks.on_gpu import steps_on_gpu
+from bench.methods.networks.passes import by_rows
 from bench.methods.networks.similarity import Similarity, Tile
-from bench.methods.sparse.prox import MASS_EPS, NORM_EPS
+from bench.methods.sparse.prox import MASS_EPS
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -52,10 +56,10 @@ def steps(
     given = [x for x in (alpha, C, D, lmbda, *tensors) if x is not None]
     training = torch.is_grad_enabled() and any(x.requires_grad for x in given)
     dtype = dtype or y.dtype
-    if training and y.is_cuda:
+    if y.device.type != "cpu":
         S, mass = (None, None) if Sigma is None else (*Sigma.Sigma, Sigma.mass)
-        return steps_on_gpu(alpha, y, C, D, lmbda, M, S, mass, dtype)
-    if Sigma is not None or y.is_cuda:
+        return steps_on_gpu(alpha, y, C, D, lmbda, M, S, mass, dtype, training=training)
+    if Sigma is not None:
         codes: Tensor = _Steps.apply(dtype, training, tiles, y, M, alpha, C, D, lmbda, *tensors)
         return codes
     grid, size = y.shape[:-1], CACHED * torch.get_num_threads()
@@ -95,12 +99,11 @@ class _Steps(torch.autograd.Function):
         a, r, b = (y.new_empty(kept, n, width) for width in (p, m, p))  # alpha, residual, B of every step, short
         norm2 = y.new_empty(kept if tiles else 0, n, p)
         alpha = lmbda.new_zeros(n, p) if alpha0 is None else alpha0.reshape(n, p).clone()
-        shrink = torch.empty_like(alpha)
         move = torch.empty_like(a[0])
         root_mass = None if mass is None else torch.sqrt(mass.reshape(n, 1) + MASS_EPS)
+        a[0].copy_(alpha)
         for k in range(K):
             i = k if training else 0
-            a[i].copy_(alpha)
             if k == 0 and alpha0 is None:
                 r[i].copy_(y)
             else:
@@ -108,15 +111,13 @@ class _Steps(torch.autograd.Function):
             if M is not None:
                 r[i].mul_(M)
             torch.mm(r[i], C, out=move)
-            B = alpha.add_(shrink.copy_(move))  # B = alpha + C^T r
-            if training or tiles:
-                b[i].copy_(B)
+            after = a[0] if not training else a[k + 1] if k + 1 < K else move  # the last codes are wanted long only
             if not tiles:
-                alpha = _soft_threshold_(B, lmbda[k], shrink)
+                by_rows(passes.shrink, alpha, move, b[i], after, lmbda=lmbda[k])
                 continue
-            q = torch.mul(b[i], b[i], out=move)
-            _sum(tiles, Sigma, q.view(*grid, p), out=norm2[i].view(*grid, p))
-            alpha = B.mul_(_shrinkage(norm2[i], root_mass, lmbda[k], out=shrink))
+            by_rows(passes.move, alpha, move, b[i], move, lmbda=lmbda[k])
+            _sum(tiles, Sigma, move.view(*grid, p), out=norm2[i].view(*grid, p))
+            by_rows(passes.group, alpha, norm2[i], root_mass, after, lmbda=lmbda[k])
         ctx.tiles, ctx.grid, ctx.from_zero = tiles, grid, alpha0 is None
         if training:
             ctx.save_for_backward(M, C, D, lmbda, mass, a, r, b, norm2, *Sigma)
@@ -130,60 +131,41 @@ class _Steps(torch.autograd.Function):
         K, n, p = b.shape
         g = g.reshape(n, p).clone()
         dC, dD, dlmbda = (torch.zeros_like(x, dtype=lmbda.dtype) for x in (C, D, lmbda))
-        g_short, dr = torch.empty_like(a[0]), torch.empty_like(r[0])
-        B, u, v, f = (torch.empty_like(g) for _ in range(4))
+        # `short`: what the step after takes from the gradient of alpha; then the gradient of B
+        short, dr = torch.zeros_like(a[0]), torch.empty_like(r[0])
         if tiles:
             root_mass = torch.sqrt(mass.reshape(n, 1) + MASS_EPS)
-            droot = torch.zeros_like(root_mass)
+            droot, v = torch.zeros_like(root_mass), torch.empty_like(g)
             dn = torch.empty_like(b)  # gradients of norm2, kept for the product that gives the gradient of Sigma
         for k in reversed(range(K)):
-            B.copy_(b[k])
-            if tiles:  # alpha = s B, s = relu(1 - t), t = lmbda root_mass f, f = 1 / sqrt(norm2 + eps)
-                torch.rsqrt(f.copy_(norm2[k]).add_(NORM_EPS), out=f)
-                torch.mul(f, root_mass, out=v).mul_(lmbda[k]).neg_().add_(1).clamp_min_(0)  # v = s
-                torch.mul(g, B, out=u).mul_(f)
-                g.mul_(v)
-                u.mul_(v.sign_())  # u = f ds where s > 0; dt = -ds
-                dlmbda[k] = -(u.T @ root_mass)[:, 0]
-                droot.sub_(u @ lmbda[k][:, None])
-                u.mul_(f).mul_(f).mul_(root_mass).mul_(lmbda[k] / 2)  # dnorm2 = ds t f^2 / 2
-                dn[k].copy_(u)
+            if tiles:
+                rows = g, short, b[k], norm2[k], root_mass, droot, dn[k]
+                dlmbda[k] = _total(by_rows(passes.forget_in_groups, *rows, lmbda=lmbda[k]))
                 _sum_transposed(tiles, Sigma, dn[k].view(*grid, p), out=v.view(*grid, p))
-                g.addcmul_(v, B, value=2)  # dB = s g + 2 B dq
-            else:  # alpha = relu(B - lmbda) - relu(-B - lmbda)
-                torch.sub(B, lmbda[k], out=u).sign_().clamp_min_(0).mul_(g)
-                B.neg_().sub_(lmbda[k]).sign_().clamp_min_(0).mul_(g)
-                torch.add(u, B, out=g)
-                dlmbda[k] = B.sub_(u).sum(0)
-            g_short.copy_(g)
-            dC += r[k].T @ g_short
+                by_rows(passes.forget_squares, g, b[k], v, short, lmbda=lmbda[k])
+            else:
+                dlmbda[k] = _total(by_rows(passes.forget, g, short, b[k], lmbda=lmbda[k]))
+            dC += r[k].T @ short
             if k == 0 and ctx.from_zero:
                 break
-            torch.mm(g_short, C.T, out=dr)
+            torch.mm(short, C.T, out=dr)
             if M is not None:
                 dr.mul_(M)
             dD -= dr.T @ a[k]
-            g.sub_(u.copy_(torch.mm(dr, D, out=g_short)))
+            torch.mm(dr, D, out=short)
         dSigma: list[Tensor | None] = []
         dmass = None
         if tiles:
             dmass = (droot / (2 * root_mass)).view(mass.shape)
             dn, q = (x.view(K, *grid, p).permute(1, 2, 3, 0, 4) for x in (dn, b.square()))
             dSigma = [tile.inside(dn).flatten(2) @ tile.around(q).flatten(2).transpose(1, 2) for tile in tiles]
-        dalpha = None if ctx.from_zero else g.view(*grid, p)
+        dalpha = None if ctx.from_zero else (g - short).view(*grid, p)
         return None, None, None, None, None, dalpha, dC, dD, dlmbda, dmass, *dSigma
 
 
-def _soft_threshold_(B: Tensor, lmbda: Tensor, scratch: Tensor) -> Tensor:
-    """prox.soft_threshold, in place."""
-    torch.add(B, lmbda, out=scratch).clamp_max_(0)  # -relu(-B - lmbda)
-    return B.sub_(lmbda).clamp_min_(0).add_(scratch)
-
-
-def _shrinkage(norm2: Tensor, root_mass: Tensor, lmbda: Tensor, out: Tensor) -> Tensor:
-    """The factor in prox.relaxed_group_soft_threshold, into `out`."""
-    torch.rsqrt(out.copy_(norm2).add_(NORM_EPS), out=out)
-    return out.mul_(root_mass).mul_(lmbda).neg_().add_(1).clamp_min_(0)
+def _total(parts: list[np.ndarray]) -> Tensor:
+    """The sum of gradients (p,) that `by_rows` gave."""
+    return torch.from_numpy(np.sum(parts, axis=0))
 
 
 def _sum(tiles: tuple[Tile, ...], Sigma: tuple[Tensor, ...], q: Tensor, out: Tensor) -> None:

@@ -229,3 +229,14 @@ def test_training_steps_under_autocast_lower_the_loss_and_reach_every_parameter(
         losses.append(loss.item())
     assert losses[-1] < 0.8 * losses[0]
     assert not [name for name, p in net.named_parameters() if p.grad is None or not p.grad.any()]
+
+
+def test_mixed_kernels_are_mixed_answers_and_so_are_their_gradients():
+    torch.manual_seed(0)
+    conv, X = SparseConv2d(8, 24, groups=3, cardinality=4).double(), torch.randn(5, 8, 9, 11).double()
+    answers = []
+    for mixed in (conv.by_mixed_kernels, conv.by_mixed_answers):
+        x_hat = mixed(X, conv.gamma(X.mean((2, 3))))
+        answers.append([x_hat, *torch.autograd.grad(x_hat.square().sum(), list(conv.parameters()))])
+    for ours, other in zip(*answers, strict=True):
+        torch.testing.assert_close(ours, other, rtol=1e-10, atol=1e-10)

@@ -5,6 +5,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from bench.methods.networks import sparse_coding  # noqa: E402
+from bench.methods.networks.nsr import SparseConv2d  # noqa: E402
 from bench.methods.networks.on_gpu import dense_similarity, steps_on_gpu  # noqa: E402
 from bench.methods.networks.similarity import Similarity, tiles  # noqa: E402
 from bench.methods.networks.sparse_coding import SparseCoding  # noqa: E402
@@ -28,11 +29,11 @@ NETWORKS = {
 
 @pytest.fixture
 def as_on_a_gpu(monkeypatch):
-    """SC and GroupSC make on the processor the products that they make on a GPU."""
+    """SC, GroupSC and NSR make on the processor the products that they make on a GPU."""
 
     def steps(alpha, y, C, D, lmbda, M, Sigma, dtype):
         S, mass = (None, None) if Sigma is None else (*Sigma.Sigma, Sigma.mass)
-        return steps_on_gpu(alpha, y, C, D, lmbda, M, S, mass, dtype)
+        return steps_on_gpu(alpha, y, C, D, lmbda, M, S, mass, dtype, training=True)
 
     def similarity(self, u, dtype):
         (tile,) = tiles(*u.shape[1:3], self.window, max(u.shape))
@@ -41,6 +42,7 @@ def as_on_a_gpu(monkeypatch):
 
     monkeypatch.setattr(sparse_coding, "steps", steps)
     monkeypatch.setattr(SparseCoding, "similarity", similarity)
+    monkeypatch.setattr(SparseConv2d, "by_mixed_kernels", SparseConv2d.by_mixed_answers)
 
 
 @pytest.mark.usefixtures("as_on_a_gpu")

@@ -88,7 +88,7 @@ def test_what_a_gpu_trains_with_is_the_same(window, masked, from_zero):
         S, mass = dense_similarity(y * kappa, tile.penalty(window, y), y.dtype)
     results = []
     for codes in (
-        steps_on_gpu(alpha, y, C, D, lmbda, M, S, mass, y.dtype),
+        steps_on_gpu(alpha, y, C, D, lmbda, M, S, mass, y.dtype, training=True),
         as_the_paper_writes_it(alpha, y, C, D, lmbda, M, Sigma),
     ):
         results.append([codes, *torch.autograd.grad(codes.square().sum(), leaves, retain_graph=True)])
