@@ -29,7 +29,7 @@ def write_all(to: Path) -> None:
     pages = dict(results())
     pages |= {"significance": significance(), "papers": papers(), "performance": performance()}
     pages |= {"commands": commands(), "lists": lists(), "costs": costs(), "tiles": tiles()}
-    pages |= {"eight_bits": eight_bits()}
+    pages |= {"eight_bits": eight_bits(), "cluster_rates": cluster_rates()}
     to.mkdir(parents=True, exist_ok=True)
     for name, text in pages.items():
         path = to / f"{name}.md"
@@ -428,6 +428,70 @@ def eight_bits(file: Path = ROOT / "results" / "eight_bits.json") -> str:
         lines.append(f"| `{name}` | {min(row['pictures'] for row in at.values())} | {' | '.join(cells)} |")
     origin = f"{entry['day']}, commit `{entry['commit']}`, {named(entry['machine'])}: `{entry['command']}`"
     return page("\n".join(lines), origin)
+
+
+# --- clusters ----------------------------------------------------------------------------------------------------
+
+CORES, CELLS = 10_000, 1_000_000
+CORES_OF_A_MACHINE = 64
+LINK_MIB = 1000.0
+"""a second, from where data and weights lie to all machines together"""
+
+
+def cluster_rates(file: Path = ROOT / "results" / "cluster_rates.json") -> str:
+    """What scheduler, head and store carry, as `tests/asv/cluster_rates.py` measured it, and what follows."""
+    entry = json.loads(file.read_text(encoding="utf-8"))
+    parts = ("scheduler_ms", "head_ms", "worker_ms", "scheduler_mib", "head_mib", "store_mib")
+    heads = [
+        "cells",
+        "cells/s",
+        "scheduler, ms",
+        "head, ms",
+        "workers, ms",
+        "scheduler, MiB",
+        "head, MiB",
+        "store, MiB",
+    ]
+    rows = [heads, ["---:"] * len(heads)]
+    for run in entry["runs"]:
+        rows.append([f"{run['cells']:,.0f}", figure(run["cells"] / run["seconds"]), *(figure(run[p]) for p in parts)])
+    at_a_time = [["records at a time", "records/s"], ["---:", "---:"]]
+    at_a_time += [[str(row["at_a_time"]), f"{row['records_per_second']:,}"] for row in entry["store"]]
+    origin = f"{entry['day']}, commit `{entry['commit']}`, {named(entry['machine'])}: `{entry['command']}`"
+    return page(markdown(rows), markdown(at_a_time), origin, markdown([*on_paper(entry)]))
+
+
+def on_paper(entry: Mapping[str, Any]) -> Iterator[list[str]]:
+    """What a million cells on 10,000 cores need, by the rates of the largest run."""
+    first, last = entry["runs"][0], entry["runs"][-1]
+    yield [f"{CELLS:,} cells on {CORES:,} cores", "", "by"]
+    yield ["---", "---:", "---"]
+    rates = {"scheduler": 1000 / last["scheduler_ms"], "head": 1000 / last["head_ms"]}
+    rates["store"] = float(entry["store"][-1]["records_per_second"])
+    for part, rate in rates.items():
+        yield [f"{part}: the most that it carries", f"{figure(rate)} cells/s", "one core, or one disk"]
+    slowest = min(rates, key=lambda part: rates[part])
+    rate = rates[slowest]
+    yield ["a cell must take, for all cores to be busy", f"{CORES / rate:.0f} s", f"{CORES:,} cores / {figure(rate)}"]
+    yield ["the run takes at least", f"{CELLS / rate / 60:.0f} min", f"the {slowest}"]
+    per_cell = (last["head_mib"] - first["head_mib"]) / (last["cells"] - first["cells"])
+    held = first["head_mib"] + per_cell * CELLS
+    yield ["memory of the head", f"{held / 1024:.1f} GiB", f"{1024 * per_cell:.1f} KiB a cell"]
+    yield [
+        "memory of the scheduler",
+        f"{last['scheduler_mib']:.0f} MiB",
+        "it holds what is under way, whatever follows",
+    ]
+    of_cell = last["store_mib"] / last["cells"]
+    yield ["the store", f"{of_cell * CELLS / 1024:.1f} GiB", f"{1024 * of_cell:.1f} KiB a cell"]
+    machines = -(-CORES // CORES_OF_A_MACHINE)
+    staged = machines * entry["staged_mib"]
+    why = f"{entry['staged_mib']} MiB to each of {machines} machines, at {LINK_MIB:,.0f} MiB/s in all"
+    yield ["data sets and weights are there after", f"{staged / LINK_MIB:.0f} s", why]
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 # --- tiles -------------------------------------------------------------------------------------------------------
