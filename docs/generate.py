@@ -29,7 +29,7 @@ def write_all(to: Path) -> None:
     pages = dict(results())
     pages |= {"significance": significance(), "papers": papers(), "performance": performance()}
     pages |= {"commands": commands(), "lists": lists(), "costs": costs(), "tiles": tiles()}
-    pages |= {"eight_bits": eight_bits(), "cluster_rates": cluster_rates()}
+    pages |= {"eight_bits": eight_bits(), "cluster_rates": cluster_rates(), "scale": scale()}
     to.mkdir(parents=True, exist_ok=True)
     for name, text in pages.items():
         path = to / f"{name}.md"
@@ -526,6 +526,40 @@ def tiles_cell(change: Mapping[str, Any]) -> str:
 
 ROUNDING = 0.005
 """grey levels of 255"""
+
+
+# --- stores ---------------------------------------------------------------------------------------------------------
+
+
+def scale(file: Path = ROOT / "results" / "scale.json") -> str:
+    """What is done with a store, and what it costs by the number of records, as `tests/asv/scale.py` measured it."""
+    entry = json.loads(file.read_text(encoding="utf-8"))
+    sizes = sorted({row["records"] for row in entry["rows"]})
+    versions = [name for name in ("before", "now") if any(name in row for row in entry["rows"])]
+    heads = [f"{n:,} records{', before' * (name == 'before')}" for n in sizes for name in versions]
+    found = {(row["work"], row["records"]): row for row in entry["rows"]}
+    lines = [f"| | {' | '.join(heads)} |", f"|---|{'---|' * len(heads)}"]
+    for work in dict.fromkeys(row["work"] for row in entry["rows"]):
+        cells = [scale_cell(found.get((work, n), {}).get(name)) for n in sizes for name in versions]
+        lines.append(f"| {work} | {' | '.join(cells)} |")
+    origin = f"{entry['day']}, commit `{entry['commit']}`, {named(entry['machine'])}: `{entry['command']}`"
+    return page("\n".join(lines), SCALE, origin)
+
+
+def scale_cell(found: Mapping[str, float] | None) -> str:
+    """`0.31 s, 95 MiB`; `3.2 ms` of what is short."""
+    if found is None:
+        return "–"
+    seconds = found["cpu_seconds"]
+    told = f"{1000 * seconds:.2g} ms" if seconds < 0.1 else f"{seconds:.2g} s" if seconds < 100 else f"{seconds:.0f} s"
+    return f"{told}, {found['peak_mib']:.0f} MiB"
+
+
+SCALE = """
+CPU time and peak memory, of which 80 to 115 MiB are Python, pandas and bench. Python's start and imports are not in
+the time. `–` was not measured, or took more than 8 GiB or ten minutes. A task has a tenth of the records, a data set at
+a level a hundredth or less.
+"""
 
 
 # --- footguns ----------------------------------------------------------------------------------------------------
