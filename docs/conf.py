@@ -25,7 +25,7 @@ author = "the bench contributors"
 version = release = version_of("bench")
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_gallery.gen_gallery"]
-included = ["generated/costs.md", "generated/eight_bits.md", "generated/scale.md", "generated/tiles.md"]
+included = [f"generated/{name}.md" for name in ("cluster_rates", "costs", "eight_bits", "scale", "tiles")]
 exclude_patterns = ["_build", "examples", *included, "gallery/*.py", "gallery/*.ipynb", "gallery/*.zip"]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 suppress_warnings = ["config.cache"]
