@@ -51,6 +51,9 @@ class NotebookProgress(Progress):
         self.n_done = self.n_failed = self.n_all = 0
         return self
 
+    def told(self, line: str) -> None:
+        print(escape.terminal(line))
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:

@@ -17,9 +17,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -105,10 +105,15 @@ def _cards(device: str) -> dict[str, str]:
 
 
 class _Place:
-    """A slot, its part of the machine, what CUDA_VISIBLE_DEVICES calls its card, and what it is prepared for."""
+    """A slot, its part of the machine, what CUDA_VISIBLE_DEVICES calls its card, and what it is prepared for.
 
-    def __init__(self, slot: Slot, machine: Machine, visible: str) -> None:
-        self.slot, self.machine, self.visible = slot, machine, visible
+    is_wanted  whether somebody still waits for the job that it is at
+    """
+
+    def __init__(self, make: Callable[[], Slot], machine: Machine, visible: str) -> None:
+        self.make, self.machine, self.visible = make, machine, visible
+        self.slot, self.is_stopped = make(), False
+        self.is_wanted: Callable[[], bool] = lambda: True
         self.warm: tuple[object, ...] | None = None
 
 
@@ -136,22 +141,26 @@ class _Crew:
     """The slots of one run in this process, at work."""
 
     def __init__(self, slots: Slots, limits: Limits) -> None:
+        os.environ.pop(
+            "MALLOC_TRIM_THRESHOLD_", None
+        )  # Dask's, for its own process: with it memory takes longer to get
         self._wanted = threading.Condition()
         self._places = []
         for visible, card in slots.cards:
-            slot = Slot(limits, None, shares=len(slots.cards) > 1, visible=visible)
+            make = partial(Slot, limits, None, shares=len(slots.cards) > 1, visible=visible)
             machine = Machine(slots.device, slots.threads, card, environment())
-            self._places.append(_Place(slot, machine, visible))
+            self._places.append(_Place(make, machine, visible))
         self._free = [*self._places]
         self._lookup = Lookup()
         self._is_closed = False
         self.last_used = time.monotonic()
 
-    def measure(self, job: Job) -> Outcome:
+    def measure(self, job: Job, is_wanted: Callable[[], bool]) -> Outcome:
         """Wait for a slot, one that is prepared for the job if there is one, and measure."""
         with self._taken(job.warm) as place:
             if place is None:
                 return Outcome(None, "", reason=LEFT)
+            place.is_wanted = is_wanted
             try:
                 cell = self._lookup.cell_of(job, place.machine)
             except RefusedError as error:
@@ -183,13 +192,24 @@ class _Crew:
                 if place is not None and self._is_closed:
                     place.slot.close()
                 elif place is not None:
-                    place.warm = warm
+                    place.is_wanted, place.warm = (lambda: True), warm
+                    if place.is_stopped:
+                        place.slot.close()
+                        place.slot, place.is_stopped, place.warm = place.make(), False, None
                     self._free.append(place)  # behind those that were used before it
                     self._wanted.notify()
 
     @property
     def is_idle(self) -> bool:
         return len(self._free) == len(self._places) and time.monotonic() - self.last_used > IDLE_SECONDS
+
+    def stop_the_unwanted(self) -> None:
+        """Kill what is at jobs whose answers nobody waits for any more: the head was killed, or has given them up."""
+        with self._wanted:
+            for place in self._places:
+                if place not in self._free and not place.is_wanted():
+                    place.is_stopped = True
+                    place.slot.stop()
 
     def close(self) -> None:
         """Kill what runs. A job that is measured has a failed record soon."""
@@ -246,10 +266,27 @@ def measure(run: str, slots: str, job: str) -> list[bytes]:
             return _packed(Outcome(None, "", reason=LEFT))
         if run not in _crews:
             _crews[run] = _Crew(Slots.of(slots), Limits(asked.seconds, asked.memory_mib))
-            threading.Thread(target=_end_when_idle, args=(run,), daemon=True).start()
+            threading.Thread(target=_look_after, args=(run,), daemon=True).start()
         crew = _crews[run]
         crew.last_used = time.monotonic()
-    return _packed(crew.measure(asked))
+    return _packed(crew.measure(asked, _wanted_by_dask()))
+
+
+def _wanted_by_dask() -> Callable[[], bool]:
+    """Whether Dask still wants what this thread has been called for; where it was not Dask that called, always."""
+    try:
+        from distributed import get_worker
+
+        worker = get_worker()
+    except (ImportError, ValueError):
+        return lambda: True
+    key = worker.get_current_task()
+
+    def is_wanted() -> bool:
+        task = worker.state.tasks.get(key)
+        return task is not None and task.state != "cancelled"
+
+    return is_wanted
 
 
 def leave(run: str) -> None:
@@ -261,12 +298,16 @@ def leave(run: str) -> None:
         crew.close()
 
 
-def _end_when_idle(run: str) -> None:
+def _look_after(run: str) -> None:
+    """End what nobody asks for any more."""
     while run in _crews:
         time.sleep(LOOK_SECONDS)
         with _lock:
             crew = _crews.get(run)
-            if crew is None or not crew.is_idle:
+            if crew is None:
+                return
+            crew.stop_the_unwanted()
+            if not crew.is_idle:
                 continue
             del _crews[run]
         crew.close()
