@@ -87,7 +87,7 @@ def test_windows_odd_one_and_larger_than_the_image(window):
 def test_rows_of_tiles_that_are_done_make_room_for_others(monkeypatch, window, freq):
     """An image with more rows of tiles than are under way at once, and one whose windows reach over several."""
     monkeypatch.setattr(windows, "TILE", 6)
-    y, net = noisy(130, 9), network(window, n_steps=4, freq=freq, patch_size=5)
+    y, net = noisy(130, 9), network(window, n_steps=5, freq=freq, patch_size=5)
     x_hat = sliding_restore(net, y, thin=1)
     torch.testing.assert_close(x_hat, dense(net, y), rtol=0, atol=1e-5)
 
