@@ -347,10 +347,11 @@ def restore(
     time_limit: float | None = None,
     memory_limit: float | None = None,
 ) -> NDArray[np.float32]:
-    """Restore one picture: what `bench restore` does with a file, with an array. It is not changed.
+    """Restore one picture, or a stack of them: what `bench restore` does with files, with an array, left as it is.
 
     image    (H, W) or (H, W, C), C = 1 or 3: floats nominally in [0, 1], or uint8 or uint16, which are divided by
-             their largest value; demosaick: the mosaic, (H, W)
+             their largest value; demosaick: the mosaic, (H, W). A stack is (N, H, W, C): each of its pictures is
+             restored as it would be alone, but the restorer is made ready only once
     method   one as for `run`, e.g. "dncnn", "./my.py:Mine" or a function
     sigma    noise level on the 0-255 scale, or "auto" to have it estimated; not for denoise-blind
     quality, scale, pattern  the level of the other tasks; the pattern is RGGB if none is given
@@ -358,20 +359,25 @@ def restore(
              None: the whole picture; overlap: pixels around each tile that the restorer sees too
     time_limit, memory_limit  of the picture or each tile, in seconds and MiB of resident memory. None: as long as it
              takes, and four fifths of the memory that is free
-    Answer   float32, as the restorer gave it, not clipped; (H, W) if the input was and it has one channel
+    Answer   float32, as the restorer gave it, not clipped; (H, W) if the input was and it has one channel; of a stack
+             (N, H, W, C)
 
     Raises bench.errors.BenchError for what will not do, and with the restorer's reason if it failed.
     """
-    from bench.restoring.arrays import Restoring, as_picture
+    import numpy as np
+
+    from bench.restoring.arrays import Restoring, as_pictures
     from bench.runner.worker import Limits
 
-    picture, is_flat = as_picture(image)
+    pictures, dimensions = as_pictures(image)
     levels = {"sigma": sigma, "quality": quality, "scale": scale, "pattern": pattern}
     limits = Limits(inf if time_limit is None else time_limit, memory_limit)
     words: dict[str, Any] = {"tile": tile, "overlap": overlap, "device": device, "threads": threads, "limits": limits}
     with Restoring(method, task, levels, **words) as restoring:
-        restored = restoring.restore(picture).image
-    return restored[..., 0] if is_flat and restored.shape[2] == 1 else restored
+        restored = np.stack([restoring.restore(picture).image for picture in pictures])
+    if dimensions == 4:
+        return restored
+    return restored[0, ..., 0] if dimensions == 2 and restored.shape[3] == 1 else restored[0]
 
 
 @named

@@ -29,7 +29,7 @@ from bench.task import TASKS, Image, Level, Observation, Setting, Task, format_l
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-__all__ = ["Restored", "Restoring", "Watch", "as_picture"]
+__all__ = ["Restored", "Restoring", "Watch", "as_pictures"]
 
 ESTIMATOR = EntryPoint("sigma", "bench.methods.noise:estimate_sigma", "bench.estimators")
 """image (H, W, C) in [0, 1] -> sigma on the 0-255 scale"""
@@ -309,27 +309,31 @@ def _is_of_memory(reason: str) -> bool:
     return "memory" in reason.lower()
 
 
-def as_picture(image: ArrayLike) -> tuple[Image, bool]:
-    """float32 (H, W, C) of what a user may have, a copy; and whether it was (H, W). Raises RequestError for the rest.
+def as_pictures(image: ArrayLike) -> tuple[list[Image], int]:
+    """float32 pictures (H, W, C) of what a user may have, copies; and how many dimensions it had. RequestError else.
 
-    image  (H, W) or (H, W, C), C = 1 or 3: floats in [0, 1], or uint8 or uint16
+    image  (H, W), (H, W, C), or a stack of pictures (N, H, W, C), C = 1 or 3: floats in [0, 1], or uint8 or uint16
     """
     import numpy as np
 
     given = np.asarray(image)
-    is_flat = given.ndim == 2
-    picture = given[..., np.newaxis] if is_flat else given
-    if picture.ndim != 3 or picture.shape[2] not in (1, 3) or not picture.size:
-        raise RequestError(f"The image has shape {given.shape}, expected (H, W), (H, W, 1) or (H, W, 3).")
-    if picture.dtype in (np.uint8, np.uint16):
-        return picture.astype(np.float32) / np.float32(np.iinfo(picture.dtype).max), is_flat
-    if picture.dtype.kind != "f":
-        raise RequestError(f"The image is of {picture.dtype}, expected floats in [0, 1], uint8 or uint16.")
-    if not np.isfinite(picture).all():
-        raise RequestError("The image has values that are not finite.")
-    if picture.mean() > 2:
-        raise RequestError(f"The image has a mean of {picture.mean():.3g}, expected values in [0, 1]: divide by 255.")
-    return picture.astype(np.float32), is_flat
+    stack = given[np.newaxis, ..., np.newaxis] if given.ndim == 2 else given[np.newaxis] if given.ndim == 3 else given
+    if stack.ndim != 4 or stack.shape[3] not in (1, 3) or not stack.size:
+        expected = "(H, W), (H, W, 1) or (H, W, 3), or (N, H, W, C) for a stack of pictures"
+        raise RequestError(f"The image has shape {given.shape}, expected {expected}.")
+    if stack.dtype in (np.uint8, np.uint16):
+        most = np.float32(np.iinfo(stack.dtype).max)
+        return [picture.astype(np.float32) / most for picture in stack], given.ndim
+    if stack.dtype.kind != "f":
+        raise RequestError(f"The image is of {stack.dtype}, expected floats in [0, 1], uint8 or uint16.")
+    for number, picture in enumerate(stack):
+        which = f"Picture {number} of the stack" if given.ndim == 4 else "The image"
+        if not np.isfinite(picture).all():
+            raise RequestError(f"{which} has values that are not finite.")
+        if picture.mean() > 2:
+            mean = f"{picture.mean():.3g}"
+            raise RequestError(f"{which} has a mean of {mean}, expected values in [0, 1]: divide by 255.")
+    return [picture.astype(np.float32) for picture in stack], given.ndim
 
 
 def _estimated(image: Image) -> float:

@@ -7,7 +7,7 @@ from bench.data.degrade import awgn, bayer, bicubic
 import bench
 from bench.errors import BenchError
 from bench.restoring import arrays
-from bench.restoring.arrays import Restoring, as_picture
+from bench.restoring.arrays import Restoring, as_pictures
 from bench.runner.messages import Failure
 from bench.runner.worker import Limits
 from tests.conftest import PLUGINS
@@ -233,8 +233,8 @@ class TestArrays:
     @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32, np.float64, np.float16])
     def test_whole_numbers_are_divided_by_their_largest(self, kind):
         most = np.iinfo(kind).max if np.issubdtype(kind, np.integer) else 1
-        picture, is_flat = as_picture(np.full((4, 5), most, kind))
-        assert (picture.dtype, picture.shape, is_flat) == (np.float32, (4, 5, 1), True)
+        [picture], dimensions = as_pictures(np.full((4, 5), most, kind))
+        assert (picture.dtype, picture.shape, dimensions) == (np.float32, (4, 5, 1), 2)
         assert (picture == 1).all()
 
     @pytest.mark.parametrize(
@@ -246,12 +246,16 @@ class TestArrays:
             (np.zeros((4, 5), int), "of int64"),
             (np.full((4, 5), np.nan), "not finite"),
             (np.full((4, 5), 128.0), "divide by 255"),
+            (np.zeros((0, 4, 5, 3)), r"shape \(0, 4, 5, 3\)"),
+            (np.zeros((2, 4, 5, 4)), r"shape \(2, 4, 5, 4\).*or \(N, H, W, C\)"),
+            (np.stack([np.zeros((4, 5, 1)), np.full((4, 5, 1), np.inf)]), "Picture 1 of the stack has values"),
+            (np.stack([np.full((4, 5, 1), 9.0), np.zeros((4, 5, 1))]), "Picture 0 of the stack has a mean of 9"),
         ],
-        ids=range(6),
+        ids=range(10),
     )
     def test_others_are_refused(self, given, says):
         with pytest.raises(BenchError, match=says):
-            as_picture(given)
+            as_pictures(given)
 
     def test_a_flat_array_gives_a_flat_one_and_is_left_alone(self):
         y = image(1)[..., 0]
@@ -260,3 +264,13 @@ class TestArrays:
         assert np.array_equal(x_hat, box(y[..., None])[..., 0])
         assert np.array_equal(y, before)
         assert bench.restore(y, f"{SIMPLE}:Box", "demosaick").shape == (24, 30, 3)
+
+    @pytest.mark.parametrize("channels", [1, 3])
+    def test_a_stack_is_its_pictures_one_by_one(self, channels):
+        stack = np.stack([image(channels), image(channels)[::-1] / 2])
+        x_hat = bench.restore(stack, f"{SIMPLE}:Box", sigma=25)
+        assert x_hat.dtype == np.float32
+        assert np.array_equal(x_hat, np.stack([box(picture) for picture in stack]))
+
+    def test_a_stack_of_mosaics_becomes_one_of_colour(self):
+        assert bench.restore(np.stack(2 * [image(1)]), f"{SIMPLE}:Box", "demosaick").shape == (2, 24, 30, 3)
