@@ -253,7 +253,8 @@ def performance() -> str:
         for machine, dataset in sorted(distinct(of_device, ("environment", "dataset")), key=order(of_device)):
             these = of_device[(of_device["environment"] == machine) & (of_device["dataset"] == dataset)]
             blocks += [f"### {dataset}, {named(json.loads(machine))}", rendered(these)]
-    return page("# Performance", PERFORMANCE, *blocks, GPU_WORDS, SPEED, *speed(ROOT / "results" / "speed"))
+    measured = [*peak(ROOT / "results" / "peak.json"), SPEED, *speed(ROOT / "results" / "speed")]
+    return page("# Performance", PERFORMANCE, *blocks, GPU_WORDS, *measured)
 
 
 def order(records: Any) -> Any:
@@ -299,6 +300,46 @@ The answers on a GPU are the CPU's. `tests/test_gpu.py` holds each restorer to a
 chooses neighbours, and rounding alone changes its choices. `nsr` and `nlrn` consist of many small operations. They
 wait for those on a GPU; nobody has made them fast there yet.
 """
+
+PEAK = """
+## How near to the machine
+
+`tests/asv/peak.py` measures what this machine can do, and then each learned restorer in float32 on one noisy picture.
+**share** is what a restorer multiplies a second, of what a product of two large matrices does. **floor** is the time
+that the products alone would take, or the bytes that must go through memory, whichever is longer. **peak MiB** is the
+highest resident memory of a process that restores one picture; the row *nothing* is one that loads torch alone.
+"""
+
+
+def peak(file: Path) -> Iterator[str]:
+    """What `tests/asv/peak.py` wrote, a section a table; nothing where it has not been run."""
+    tables = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
+    if tables:
+        yield PEAK
+    for table in tables:
+        colours = "gray" if table["channels"] == 1 else "colour"
+        is_memory = table["kind"] == "memory"
+        yield f"### {'Memory' if is_memory else '{0}x{0}'.format(table['side'])}, {colours}"
+        told = "" if is_memory else f" Products reach {figure(table['gflops'])} GFLOP/s here, copies "
+        told += "" if is_memory else f"{figure(table['gigabytes_a_second'])} GB/s."
+        yield f"{origin(table)}{told}\n\n{markdown(peak_rows(table))}\n\n{fence(table['command'], 'sh')}"
+
+
+def peak_rows(table: Mapping[str, Any]) -> list[list[str]]:
+    rows = table["rows"]
+    if table["kind"] == "memory":
+        sides = [key for key in rows[0] if key != "restorer"]
+        heads = ["peak MiB", *(f"{side}x{side}" for side in sides)]
+        cells = [[row["restorer"] or "*nothing*", *(f"{row[side]:,}" for side in sides)] for row in rows]
+    else:
+        heads = ["restorer", "seconds", "MACs/pixel", "GFLOP/s", "share", "floor, seconds"]
+        cells = []
+        for row in rows:
+            macs = f"{row['macs_per_pixel'] / 1e6:.2f}M"
+            figures = (row["seconds"], macs, row["gflops"], f"{row['share']:.0%}", row["floor_seconds"])
+            cells.append([row["restorer"], *(one if isinstance(one, str) else figure(one) for one in figures)])
+    return [heads, ["---"] + ["---:"] * (len(heads) - 1), *cells]
+
 
 SPEED = """
 ## One thing against another
@@ -551,14 +592,14 @@ def scale_cell(found: Mapping[str, float] | None) -> str:
     if found is None:
         return "–"
     seconds = found["cpu_seconds"]
-    told = f"{1000 * seconds:.2g} ms" if seconds < 0.1 else f"{seconds:.2g} s" if seconds < 100 else f"{seconds:.0f} s"
+    told = f"{1000 * seconds:.2g} ms" if seconds < 0.1 else f"{seconds:.{0 if seconds >= 10 else 1}f} s"
     return f"{told}, {found['peak_mib']:.0f} MiB"
 
 
 SCALE = """
 CPU time and peak memory, of which 80 to 115 MiB are Python, pandas and bench. Python's start and imports are not in
-the time. `–` was not measured, or took more than 8 GiB or ten minutes. A task has a tenth of the records, a data set at
-a level a hundredth or less.
+the time. `–` was not measured, or took more than 8 GiB or ten minutes. A task has a tenth of the records, a data set
+at a level a hundredth or less.
 """
 
 

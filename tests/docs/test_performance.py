@@ -81,3 +81,49 @@ def test_runs_take_turns_and_the_first_warms_up():
 
 def test_the_committed_files_make_a_page(generate):
     assert list(generate.speed(ROOT / "results" / "speed"))
+
+
+def test_the_page_shows_how_near_restorers_come_to_the_machine(generate, monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(ROOT / "tests" / "asv")
+    import peak
+
+    monkeypatch.setattr(peak, "ROOT", tmp_path)
+    monkeypatch.setattr(peak, "FILE", tmp_path / "peak.json")
+    monkeypatch.setattr(sys, "argv", ["peak.py", "sc", "--write"])
+    row = {"restorer": "sc", "seconds": 0.61, "macs_per_pixel": 1.059e6, "gflops": 227.5, "share": 0.751}
+    row |= {"megabytes": 1.0, "floor_seconds": 0.458}
+    told = {"side": 256, "channels": 1, "threads": 2, "gflops": 303.0, "gigabytes_a_second": 20.0}
+    for seconds in (9.0, 0.61):  # the second takes the place of the first
+        peak.write("times", told, [{**row, "seconds": seconds}])
+    memory = [{"restorer": "", "256": 250, "1024": 303}, {"restorer": "sc", "256": 371, "1024": 1446}]
+    peak.write("memory", {"channels": 3, "threads": 2}, memory)
+    page = "\n".join(generate.peak(tmp_path / "peak.json"))
+    assert "### 256x256, gray" in page
+    assert "| sc | 0.61 | 1.06M | 228 | 75% | 0.458 |" in page
+    assert "Products reach 303 GFLOP/s here, copies 20 GB/s." in page
+    assert "### Memory, colour" in page
+    assert "| *nothing* | 250 | 303 |\n| sc | 371 | 1,446 |" in page
+    assert "python tests/asv/peak.py sc --write" in page
+    assert "| sc | 9" not in page
+
+
+def test_without_measurements_the_page_does_not_speak_of_them(generate, tmp_path):
+    assert list(generate.peak(tmp_path / "peak.json")) == []
+
+
+def test_rates_and_times_are_those_of_what_was_run(monkeypatch, capsys, tmp_path):
+    monkeypatch.syspath_prepend(ROOT / "tests" / "asv")
+    import peak
+
+    monkeypatch.setattr(peak, "matrix_rate", lambda: 4e9)
+    monkeypatch.setattr(peak, "memory_rate", lambda: 1e9)
+    monkeypatch.setattr(peak, "_seconds", lambda run, repeats: 0.5)
+    monkeypatch.setattr(sys, "argv", ["peak.py", "ffdnet", "cscnet", "--side", "24", "--channels", "3"])
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    peak.main()
+    lines = capsys.readouterr().out.splitlines()
+    name, seconds, macs, rate, share, *_ = lines[2].split()
+    assert (name, seconds) == ("ffdnet", "0.500")
+    assert float(rate) == round(2 * float(macs) * 24**2 / 0.5 / 1e3)
+    assert share == f"{2 * float(macs) * 1e6 * 24**2 / 0.5 / 4e9:.0%}"
+    assert lines[3] == "cscnet     left out: cscnet is for gray images"
