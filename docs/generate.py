@@ -38,6 +38,7 @@ def write_all(to: Path) -> None:
     for path in to.glob("*.md"):
         if path.stem not in pages:
             path.unlink()
+    draw_scaling(to / "scaling.svg")
 
 
 def page(*blocks: str) -> str:
@@ -601,6 +602,61 @@ CPU time and peak memory, of which 80 to 115 MiB are Python, pandas and bench. P
 the time. `–` was not measured, or took more than 8 GiB or ten minutes. A task has a tenth of the records, a data set
 at a level a hundredth or less.
 """
+
+
+# --- scaling -----------------------------------------------------------------------------------------------------
+
+SCALING = """
+## By pixels and threads
+
+![Seconds against pixels](scaling.svg)
+
+Seconds for a gray picture at sigma 25, with 1 thread and with 2. In the drawing a line is a restorer with as many threads
+as there are, a dotted one with a single thread. `–` would have taken too long.
+"""
+
+SCALED = ROOT / "results" / "scaling.json"
+
+
+def scaling(file: Path = SCALED) -> Iterator[str]:
+    """What `tests/asv/scaling.py` measured: a row a restorer and number of threads."""
+    entry = json.loads(file.read_text(encoding="utf-8"))
+    seconds = {(row["restorer"], row["threads"], row["side"]): row["seconds"] for row in entry["rows"]}
+    sides = sorted({row["side"] for row in entry["rows"]})
+    lines = [f"| | threads | {' | '.join(f'{side}²' for side in sides)} |", f"|---|---:|{'---:|' * len(sides)}"]
+    for name in dict.fromkeys(row["restorer"] for row in entry["rows"]):
+        for threads in sorted({row["threads"] for row in entry["rows"]}):
+            cells = [seconds.get((name, threads, side)) for side in sides]
+            told = ["–" if cell is None else figure(cell) for cell in cells]
+            lines.append(f"| `{name}` | {threads} | {' | '.join(told)} |")
+    busy = entry["cores_busy_with_others"]
+    origin = f"{entry['day']}, commit `{entry['commit']}`, {named(entry['machine'])}: `{entry['command']}`."
+    yield SCALING
+    yield "\n".join(lines)
+    yield origin if busy is None else f"{origin} Other work kept {busy:.1f} cores busy."
+
+
+def draw_scaling(output: Path, file: Path = SCALED) -> None:
+    """The same as a drawing: seconds against pixels, both logarithmic."""
+    from bench.report.plots import new_figure, numbers, our_look, save_figure, styles
+
+    rows = json.loads(file.read_text(encoding="utf-8"))["rows"]
+    threads = sorted({row["threads"] for row in rows})
+    names = list(dict.fromkeys(row["restorer"] for row in rows))
+    with our_look():
+        figure = new_figure(6.5, 4)
+        axes = figure.add_subplot(xscale="log", yscale="log", xlabel="pixels", ylabel="seconds")
+        for name, style in styles(names).items():
+            for n in threads:
+                these = [row for row in rows if (row["restorer"], row["threads"]) == (name, n)]
+                pixels, seconds = [row["side"] ** 2 for row in these], [row["seconds"] for row in these]
+                is_most = n == threads[-1]
+                look = {"color": style.colour, "marker": style.marker, "linestyle": "-" if is_most else ":"}
+                axes.plot(pixels, seconds, label=name if is_most else None, **look)
+        for axis in (axes.xaxis, axes.yaxis):
+            numbers(axis)
+        axes.legend()
+        save_figure(figure, output)
 
 
 # --- footguns ----------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from bench.judge.reference import (
 from bench.judge.significance import contests
 from bench.judge.verdict import Comparison, compare
 from bench.records.current import current, of_each
+from bench.records.labels import Maker
 from bench.records.record import COLUMNS as RECORD
 from bench.report.drawing import draw, in_words
 
@@ -65,11 +66,10 @@ def against_papers(
     They will not if a figure that the reference run reproduced no longer is, if another is off without a known cause
     and was not so there, or if fewer than `at_least` figures were compared in all.
     """
-    last = of_each(records, current)
-    comparisons = [
-        compare(load(name), last, tolerance=tolerance, protocol=protocol)
-        for name in (names() if paper == "all" else [paper])
-    ]
+    papers = [load(name) for name in (names() if paper == "all" else [paper])]
+    datasets = {entry.dataset for one in papers for entry in one.entries}
+    last = of_each(records, lambda these: _of_papers(current(these), datasets))
+    comparisons = [compare(one, last, tolerance=tolerance, protocol=protocol) for one in papers]
     recorded = read_verdicts(folder() / "verdicts.csv")
     failures = [line for comparison in comparisons for line in complaints(comparison, recorded)]
     blocks = []
@@ -84,6 +84,15 @@ def against_papers(
     if n_compared < at_least:
         failures.append(f"{n_compared} figures compared, expected at least {at_least}")
     return Report("\n\n".join([*blocks, *map(_failed, failures)]), not failures)
+
+
+WHO = [*Maker._fields, "task", "channels", "protocol", "status", "params", "macs_per_pixel"]
+"""What a paper's figures of sizes are of."""
+
+
+def _of_papers(records: pd.DataFrame, datasets: set[str]) -> pd.DataFrame:
+    """Those of these data sets, and of what is on others one of each restorer and size."""
+    return records[records["dataset"].isin(datasets) | ~records.duplicated(WHO)]
 
 
 def against_reference(
