@@ -57,7 +57,7 @@ class Process:
         """Begin to load, if it has not; does not wait."""
         if None in self._hopeless or (self._worker is not None and self._worker.alive):
             return
-        self.close()
+        self.rest()
         self._worker = self._kind(self._load, self.threads, self.limits, shares=self.shares, modules=self._modules)
         self._nursery = self._worker.nursery
         if self._is_stopped:
@@ -75,11 +75,16 @@ class Process:
         if (worker := self._worker) is not None:
             worker.cut()
 
-    def close(self) -> None:
-        """End the process, if there is one."""
+    def rest(self) -> None:
+        """End the process, if there is one; another may start soon, of this or of another restorer."""
         if self._worker is not None:
             self._worker.close()
             self._worker = None
+
+    def close(self) -> None:
+        """End the process, and its nursery if nobody else holds that."""
+        self.rest()
+        self._nursery = None
 
     def _answer_to_load(self) -> Reply | None:
         """None if it is known that it cannot be loaded."""
@@ -206,8 +211,8 @@ class RestorerProcess(Process):
             self.unseen |= {*answer.unseen}
         return answer
 
-    def close(self) -> None:
-        super().close()
+    def rest(self) -> None:
+        super().rest()
         self._prepared = None
 
     def _give_up(self, of: Any, answer: Failure | Unable) -> None:

@@ -111,12 +111,9 @@ class Slot:
 
     def close(self) -> None:
         """End its processes."""
-        self._end_process()
+        for process in self._known.values():
+            process.close()
         self._outsiders.close()
-
-    def _end_process(self) -> None:
-        if self.process is not None:
-            self.process.close()
 
     def _take_degraded(self, cell: Cell) -> tuple[Image, Observation]:
         ahead, self._ahead = self._ahead, None
@@ -135,7 +132,8 @@ class Slot:
             if self._is_stopped:
                 process.stop()
         if process is not self.process:
-            self._end_process()
+            if self.process is not None:
+                self.process.rest()
             self.process = process
         process.start()
         load_libraries()  # those for scoring, while the worker loads its own

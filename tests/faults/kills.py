@@ -11,7 +11,7 @@ import io
 import re
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -75,7 +75,7 @@ HOW = {1: ("--readings", "1"), 2: ("--jobs", "2")}
 
 
 class Kind(NamedTuple):
-    """What is done to a run. number: the signal; twice: and once more; to: the run, or its worker."""
+    """What is done to a run. number: the signal; twice: and once more; to: the run, its worker, or its nursery."""
 
     number: signal.Signals
     twice: bool = False
@@ -92,6 +92,7 @@ KINDS = (
     Kind(signal.SIGINT),
     Kind(signal.SIGINT, twice=True),
     Kind(signal.SIGKILL, to="worker"),
+    Kind(signal.SIGKILL, to="nursery"),
 )
 SHELLS = 25
 """Every so many attempts the run is one of a shell, and not a fork of this process."""
@@ -144,11 +145,16 @@ def listens(pid: int) -> bool:
 def disturb(running: Running, kind: Kind, moment: float, random: Random) -> str:
     """Send the signals, `moment` seconds from now; what is wrong with how the run takes it."""
     time.sleep(moment)
-    if kind.to == "worker":
-        workers = [pid for pid, line in running.processes().items() if "bench.runner" in line]
-        hosts = [pid for pid in workers if parent(pid) in workers]  # the others are supervisors
-        if hosts:
-            kill(random.choice(hosts))
+    if kind.to != "run":
+        processes = {pid: line for pid, line in running.processes().items() if "bench.runner" in line}
+        parents = {pid: parent(pid) for pid in processes}
+        if kind.to == "nursery":
+            those = [pid for pid, line in processes.items() if "nursery" in line and parents[pid] not in processes]
+        else:  # what has no children of the kind, and is no nursery or supervisor that has just begun
+            least = {pid: 2 if "nursery" in line else 1 for pid, line in processes.items()}
+            those = [pid for pid in processes if depth(pid, parents) >= least[pid] and pid not in parents.values()]
+        if those:
+            kill(random.choice(those))
         return ""
     running.send(kind.number)
     if kind.twice:
@@ -169,8 +175,15 @@ def parent(pid: int) -> int:
         return 0
 
 
+def depth(pid: int, parents: Mapping[int, int]) -> int:
+    """How many of those that it descends from are among them."""
+    return 1 + depth(parents[pid], parents) if parents[pid] in parents else 0
+
+
 def expected(kind: Kind) -> tuple[int, ...]:
     """The statuses that a run may have: 0 if it was over, that of the signal alone if it had just begun or ended."""
+    if kind.to == "nursery":
+        return (0,)
     if kind.to == "worker":
         return 0, 1
     return (0, -kind.number) if kind.number == signal.SIGKILL else (0, -kind.number, 128 + kind.number)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import signal
@@ -138,12 +137,10 @@ def test_it_ends_when_nobody_holds_it(begin):
     process = begin()
     told(process)
     number = process._nursery.pid
-    process.close()
+    process.rest()
     told(process)
     assert process._nursery.pid == number
     process.close()
-    process._nursery = None
-    gc.collect()
     wait_for(lambda: not is_running(number))
 
 
