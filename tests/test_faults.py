@@ -11,6 +11,7 @@ import pytest
 
 from tests.faults.__main__ import main
 from tests.faults.campaign import Ended, Outcome, Try, bench, complaint, start
+from tests.faults.cluster import changed
 
 ENDED = Ended(("x",), 0, "", "", 1.0, 50.0)
 
@@ -95,3 +96,10 @@ def test_a_forked_command_is_as_one_of_a_shell(tmp_path: Path):
     ended = bench(["run", "--methods", "nosuch"], tmp_path)
     assert ended.status == 2
     assert ended.err.startswith("bench: No restorer named 'nosuch'.")
+
+
+def test_what_a_cluster_measured_again_or_lost_is_seen():
+    known = {"a": "09:00", "b": "09:01"}
+    assert changed(known, {**known, "c": "09:02"}) == ""
+    assert changed(known, {**known, "b": "09:05"}) == "1 records that were there were measured again, or are gone"
+    assert changed(known, {}) == "2 records that were there were measured again, or are gone"
