@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 from tests.faults.campaign import Outcome, Running, Try, bench, complaint, start
 from tests.faults.cluster import STILL_SECONDS, changed, measured_at, n_stored, write
 from tests.faults.kills import figures
-from tests.faults.machines import Cluster
+from tests.faults.machines import HAS_DASK, Cluster
 
 ATTEMPTS = 4
 SECONDS = 120
@@ -53,8 +53,8 @@ N_BEFORE = 40
 
 def attempt(try_: Try) -> Outcome:
     cut_off = KINDS[try_.index % len(KINDS)]
-    if not may_have_namespaces():
-        return Outcome("no namespaces here")
+    if not HAS_DASK or not may_have_namespaces():
+        return Outcome("no namespaces here, or no dask.distributed")
     own = {name: try_.folder / name for name in HOSTS}
     for folder in own.values():
         furnish(folder)

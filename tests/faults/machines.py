@@ -6,12 +6,14 @@ import signal
 import socket
 import time
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from tests.faults.campaign import Running, start
 
-__all__ = ["Cluster", "Service", "free_port"]
+__all__ = ["HAS_DASK", "Cluster", "Service", "free_port"]
 
+HAS_DASK = find_spec("distributed") is not None
 HERE = dict.fromkeys(("scheduler", "worker-0", "worker-1"), "127.0.0.1")
 
 
