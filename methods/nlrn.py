@@ -8,7 +8,8 @@ normalisations, which each state has for itself as in the authors' code, are 9,4
 from __future__ import annotations
 
 import torch
-from bench.methods.fast.nlrn import Sliding, Tiling
+from bench.methods.fast.nlrn import Sliding
+from bench.methods.fast.streamed import Streamed
 from bench.methods.networks.enlarging import enlarged
 from bench.methods.networks.nlrn import NonLocalRecurrent
 from torch import Tensor, nn
@@ -42,6 +43,8 @@ class NLRN(TorchRestorer):
     def compile(self, network: nn.Module, setting: Setting) -> nn.Module:
         if self.variant == "patches":
             return network
+        if self.variant == "" and Streamed.can(network):
+            return Streamed(network, Q)
         return Sliding(network, Q, torch.bfloat16 if self.variant == "bf16" else torch.float32)
 
     def forward(self, y: Tensor, seen: Observation) -> Tensor:
@@ -50,13 +53,13 @@ class NLRN(TorchRestorer):
         return averaged_patches(self.net, y) if self.variant == "patches" else self.net(y)
 
     def macs_per_pixel(self, seen: Observation) -> float:
-        """Computed from the sizes; products with weights that are 0 count where they are formed."""
+        """Computed from the sizes: each pixel is correlated with its neighbours."""
         H, W, _ = seen.restored_shape
         if self.variant == "patches":
             pixels = len(starts(H)) * len(starts(W)) * min(Q, H) * min(Q, W)
             pairs = pixels * min(Q, H) * min(Q, W)
         else:
-            pixels, pairs = H * W, Tiling(H, W, Q).n_pairs
+            pixels, pairs = H * W, H * W * min(Q, H) * min(Q, W)
         return self.plain.macs(pixels, pairs) / (H * W)
 
     def estimate(self, network: nn.Module, y: Tensor, seen: Observation, level: Level) -> Tensor:

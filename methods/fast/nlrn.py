@@ -1,7 +1,8 @@
 """NLRN on a whole image at once, every pixel attending to the q x q pixels around it, made fast.
 
 What is computed is `NonLocalRecurrent.forward` with `neighbours(H, W, q)`, which needs as many correlations as pairs
-of pixels; here memory and time are linear in the number of pixels. Four things make it fast:
+of pixels; here memory and time are linear in the number of pixels. (In float32 on a CPU, methods.fast.streamed is
+faster and smaller.) Four things make it fast:
 
 1. Tiles. The pixels of a tile have most of their neighbours in common, so their correlations with all pixels of the
    tile's surroundings are one product; those outside of a pixel's neighbourhood are minus infinity.
@@ -61,11 +62,6 @@ class Tiling:
         self.shape, self.q = (H, W), q
         (self.h, self.near_h, rows), (self.w, self.near_w, columns) = (_cut(n, q) for n in (H, W))
         self.tiles = [tuple(zip(row, column, strict=True)) for row in rows for column in columns]
-
-    @property
-    def n_pairs(self) -> int:
-        """Pairs of a pixel and one in its tile's surroundings."""
-        return len(self.tiles) * self.h * self.w * self.near_h * self.near_w
 
     def penalty(self, k: int) -> Tensor:
         """(h * w, near_h * near_w): 0 where a pixel of tile k has a neighbour, else minus infinity."""

@@ -148,11 +148,9 @@ def _groupsc(restorer: TorchRestorer, seen: Observation) -> float:
 
 
 def _nlrn(restorer: TorchRestorer, seen: Observation) -> float:
-    """Correlations, which each state reads and writes."""
-    from bench.methods.fast.nlrn import Tiling
-
-    sliding, (height, width, _) = restorer.net, seen.restored_shape
-    return 2 * len(sliding.states) * Tiling(height, width, sliding.q).n_pairs / (height * width)
+    """Correlations, which each state writes for the next."""
+    streamed, (height, width, _) = restorer.net, seen.restored_shape
+    return 2 * (len(streamed.states) - 1) * min(streamed.q, height) * min(streamed.q, width)
 
 
 VALUES: dict[str, Callable[[TorchRestorer, Observation], float]] = {"groupsc": _groupsc, "nlrn": _nlrn}

@@ -1,0 +1,184 @@
+"""The features around each pixel, weighted by a softmax of correlations, computed while all is in the caches."""
+
+from __future__ import annotations
+
+import numpy as np
+from bench.methods.fast.products import LANES, VECTORS, float_of_bits, product
+from bench.methods.sparse.compiled import kernel
+
+__all__ = ["COLUMNS", "FEATURES", "TILE", "attend", "first"]
+
+TILE = 4  # pixels side by side, whose correlations with those of another row are one small product
+COLUMNS = 3 * LANES  # pixels of a row that have correlations with a tile's: a multiple of this
+FEATURES = VECTORS * LANES  # of a pixel: a multiple of this
+TOGETHER = 8  # tiles side by side that look at a row of pixels while it is in the first cache
+AT_ONCE = 8  # rows of neighbours that they look at before their weights are wanted: these stay in the second cache
+
+_correlations, _add_correlations = product(3, add=False), product(3, add=True)
+_add_features = product(VECTORS, add=True)
+
+
+@kernel
+def first(i, n, q):
+    """The first of the q neighbours, among n in a row, of i: near the border they are moved inwards."""
+    return min(max(i - q // 2, 0), max(n - q, 0))
+
+
+@kernel
+def exp(x):
+    """e^x for float32 x <= 0, to 4e-6 of itself, and e^-75 below -75.
+
+    That is nothing beside the largest, which is 1; numbers too small for float32's exponent would be slow.
+    """
+    t = max(x, np.float32(-75.0)) * np.float32(1.44269504)
+    n = np.floor(t + np.float32(0.5))
+    r = t - n
+    power = np.float32(1.5353362e-4)  # 2^r for |r| <= 1/2
+    power = power * r + np.float32(1.3398874e-3)
+    power = power * r + np.float32(9.6184373e-3)
+    power = power * r + np.float32(5.5503326e-2)
+    power = power * r + np.float32(2.4022650e-1)
+    power = power * r + np.float32(6.9314720e-1)
+    power = power * r + np.float32(1.0)
+    return power * float_of_bits((np.int32(n) + np.int32(127)) << np.int32(23))
+
+
+@kernel
+def attend(S, kept, fresh, thetas, psis, length, features, out, top, tiles, shape, q):
+    """The weighted means of the features of the q x q pixels around each pixel of some rows and tiles.
+
+    The weights are a softmax of S + the sum of theta_i psi_j. It is taken while the neighbours pass by, a few rows at
+    a time: where one is found that is larger than all before, what was summed is made as much smaller.
+
+    S         (n_rows, n_tiles, n_h, TILE, n_c) correlations so far, which become those with theta_i psi_j: those of a
+              tile's pixels with n_c pixels from the first neighbour on, in each of its n_h rows of neighbours
+    kept      whether S is that; if not, it has no entries and nothing is kept
+    fresh     whether S is 0 so far
+    thetas    (n,) addresses of (n_rows, n_tiles * TILE, length): n of them
+    psis      (n, n_near) addresses of (length, width), one for each row of pixels around
+    features  (n_near,) addresses of (width, n_features) likewise
+    out       (n_rows, n_tiles * TILE, n_features): the answer
+    top       the row of the image that the first row of S, thetas and out is; that of psis and features is its first
+              neighbours' row
+    tiles     the first and the last (exclusive) that are to be computed
+    shape     (H, W, width): of the image; pixels beyond W are zero
+    """
+    H, W, width = shape
+    n_rows, n_pixels, n_features = out.shape
+    n_h, n_c = min(q, H), S.shape[4]
+    a_tile, a_row = TILE * n_c, n_h * TILE * n_c
+    near, below = first(top, H, q), first(top + n_rows - 1, H, q) + n_h
+    P = np.empty((n_rows, TOGETHER, AT_ONCE, a_tile), np.float32)
+    passing = np.empty_like(P)  # correlations that are not kept
+    S_at, passing_at, P_at, out_at = S.ctypes.data, passing.ctypes.data, P.ctypes.data, out.ctypes.data
+    S = S.reshape(S.shape[0], S.shape[1], n_h, a_tile)
+    highest = np.empty((n_rows, TOGETHER, TILE), np.float32)
+    totals = np.empty((n_rows, TOGETHER, TILE), np.float32)
+    outside = np.empty((TOGETHER, a_tile), np.float32)
+    for left in range(tiles[0], tiles[1], TOGETHER):
+        right = min(left + TOGETHER, tiles[1])
+        for tile in range(left, right):
+            _outside(tile, W, q, outside[tile - left])
+        for row in range(n_rows):
+            for pixel in range(left * TILE, right * TILE):
+                for m in range(n_features):
+                    out[row, pixel, m] = 0
+            for t in range(TOGETHER):
+                for p in range(TILE):
+                    highest[row, t, p], totals[row, t, p] = -np.inf, 0
+        for above in range(near, below, AT_ONCE):
+            end = min(above + AT_ONCE, below)
+            for k in range(len(thetas)):
+                for j in range(above, end):
+                    for row in range(n_rows):
+                        n = j - first(top + row, H, q)
+                        if n < 0 or n >= n_h:
+                            continue
+                        for tile in range(left, right):
+                            if kept:
+                                to = S_at + 4 * ((row * (n_pixels // TILE) + tile) * a_row + n * a_tile)
+                            else:
+                                to = passing_at + 4 * ((row * TOGETHER + tile - left) * AT_ONCE + j - above) * a_tile
+                            theta = thetas[k] + 4 * length * (row * n_pixels + tile * TILE)
+                            psi = psis[k, j - near] + 4 * first(tile * TILE, W, q)
+                            for c in range(0, n_c, COLUMNS):
+                                if fresh and k == 0:
+                                    _correlations(to + 4 * c, n_c, theta, length, psi + 4 * c, width, length)
+                                else:
+                                    _add_correlations(to + 4 * c, n_c, theta, length, psi + 4 * c, width, length)
+            for row in range(n_rows):
+                n = first(top + row, H, q)
+                a, b = max(above, n), min(end, n + n_h)
+                if a >= b:
+                    continue
+                for tile in range(left, right):
+                    t = tile - left
+                    correlations = S[row, tile, a - n : b - n] if kept else passing[row, t, a - above : b - above]
+                    weights = P[row, t, a - above : b - above]
+                    sums = out[row, tile * TILE : (tile + 1) * TILE]
+                    _weigh(correlations, outside[t], weights, highest[row, t], totals[row, t], sums)
+            for j in range(above, end):
+                for m in range(0, n_features, FEATURES):
+                    for row in range(n_rows):
+                        n = j - first(top + row, H, q)
+                        if n < 0 or n >= n_h:
+                            continue
+                        for tile in range(left, right):
+                            weights_at = P_at + 4 * ((row * TOGETHER + tile - left) * AT_ONCE + j - above) * a_tile
+                            to = out_at + 4 * (n_features * (row * n_pixels + tile * TILE) + m)
+                            x = features[j - near] + 4 * (n_features * first(tile * TILE, W, q) + m)
+                            _add_features(to, n_features, weights_at, n_c, x, n_features, n_c)
+        for row in range(n_rows):
+            for tile in range(left, right):
+                for p in range(TILE):
+                    share = 1 / totals[row, tile - left, p]
+                    for m in range(n_features):
+                        out[row, tile * TILE + p, m] *= share
+
+
+@kernel
+def _outside(tile, W, q, outside):
+    """outside (TILE * n_c,): 0 where a column of neighbours is one of the pixel's, else minus infinity."""
+    n_c = len(outside) // TILE
+    for p in range(TILE):
+        skipped = first(min(tile * TILE + p, W - 1), W, q) - first(tile * TILE, W, q)
+        for c in range(n_c):
+            outside[p * n_c + c] = 0 if skipped <= c < skipped + min(q, W) else -np.inf
+
+
+@kernel
+def _weigh(S, outside, P, highest, totals, sums):
+    """P = the exponentials of S + outside, less the largest of each pixel so far.
+
+    S, P      (n, TILE * n_c), outside (TILE * n_c,): all pixels of a tile in one loop, which is vectorised
+    highest   (TILE,) the largest so far, brought up to date, as are totals (TILE,), the sums of all exponentials, and
+              sums (TILE, n_features), those of what they weigh
+    """
+    n_c = len(outside) // TILE
+    # memory of their own: the compiler sees that they do not overlap, and vectorises
+    shift, largest, total = np.empty_like(outside), np.empty_like(outside), np.empty_like(outside)
+    for x in range(len(outside)):
+        shift[x], largest[x], total[x] = outside[x], S[0, x] + outside[x], 0
+    for n in range(1, len(S)):
+        for x in range(len(outside)):
+            largest[x] = max(largest[x], S[n, x] + shift[x])
+    for p in range(TILE):
+        new = highest[p]
+        for x in range(p * n_c, (p + 1) * n_c):
+            new = max(new, largest[x])
+        if new > highest[p]:
+            less = exp(highest[p] - new)
+            totals[p] *= less
+            for m in range(sums.shape[1]):
+                sums[p, m] *= less
+            highest[p] = new
+        for x in range(p * n_c, (p + 1) * n_c):
+            shift[x] -= new
+    for n in range(len(S)):
+        for x in range(len(outside)):
+            P[n, x] = exp(S[n, x] + shift[x])
+        for x in range(len(outside)):
+            total[x] += P[n, x]
+    for p in range(TILE):
+        for x in range(p * n_c, (p + 1) * n_c):
+            totals[p] += total[x]
