@@ -1,4 +1,4 @@
-"""What an engine costs where the work is nothing: `python tests/asv/no_op.py [--benchopt PYTHON]`.
+"""What an engine costs where the work is nothing: `python tests/asv/no_op.py [--benchopt PYTHON] [--write]`.
 
 N pictures of 32x32 are made noisy, handed to a restorer that returns them, and scored by their PSNR: by `bench run
 --methods noisy`, and by benchopt with one solver, in an environment of its own whose Python is named. Each is a whole
@@ -19,6 +19,7 @@ from statistics import median
 
 import numpy as np
 from PIL import Image
+from speed import Comparison, add_write, write
 
 FEW, MANY, TRIES = 50, 450, 3
 
@@ -107,7 +108,10 @@ def main() -> None:
     """Print the table, in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--benchopt", metavar="PYTHON", help="of an environment in which benchopt is installed")
+    add_write(parser)
     options = parser.parse_args()
+    if options.write and not options.benchopt:
+        parser.error("--write needs --benchopt: figures of one engine alone compare nothing")
     engines = {"bench": bench, **({"benchopt": benchopt(options.benchopt)} if options.benchopt else {})}
     seconds: dict[tuple[str, int], list[float]] = {(name, n): [] for name in engines for n in (FEW, MANY)}
     with tempfile.TemporaryDirectory() as scratch:
@@ -119,11 +123,21 @@ def main() -> None:
                 engines[name](folder, n)
                 seconds[name, n].append(time.perf_counter() - began)
     print(f"| engine | {FEW} cells, s | {MANY} cells, s | a cell, ms | the start, s |\n|---|---:|---:|---:|---:|")
+    cells, starts = {}, {}
     for name in engines:
         few, many = (median(seconds[name, n]) for n in (FEW, MANY))
-        cell = (many - few) / (MANY - FEW)
-        print(f"| {name} | {few:.2f} | {many:.2f} | {1000 * cell:.1f} | {few - FEW * cell:.2f} |")
+        cells[name] = (many - few) / (MANY - FEW)
+        starts[name] = few - FEW * cells[name]
+        print(f"| {name} | {few:.2f} | {many:.2f} | {1000 * cells[name]:.1f} | {starts[name]:.2f} |")
     print(f"\nThe median of {TRIES}, {os.cpu_count()} cores.")
+    if options.write:
+        works = {"a cell that does nothing": cells, "a command that measures no cell": starts}
+        note = f"of whole commands with {FEW} and {MANY} cells of 32x32"
+        comparisons = [
+            Comparison(work, "bench", of["bench"], "benchopt", of["benchopt"], of["benchopt"] / of["bench"], note)
+            for work, of in works.items()
+        ]
+        write(__file__, comparisons, threads=os.cpu_count() or 1)
 
 
 if __name__ == "__main__":
