@@ -611,8 +611,8 @@ SCALING = """
 
 ![Seconds against pixels](scaling.svg)
 
-Seconds for a gray picture at sigma 25, with 1 thread and with 2. In the drawing a line is a restorer with as many threads
-as there are, a dotted one with a single thread. `–` would have taken too long.
+Seconds for a gray picture at sigma 25, by pixels and threads. In the drawing a line is a restorer with all threads,
+and dotted with one. `–` would have taken too long.
 """
 
 SCALED = ROOT / "results" / "scaling.json"
