@@ -15,6 +15,7 @@ import sqlite3
 import stat
 import tempfile
 import threading
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -376,13 +377,18 @@ class Store:
         Whether they are all that were written is only known behind the last: what was made of them is to be dropped
         if a StoreError comes. Nothing may be written by this Store in between.
         """
+        for _, record in self._all():
+            yield record
+
+    def _all(self) -> Iterator[tuple[int, Record]]:
+        """Checksums and records, as `stream` gives them."""
         with self.moment(), self._told("read"):
             totals = Totals.read(self._db)
             found, keys = Totals(last=totals.last), set()
             for seal, _, record in self._placed("ORDER BY asked_at, place"):
                 found.gain(seal)
                 keys.add(hash(record.key))
-                yield record
+                yield seal, record
             if found != totals:
                 raise UnsoundError(f"{totals.n} records were written and {found.n} are there, or not the same")
             if len(keys) < found.n:
@@ -440,16 +446,18 @@ class Store:
     def look_through(self) -> int:
         """Read all that there is; how many records. Raises StoreError if anything is not as it was written, indices
         too."""
-        n = sum(1 for _ in self.stream())
-        self.last_asked()
-        with self.moment(), self._told("read"):
-            drawers(self._db)
-            said = self._db.execute("PRAGMA integrity_check(1)").fetchone()[0]
-            if said != "ok":
-                raise UnsoundError(" ".join(str(said).split()))
-        for _ in self.in_drawers(self.drawers()):
-            pass
-        return n
+        found: dict[Drawer, Totals] = defaultdict(Totals)
+        with self.moment():
+            for seal, record in self._all():
+                found[Drawer(record.task, record.dataset, record.restorer)].gain(seal)
+            self.last_asked()
+            with self._told("read"):
+                if {drawer: (its.n, its.checksums) for drawer, its in found.items()} != drawers(self._db):
+                    raise UnsoundError("what it says of what its drawers hold is not what they hold")
+                said = self._db.execute("PRAGMA integrity_check(1)").fetchone()[0]
+                if said != "ok":
+                    raise UnsoundError(" ".join(str(said).split()))
+        return sum(its.n for its in found.values())
 
     def of_pictures(self, named: Iterable[tuple[Drawer, str]]) -> list[Record]:
         """The records in these drawers of pictures of these names, those first that runs asked for first."""

@@ -14,6 +14,7 @@ from bench.records.figures import Figure, as_text
 from bench.records.layouts import Drawer
 from bench.records.reading import reading
 from bench.records.record import COLUMNS, frame_of
+from bench.records.sealed import checksum
 from bench.records.select import may_hold, select
 from bench.records.store import Store
 from bench.report.export import counted
@@ -223,3 +224,16 @@ def test_columns_of_a_store_have_numbers_where_a_record_has_none(path):
     assert [*frame] == [*COLUMNS]
     assert str(frame["device_seconds"].dtype) == "float64"
     assert frame["level"].tolist() == whole()["level"].tolist()
+
+
+def test_a_check_notices_drawers_that_have_each_others_records_counted(path):
+    """Together they have as many as there are."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
+        told = {row[:3]: row[3:5] for row in db.execute("SELECT * FROM drawers WHERE task = 'denoise'")}
+        (one, of_one), (other, of_other) = [*told.items()][:2]
+        for drawer, held in ((one, of_other), (other, of_one)):
+            row = (*drawer, *held)
+            db.execute("REPLACE INTO drawers VALUES (?, ?, ?, ?, ?, ?)", (*row, checksum(row)))
+    assert "drawers hold" in bench.check_store(path).damage
+    with pytest.raises(StoreError, match="or not the same"):
+        bench.read(path)
