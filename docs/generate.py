@@ -653,8 +653,10 @@ def draw_scaling(output: Path, file: Path = SCALED) -> None:
                 is_most = n == threads[-1]
                 look = {"color": style.colour, "marker": style.marker, "linestyle": "-" if is_most else ":"}
                 axes.plot(pixels, seconds, label=name if is_most else None, **look)
-        for axis in (axes.xaxis, axes.yaxis):
-            numbers(axis)
+        sides = sorted({row["side"] for row in rows})
+        axes.set_xticks([side**2 for side in sides], [f"{side}²" for side in sides])
+        axes.set_xticks([], minor=True)
+        numbers(axes.yaxis)
         axes.legend()
         save_figure(figure, output)
 
