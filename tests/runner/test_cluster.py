@@ -313,6 +313,14 @@ def test_a_worker_that_began_again_at_the_same_address_is_another(cluster, jobs)
     assert cluster._client.at() == [("a", 0), ("a", 0)]
 
 
+def test_a_fault_of_ours_ends_what_was_submitted_and_what_is_submitted_later(cluster, jobs):
+    outcomes = submit(cluster, jobs[:2])
+    meet(cluster, "a")
+    cluster._fail(ValueError("a fault"))
+    outcomes.append(cluster.submit(jobs[2], lambda: None))
+    assert [str(outcome.exception(0)) for outcome in outcomes] == ["a fault"] * 3
+
+
 # --- in a worker -----------------------------------------------------------------------------------
 
 

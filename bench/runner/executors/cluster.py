@@ -153,6 +153,7 @@ class Cluster:
         self._is_closed = threading.Event()
         self._savers = ThreadPoolExecutor(SAVERS)
         self._alone_since: float | None = None
+        self._fault: BaseException | None = None
         self._held = contextlib.ExitStack()
 
     # --- its life ------------------------------------------------------------------------------
@@ -243,6 +244,8 @@ class Cluster:
     def submit(self, job: Job, began: Callable[[], None]) -> Future[Outcome]:
         task = _Task(job, began, Future())
         self._events.put(("job", task))
+        if self._fault is not None:  # nobody listens any more
+            self._refuse_what_comes()
         return task.outcome
 
     # --- one thread decides --------------------------------------------------------------------
@@ -267,14 +270,23 @@ class Cluster:
             self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
-        """Nothing more will be measured."""
+        """Nothing more will be measured, of what was submitted nor of what will be."""
         if self._is_closed.is_set():
             return
+        self._fault = error
         at = [task for hand in self._hands.values() for task in hand.at]
         waiting = [task for group in self._groups.values() for task in group]
         for task in [*at, *self._suspects, *waiting]:
             task.outcome.set_exception(error)
+        self._refuse_what_comes()
         self._is_closed.set()
+
+    def _refuse_what_comes(self) -> None:
+        with contextlib.suppress(Empty):
+            while True:
+                what, of_it = self._events.get_nowait()
+                if what == "job":
+                    of_it.outcome.set_exception(self._fault)
 
     def _take(self) -> None:
         """Fetch the answers that have come, several at a time; one that does not come is asked for again."""
