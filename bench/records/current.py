@@ -136,18 +136,23 @@ def _told(frame: pd.DataFrame) -> pd.DataFrame:
         if name in known and known[name].isna().any():
             known[name] = known[name].astype(object).where(known[name].notna(), "")
     unknown = "version " + known["restorer_version"].map(str)
-    weights = known["weights"].str.partition(":")
-    kind, file = weights[0], known["weights_file"].where(known["weights_file"] != "", weights[2])
+    kind, name = (_part(known["weights"], ":", i) for i in (0, 2))
+    file = known["weights_file"].where(known["weights_file"] != "", name)
     known = known.assign(
         _origin=kind.where(kind != "file", "file:" + file),
         _device=devices(frame),
-        _task_code=known["task_sha256"].str.partition(".")[0],
+        _task_code=_part(known["task_sha256"], ".", 0),
         _code=known["code_sha256"].where(known["code_sha256"] != "", unknown),
         _quality=known["key"].map(quality_part),
         _ok=known["status"] == "ok",
         _timed=known["seconds"].notna(),
     )
     return known.sort_values("asked_at", kind="stable")
+
+
+def _part(texts: pd.Series[str], sign: str, which: int) -> pd.Series[str]:
+    """A part of each text as `str.partition` gives them; few of the texts differ."""
+    return texts.map({text: text.partition(sign)[which] for text in texts.unique()})
 
 
 TOLD = (
