@@ -197,10 +197,11 @@ def test_what_runs_a_network(variant, options, module):
 
 
 def test_sliding_in_bfloat16_stays_close():
+    torch.manual_seed(0)
     net, y = small(), torch.rand(1, 1, 30, 41)
     with torch.inference_mode():
         exact, fast = (Sliding(net, 9, dtype)(y) for dtype in (torch.float32, torch.bfloat16))
-    assert 0 < (exact - fast).abs().max() < 0.03 * (exact - y).abs().max()
+    assert 0 < (exact - fast).abs().max() < 0.02 * (exact - y).abs().max()
 
 
 def test_patches_and_sliding_agree_where_every_neighbourhood_is_a_patch():
