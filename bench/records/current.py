@@ -136,8 +136,8 @@ def _told(frame: pd.DataFrame) -> pd.DataFrame:
         if name in known and known[name].isna().any():
             known[name] = known[name].astype(object).where(known[name].notna(), "")
     unknown = "version " + known["restorer_version"].map(str)
-    kind, name = (_part(known["weights"], ":", i) for i in (0, 2))
-    file = known["weights_file"].where(known["weights_file"] != "", name)
+    kind, called = (_part(known["weights"], ":", i) for i in (0, 2))
+    file = known["weights_file"].where(known["weights_file"] != "", called)
     known = known.assign(
         _origin=kind.where(kind != "file", "file:" + file),
         _device=devices(frame),
