@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from bench.methods.sparse.patches import reflect
 from torch import Tensor, nn
 
 from bench.restorer import Observation, Setting, TorchRestorer, WeightsFile
@@ -22,7 +23,8 @@ from bench.restorer import Observation, Setting, TorchRestorer, WeightsFile
 __all__ = ["MMNet", "Majorised", "ResDNet", "read_authors"]
 
 STEPS, BLOCKS, WIDTH = 20, 5, 64
-TRAINED_ON = "RGGB"
+LEAST = 3
+"""pixels of a side: the first convolution reflects two"""
 
 
 class MMNet(TorchRestorer):
@@ -46,9 +48,11 @@ class MMNet(TorchRestorer):
         assert seen.pattern is not None
         top, left = divmod(seen.pattern.index("R"), 2)
         mask = torch.from_numpy(seen.mask).permute(2, 0, 1)[None].to(y)
-        y, mask = (F.pad(one, (left, 0, top, 0), mode="reflect") for one in (y * mask, mask))
+        H, W, _ = seen.image.shape
+        y, mask = (reflect(one, 0, max(0, LEAST - H), max(0, LEAST - W)) for one in (y * mask, mask))
+        y, mask = (F.pad(one, (left, 0, top, 0), mode="reflect") for one in (y, mask))
         x_hat: Tensor = self.net(y, mask)
-        return x_hat[:, :, top:, left:]
+        return x_hat[:, :, top : top + H, left : left + W]
 
 
 class Majorised(nn.Module):

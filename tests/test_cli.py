@@ -104,7 +104,11 @@ def test_a_store_that_is_not_ours_is_refused(photos, tmp_path):
     other = tmp_path / "table.csv"
     other.write_text("method,psnr\n" * 50)
     result = bench("run", "--methods", "noisy", "--datasets", photos, "--store", other)
-    assert "table.csv is not a bench store" in refused(result)
+    said = refused(result)
+    assert "table.csv: expected the name of a store" in said
+    other = other.rename(tmp_path / "table.sqlite")
+    result = bench("run", "--methods", "noisy", "--datasets", photos, "--store", other)
+    assert "table.sqlite is not a bench store" in refused(result)
 
 
 def test_a_broken_picture_is_named_and_the_rest_is_measured(run, photos):

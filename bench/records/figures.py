@@ -147,7 +147,8 @@ def metrics_of_parts(frames: Iterable[pd.DataFrame]) -> dict[str, Figure]:
     for frame in frames:
         by_text = _read(frame)
         last = frame.sort_values("asked_at", kind="stable") if by_text else frame
-        for text, asked_at in zip(last["metrics"], last["asked_at"], strict=True) if by_text else ():
+        asked = last["asked_at"].fillna("")
+        for text, asked_at in zip(last["metrics"], asked, strict=True) if by_text else ():
             for name, figure in by_text.get(text, {}).items():
                 if name not in found or found[name][0] <= asked_at:
                     found[name] = asked_at, figure

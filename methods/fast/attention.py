@@ -180,5 +180,7 @@ def _weigh(S, outside, P, highest, totals, sums):
         for x in range(len(outside)):
             total[x] += P[n, x]
     for p in range(TILE):
+        of_pixel = totals[p]
         for x in range(p * n_c, (p + 1) * n_c):
-            totals[p] += total[x]
+            of_pixel += total[x]
+        totals[p] = of_pixel

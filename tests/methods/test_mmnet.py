@@ -71,7 +71,7 @@ def test_bilinear_is_the_mean_of_the_neighbours():
     torch.testing.assert_close(inner, torch.full_like(inner, 0.25))
 
 
-@pytest.mark.parametrize("shape", [(8, 8), (9, 13)])
+@pytest.mark.parametrize("shape", [(8, 8), (9, 13), (3, 4)])
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_every_pattern_is_shown_as_the_one_it_was_trained_on(pattern, shape, monkeypatch):
     restorer = prepared()
@@ -81,6 +81,13 @@ def test_every_pattern_is_shown_as_the_one_it_was_trained_on(pattern, shape, mon
     x_hat = restorer.restore(seen)
     assert shown[0][0, :, :2, :2].tolist() == [[[1, 0], [0, 0]], [[0, 1], [1, 0]], [[0, 0], [0, 1]]]
     np.testing.assert_array_equal(x_hat, np.where(seen.mask, clean, 0))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 5), (2, 2)])
+def test_a_picture_of_a_pixel_or_two_is_answered(shape):
+    for pattern in PATTERNS:
+        _, seen = RULES.degrade(smooth(*shape), setting(pattern), (0,))
+        assert prepared().restore(seen).shape == (*shape, 3)
 
 
 def test_the_projection_bounds_what_a_step_takes_away():
