@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import importlib
 import os
 import signal
 import socket
@@ -91,6 +92,7 @@ def test_restorers_with_one_environment_are_forks_of_one_process_and_draw_other_
 
 
 def test_a_fork_is_as_a_process_of_its_own(begin, alone, monkeypatch, tmp_path):
+    importlib.import_module("bench.runner.host")  # its bytecode is there: to compile it takes memory
     monkeypatch.chdir(tmp_path)
     forked = told(begin())
     alone()
