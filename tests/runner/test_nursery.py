@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import signal
@@ -92,7 +91,6 @@ def test_restorers_with_one_environment_are_forks_of_one_process_and_draw_other_
 
 
 def test_a_fork_is_as_a_process_of_its_own(begin, alone, monkeypatch, tmp_path):
-    importlib.import_module("bench.runner.host")  # its bytecode is there: to compile it takes memory
     monkeypatch.chdir(tmp_path)
     forked = told(begin())
     alone()
@@ -105,7 +103,8 @@ def test_a_fork_is_as_a_process_of_its_own(begin, alone, monkeypatch, tmp_path):
     assert {*forked["modules"]} - {*own["modules"]} <= {"bench.runner.nursery", "signal", "struct", "warnings"}
     assert forked["session"] == forked["pid"]
     assert Path(forked["temporary"]).name.startswith("bench-worker-")
-    assert forked["resident"] == pytest.approx(own["resident"], rel=0.05)
+    # in KiB: modules that the nursery alone has take some 2 MiB, and without `_touch` a fork lacks 7
+    assert forked["resident"] == pytest.approx(own["resident"], abs=4096)
 
 
 def test_only_who_asks_for_a_package_has_it(begin):
