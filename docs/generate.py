@@ -310,9 +310,8 @@ PEAK = """
 that the products alone would take, or the bytes that must go through memory, whichever is longer. **peak MiB** is the
 highest resident memory of a process that restores one picture; the row *nothing* is one that loads torch alone.
 
-The aim is a share of 60 % for the sparse and the non-local networks, 40 % for `lidia`, and at 1024x1024 less than 2 GiB
-for `nlrn`, 1.5 GiB for `groupsc` and `lidia`. Where the tables say less of the one, or more of the other, the work is
-not done.
+The aim is a share of 60 % for the sparse and the non-local networks, and 40 % for `lidia`. At 1024x1024 `nlrn` is to
+hold less than 2 GiB, `groupsc` and `lidia` less than 1.5 GiB. Where a table falls short, the work is not done.
 """
 
 
