@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from bench.methods import lidia
-from bench.methods.lidia import LIDIA, PatchNetwork, Separable, lidia_denoise, read_authors, split
+from bench.methods.lidia import LIDIA, read_authors
+from bench.methods.networks import lidia
+from bench.methods.networks.lidia import PatchNetwork, Separable, lidia_denoise, split
 from torch import Tensor, nn
 
 from bench.restorer import Setting

@@ -1,0 +1,332 @@
+"""LIDIA as its paper writes it, its layers and the way through a whole image, in plain operations of torch.
+
+Vaksman, Elad, Milanfar, "LIDIA: Lightweight Learned Image Denoising with Instance Adaptation", CVPR Workshops 2020.
+Where the authors' code says more than the paper, we follow the code. What batch normalisation has for statistics,
+methods.lidia tells.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from bench.methods.sparse.neighbours import nearest_patches
+from bench.methods.sparse.patches import reflect
+from torch import Tensor, nn
+
+__all__ = ["PatchNetwork", "Separable", "lidia_denoise", "split"]
+
+K = 14  # patches in a group
+RADIUS = 14  # of the search window
+OUTLIER = -1.0  # the value of pixels around the image, which makes patches with many of them unlike any other
+GRAY = (0.2989, 0.5870, 0.1140)
+SAMPLE = 4096
+AUTHORS_CHUNK = 40_000
+CHUNK = {"cpu": 256, "cuda": 2**15, "mps": 2**15}  # patches worked on at a time
+
+Moments = tuple[Tensor, Tensor]
+"""Mean and variance of each channel, in front of a batch normalisation."""
+
+
+# --- the network: groups of patches (K, n, m), the patches of a group along the first axis -----------------
+
+
+class Separable(nn.Module):
+    """Y = hor X ver^T + b for each group X (hor_in, ver_in), then batch normalisation and ReLU if asked for.
+
+    hor  (hor_out, hor_in)   mixes the patches of a group
+    ver  (ver_out, ver_in)   mixes the pixels of a patch
+    b    (hor_out, ver_out)
+    """
+
+    def __init__(
+        self, ver_in: int, ver_out: int, hor_in: int, hor_out: int, *, bn: bool = False, relu: bool = True
+    ) -> None:
+        super().__init__()
+        self.hor = nn.Parameter(torch.randn(hor_out, hor_in) / hor_in**0.5)
+        self.ver = nn.Parameter(torch.randn(ver_out, ver_in) / ver_in**0.5)
+        self.b = nn.Parameter(torch.zeros(hor_out, ver_out))
+        self.bn = nn.BatchNorm2d(hor_out) if bn else None
+        self.relu = relu
+
+    def forward(self, X: Tensor, moments: Moments | None = None) -> Tensor:
+        """(hor_in, n, ver_in) to (hor_out, n, ver_out). moments: of `linear`'s answer; None: those stored."""
+        if self.bn is None:
+            Y = self.linear(X, self.hor, self.b)
+        else:
+            mean, var = (self.bn.running_mean, self.bn.running_var) if moments is None else moments
+            scale = (self.bn.weight / torch.sqrt(var + self.bn.eps))[:, None]
+            Y = self.linear(X, scale * self.hor, scale * (self.b - mean[:, None]) + self.bn.bias[:, None])
+        return Y.relu_() if self.relu else Y
+
+    def linear(self, X: Tensor, hor: Tensor | None = None, b: Tensor | None = None) -> Tensor:
+        """hor X ver^T + b, in the order that takes fewer products."""
+        hor, b = self.hor if hor is None else hor, self.b if b is None else b
+        n = X.shape[1]
+        if len(hor) < len(X):
+            Y = (hor @ X.flatten(1)).view(len(hor), n, -1) @ self.ver.T
+        else:
+            Y = (hor @ (X @ self.ver.T).flatten(1)).view(len(hor), n, -1)
+        return Y.add_(b[:, None])
+
+    def macs(self) -> int:
+        """Of one group."""
+        (hor_out, hor_in), (ver_out, ver_in) = self.hor.shape, self.ver.shape
+        if hor_out < hor_in:
+            return hor_out * ver_in * (hor_in + ver_out)
+        return hor_in * ver_in * ver_out + hor_out * hor_in * ver_out
+
+
+class Part(nn.Module):
+    """x = first(X); a x + (1 - a) second(x). Without a second layer x itself."""
+
+    def __init__(self, first: Separable, second: Separable | None) -> None:
+        super().__init__()
+        self.first, self.second = first, second
+        if second is not None:
+            self.a = nn.Parameter(torch.zeros(1))
+
+    def forward(self, X: Tensor, first: Moments | None = None, second: Moments | None = None) -> Tensor:
+        x = self.first(X, first)
+        return x if self.second is None else torch.lerp(self.second(x, second), x, self.a)
+
+    def macs(self) -> int:
+        return self.first.macs() + (0 if self.second is None else self.second.macs())
+
+
+class PatchWeights(nn.Module):
+    """From the distances of a group, as exp(-|alpha| d), to a weight for each of its patches: (n, K) to (n, K)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alpha = nn.Parameter(torch.full((1,), 0.5))
+        layers: list[nn.Module] = []
+        for _ in range(6):
+            layers += [nn.Linear(K, K, bias=False), nn.BatchNorm1d(K), nn.ReLU()]
+        self.layers = nn.Sequential(*layers, nn.Linear(K, K))
+
+    def forward(self, distances: Tensor, stored: bool) -> Tensor:
+        """stored: whether batch normalisation uses its stored statistics, or those of `distances`."""
+        w = torch.exp(-self.alpha.abs() * distances)
+        for layer in self.layers:
+            if isinstance(layer, nn.BatchNorm1d) and not stored:
+                w = F.batch_norm(w, None, None, layer.weight, layer.bias, training=True, eps=layer.eps)
+            else:
+                w = layer(w)
+        return w
+
+
+class Scale(nn.Module):
+    """The layers that each of the two scales has for itself."""
+
+    def __init__(self, m: int, width: int, small: bool) -> None:
+        super().__init__()
+        self.weights = PatchWeights()
+        second = None if small else Separable(width, width, K, K, bn=True)
+        self.part1 = Part(Separable(m, width, K, K), second)
+        self.to_patch = Separable(width, m, K, 1, relu=False)
+        self.from_patch = Separable(m, width, 1, K)
+
+
+class PatchNetwork(nn.Module):
+    """What is learned: gray 7x7 patches through layers 64 wide, colour 5x5x3 ones through layers 80 wide.
+
+    small  whether both parts are without their second layers
+    """
+
+    def __init__(self, channels: int, *, small: bool = False) -> None:
+        super().__init__()
+        self.size, width = (7, 64) if channels == 1 else (5, 80)
+        m = channels * self.size**2
+        self.scales = nn.ModuleList(Scale(m, width, small) for _ in range(2))
+        layers = [Separable(width, width, 4 * K, 4 * K, bn=True) for _ in range(1 if small else 2)]
+        self.part2 = Part(layers[0], None if small else layers[1])
+        self.out = Separable(width, m, 4 * K, 1, relu=False)
+        self.beta = nn.Parameter(torch.full((1,), 0.5))
+
+
+# --- a whole image -----------------------------------------------------------------------------------------
+
+
+@dataclass
+class Groups:
+    """The groups of all N patches at one scale, not formed before they are asked for.
+
+    patches   (places, m)  those of the image with its border
+    places    (K, N)       of the members of each group, the patch itself first
+    weights   (K, N)       of the members
+    """
+
+    patches: Tensor
+    places: Tensor
+    weights: Tensor
+
+    def weighted(self, some: Tensor) -> Tensor:
+        """(K, n, m) for the n groups `some`."""
+        return self.patches[self.places[:, some]].mul_(self.weights[:, some, None])
+
+    def first(self, some: Tensor) -> Tensor:
+        """The patches themselves, (n, m)."""
+        return self.patches[self.places[0, some]]
+
+
+def lidia_denoise(net: PatchNetwork, y: Tensor, statistics: str) -> Tensor:
+    """LIDIA of one image (1, C, H, W) in [0, 1]; the answer is clamped to [0, 1].
+
+    statistics  of batch normalisation: "sample" and "authors" as the module says, or "stored". In the first two the
+                layers that weigh the patches have those of the whole image, as with the authors
+
+    Memory grows with the image by the patches and their places, not by the layers' activations: these exist for a
+    few patches at a time, and those in front of the aggregation are computed anew where they are needed again.
+    """
+    with torch.no_grad():
+        s, (H, W) = net.size, y.shape[2:]
+        y = 2 * y - 1
+        mean = y.mean((2, 3), keepdim=True)
+        y = y - mean
+        grid = (H + s - 1, W + s - 1)
+        groups = groups_of(net, y, statistics == "stored")
+        pieces = split(grid, statistics, y.device)
+        estimates, weight = denoised_patches(net, groups, grid, pieces)
+        total = fold(estimates * weight, (H + 2 * s - 2, W + 2 * s - 2), s)
+        weights = fold(weight.expand(-1, s * s).contiguous(), total.shape[2:], s)
+        x_hat = (total / weights)[:, :, s - 1 : s - 1 + H, s - 1 : s - 1 + W]
+        return ((x_hat + mean).clamp(-1, 1) + 1) / 2
+
+
+def groups_of(net: PatchNetwork, y: Tensor, stored: bool) -> list[Groups]:
+    """The groups at the image's own scale, and those of patches with every second pixel of the blurred image."""
+    s = net.size
+    images = reflect(y, s - 1), blurred(reflect(y, (s - 1) // 2 + 1 + s - 1))
+    groups = []
+    for dilation, (x, scale) in enumerate(zip(images, net.scales, strict=True), start=1):
+        x = F.pad(x, [RADIUS * dilation] * 4, value=OUTLIER)
+        gray = x[0, 0] if x.shape[1] == 1 else torch.tensordot(x.new_tensor(GRAY), x[0], 1)
+        distances, places = nearest_patches(gray, s, K, RADIUS, dilation)
+        patches = unfold(x, s, dilation)
+        m = patches.shape[1]
+        spread = patches[places[0]].var(1) * m  # stands where the first patch would have its distance 0
+        weights = scale.weights(torch.cat([distances[1:], spread[None]]).T, stored)
+        groups.append(Groups(patches, places, weights.T.contiguous()))
+    return groups
+
+
+@dataclass
+class Piece:
+    """Groups that share statistics of batch normalisation, and those which these are taken from (None: stored)."""
+
+    groups: Tensor
+    sample: Tensor | None
+
+
+def split(grid: tuple[int, int], statistics: str, device: torch.device) -> list[Piece]:
+    """The groups of a grid, in raster order, as "sample", "authors" or "stored" treats them."""
+    n = grid[0] * grid[1]
+    everything = torch.arange(n, device=device)
+    if statistics == "authors":
+        return [Piece(part, part) for part in everything.split(AUTHORS_CHUNK)]
+    if statistics == "sample":
+        step = max(1, n // SAMPLE)
+        while math.gcd(step, grid[1]) > 1:  # else some columns would never be met
+            step += 1
+        return [Piece(everything, everything[::step])]
+    return [Piece(everything, None)]
+
+
+def denoised_patches(
+    net: PatchNetwork, groups: list[Groups], grid: tuple[int, int], pieces: list[Piece]
+) -> tuple[Tensor, Tensor]:
+    """Estimates of all N patches (N, m), and their weights (N, 1)."""
+    (N, m), device = (groups[0].places.shape[1], groups[0].patches.shape[1]), groups[0].patches.device
+    chunk = CHUNK[device.type]
+    moments, aggregated = [], []
+    for dilation, (scale, group) in enumerate(zip(net.scales, groups, strict=True), start=1):
+        moments.append([part1_moments(scale, group, piece.sample, chunk) for piece in pieces])
+        single = group.patches.new_empty(N, m)
+        for piece, second in zip(pieces, moments[-1], strict=True):
+            for some in piece.groups.split(chunk):
+                single[some] = scale.to_patch(scale.part1(group.weighted(some), None, second))[0]
+        aggregated.append(aggregate(single, grid, net.size, dilation, group.weights[0][:, None]))
+    estimates, weights = torch.empty_like(single), single.new_empty(N, 1)
+    for piece, *seconds in zip(pieces, *moments, strict=True):
+        joined = partial(joined_scales, net, groups, seconds, aggregated)
+        first, second = part2_moments(net.part2, joined, piece.sample, chunk)
+        for some in piece.groups.split(chunk):
+            x_hat = groups[0].first(some).sub_(net.out(net.part2(joined(some), first, second))[0])
+            estimates[some] = x_hat
+            weights[some] = torch.exp(-net.beta.abs() * x_hat.var(1, correction=0, keepdim=True))
+    return estimates, weights
+
+
+def joined_scales(
+    net: PatchNetwork, groups: list[Groups], seconds: list[Moments | None], aggregated: list[Tensor], some: Tensor
+) -> Tensor:
+    """Both scales of the n groups `some`, and what the aggregation gives back to them: (4 K, n, width)."""
+    scales = list(zip(net.scales, groups, seconds, aggregated, strict=True))
+    own = [scale.part1(group.weighted(some), None, second) for scale, group, second, _ in scales]
+    return torch.cat(own + [scale.from_patch(patches[some][None]) for scale, _, _, patches in scales])
+
+
+def part1_moments(scale: Scale, group: Groups, sample: Tensor | None, chunk: int) -> Moments | None:
+    """Of the layer of part 1 that has a batch normalisation, its second."""
+    part = scale.part1
+    if sample is None or part.second is None:
+        return None
+    return moments_of(lambda some: part.second.linear(part.first(group.weighted(some))), sample, chunk)
+
+
+def part2_moments(
+    part: Part, joined: Callable[[Tensor], Tensor], sample: Tensor | None, chunk: int
+) -> tuple[Moments | None, Moments | None]:
+    """Of both layers of part 2; the second's depend on the first's."""
+    if sample is None:
+        return None, None
+    first = moments_of(lambda some: part.first.linear(joined(some)), sample, chunk)
+    if part.second is None:
+        return first, None
+    return first, moments_of(lambda some: part.second.linear(part.first(joined(some), first)), sample, chunk)
+
+
+def moments_of(layer: Callable[[Tensor], Tensor], sample: Tensor, chunk: int) -> Moments:
+    """Mean and variance of each channel of layer(sample), (channels, n, width), a few of the sample at a time."""
+    n = 0
+    total = squares = sample.new_zeros((), dtype=torch.float64)
+    for some in sample.split(chunk):
+        Y = layer(some).flatten(1).double()
+        total, squares, n = total + Y.sum(1), squares + Y.square().sum(1), n + Y.shape[1]
+    mean = total / n
+    return mean.float(), (squares / n - mean.square()).clamp_min(0).float()
+
+
+def aggregate(patches: Tensor, grid: tuple[int, int], size: int, dilation: int, weight: Tensor) -> Tensor:
+    """Each patch (N, m) cut anew from the image that is the mean of them all.
+
+    At the second scale (dilation 2) the patches are divided by their weights (N, 1), the image is blurred, and what
+    is cut from it is multiplied by the weights.
+    """
+    shape = [n + (size - 1) * dilation for n in grid]
+    count = fold(patches.new_ones(len(patches), size * size), shape, size, dilation)
+    if dilation == 1:
+        return unfold(fold(patches, shape, size) / count, size)
+    image = fold(patches / weight, shape, size, dilation) / count
+    return unfold(blurred(reflect(image, 1)), size, dilation).mul_(weight)
+
+
+def blurred(x: Tensor) -> Tensor:
+    """x (B, C, h, w) filtered by (1, 2, 1) / 4 along both axes, without the outermost pixels."""
+    x = (x[:, :, :-2] + x[:, :, 2:] + 2 * x[:, :, 1:-1]) / 4
+    return (x[:, :, :, :-2] + x[:, :, :, 2:] + 2 * x[:, :, :, 1:-1]) / 4
+
+
+def unfold(x: Tensor, size: int, dilation: int = 1) -> Tensor:
+    """Patches (N, m) of one image (1, C, h, w)."""
+    return F.unfold(x, size, dilation=dilation)[0].T.contiguous()
+
+
+def fold(patches: Tensor, shape: list[int] | tuple[int, int], size: int, dilation: int = 1) -> Tensor:
+    """Patches (N, m) summed into an image (1, C, h, w)."""
+    return F.fold(patches.T[None], list(shape), size, dilation=dilation)
