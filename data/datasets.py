@@ -82,6 +82,11 @@ class ImageEntry:
     pair: Pair | None = None
 
     @property
+    def n_pixels(self) -> int:
+        """As far as it is known: 0 if it is not."""
+        return (self.width or 0) * (self.height or 0)
+
+    @property
     def file(self) -> RemoteFile:
         """What to fetch for this image. Only for an entry with a `url`."""
         return RemoteFile("datasets", self.dataset, self.name, self.url, sha256=self.sha256, size=self.bytes)

@@ -111,6 +111,8 @@ class _Process:
         assert self._process.stdin
         assert self._process.stdout
         self._questions, self._answers = self._process.stdin, self._process.stdout
+        self._waiting = select.poll()
+        self._waiting.register(self._answers, select.POLLIN)
         _widen(self._answers.fileno())
 
     @property
@@ -141,11 +143,9 @@ class _Process:
     def _read(self, n_bytes: int) -> bytearray:
         into = bytearray(n_bytes)
         left = memoryview(into)
-        waiting = select.poll()
-        waiting.register(self._answers, select.POLLIN)
         while left:
             seconds = self._deadline - time.monotonic()
-            if seconds <= 0 or not waiting.poll(1000 * seconds):
+            if seconds <= 0 or not self._waiting.poll(1000 * seconds):
                 self.end()
                 raise _EndedError(f"was not decoded within {self._seconds:g} s")
             n_read = self._answers.readinto(left)  # type: ignore[attr-defined]

@@ -58,7 +58,8 @@ def ssim(x: NDArray[np.float64], y: NDArray[np.float64], *, peak: float) -> floa
     strips = [
         slice(top, min(top + STRIP_ROWS, n_windows) + SSIM_WINDOW - 1) for top in range(0, n_windows, STRIP_ROWS)
     ]
-    means = _threads().map(lambda rows: _ssim_of_strip(x[rows], y[rows], peak), strips)
+    each = map if len(strips) == 1 else _threads().map
+    means = each(lambda rows: _ssim_of_strip(x[rows], y[rows], peak), strips)
     n_in_strip = [rows.stop - rows.start - SSIM_WINDOW + 1 for rows in strips]
     return float(np.average(list(means), weights=n_in_strip))
 

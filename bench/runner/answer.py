@@ -19,6 +19,8 @@ A picture answered on 0-255 has 255 times its mean: twice that of white, if it w
 
 def remark_on(x_hat: Image, seen: Observation) -> str:
     """What is odd about an answer that may stand: values that look like 0-255. Empty if nothing is."""
+    if x_hat.max() <= BRIGHTER:  # then its mean is no more
+        return ""
     bounded = np.clip(x_hat, -255, 255)  # a few values that went astray are no other scale
     limit = BRIGHTER * (1 + abs(float(seen.image.mean())))
     return "its answer looks like 0-255, expected 0-1" if bounded.mean() > limit else ""

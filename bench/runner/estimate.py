@@ -82,7 +82,7 @@ def seconds_of(
         if of_a_pixel is None:
             yield None
             continue
-        of_a_call = of_a_pixel * _n_pixels(cell)
+        of_a_call = of_a_pixel * cell.entry.n_pixels
         shape = (cell.label, cell.setting, cell.entry.width, cell.entry.height)
         yield of_a_call * _n_calls(of_a_call, cell, readings, shape in warm)
         warm.add(shape)
@@ -90,10 +90,6 @@ def seconds_of(
 
 def _kind(cell: Cell) -> Kind:
     return cell.spec.name, cell.setting.task, cell.device
-
-
-def _n_pixels(cell: Cell) -> int:
-    return (cell.entry.width or 0) * (cell.entry.height or 0)
 
 
 def _n_calls(seconds: float, cell: Cell, readings: int | None, is_warm: bool) -> int:
@@ -111,7 +107,7 @@ def _known(cells: Iterable[Cell], store: Store) -> dict[Kind, float]:
     for cell in cells:
         if len(of_kind := asked[_kind(cell)]) < MOST_PICTURES:
             of_kind[Drawer(cell.setting.task, cell.dataset.name, cell.spec.name), cell.entry.name] = None
-            sizes[cell.dataset.name, cell.entry.name] = _n_pixels(cell)
+            sizes[cell.dataset.name, cell.entry.name] = cell.entry.n_pixels
     speeds: dict[Kind, list[float]] = defaultdict(list)
     for record in store.of_pictures(dict.fromkeys(named for of_kind in asked.values() for named in of_kind)):
         n_pixels = sizes.get((record.dataset, record.image))

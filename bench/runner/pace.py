@@ -71,7 +71,7 @@ def _times() -> Iterator[tuple[tuple[str, str, str], float]]:
 def _sizes(dataset: str) -> Mapping[str, int]:
     """Pixels of the pictures of a known data set."""
     entries = get(dataset).entries if dataset in names() else ()
-    return {entry.name: (entry.width or 0) * (entry.height or 0) for entry in entries}
+    return {entry.name: entry.n_pixels for entry in entries}
 
 
 def _n_pixels(dataset: str, image: str) -> int:

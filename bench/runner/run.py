@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -35,6 +37,9 @@ from bench.runner.slot import Seen, record_of
 from bench.runner.worker import Limits
 
 __all__ = ["Measured", "Split", "Watcher", "look_up", "run"]
+
+TOGETHER_SECONDS = 0.01
+"""that the first of several records waits to be committed with others: a commit takes as long as a small cell"""
 
 
 class Watcher:
@@ -335,7 +340,7 @@ def _measured(
             cell = cells[job.number]
             executor.submit(job, partial(watcher.measuring, cell)).add_done_callback(partial(finish, cell))
             n_submitted += 1
-        batch = [done.get(), *_at_hand(done)]
+        batch = [*_finished(done, n_submitted - n_done)]
         n_done += len(batch)
         if measured := [one for one in batch if isinstance(one, _Done)]:
             yield measured
@@ -361,13 +366,13 @@ def _unmeasured(cell: Cell, reason: str) -> Record:
     return record_of(cell, status="failed", reason=reason, environment=cell.machine.environment)
 
 
-def _at_hand(done: SimpleQueue[_Done | BaseException]) -> Iterator[_Done | BaseException]:
-    """What is there already."""
-    while True:
-        try:
-            yield done.get_nowait()
-        except Empty:
-            return
+def _finished(done: SimpleQueue[_Done | BaseException], n_running: int) -> Iterator[_Done | BaseException]:
+    """The next that is done, and those of `n_running` that are done soon after it: one commit is for all of them."""
+    yield done.get()
+    deadline = time.monotonic() + TOGETHER_SECONDS
+    with contextlib.suppress(Empty):
+        for _ in range(n_running - 1):
+            yield done.get(timeout=max(0.0, deadline - time.monotonic()))
 
 
 def _saved(pictures: Pictures | None, record: Record, seen: Seen | None) -> DataError | None:

@@ -28,6 +28,9 @@ from bench.task import Image, Observation, Setting
 
 __all__ = ["Seen", "Slot", "degrade", "record_of"]
 
+FEW_PIXELS = 1 << 14
+"""that are degraded sooner than another thread is asked to"""
+
 
 class Seen(NamedTuple):
     """The pictures of a cell that was measured: the reference, what the restorer was shown, its answer."""
@@ -75,7 +78,7 @@ class Slot:
     def measure(self, cell: Cell, upcoming: Cell | None = None) -> Record:
         """The record of a cell, whatever happens to the restorer.
 
-        upcoming  the cell that will be next: it is degraded while this one is scored. (Not while this one is
+        upcoming  the cell that will be next: unless it is small, it is degraded while this one is scored. (Not while this one is
                   restored: nothing else of ours runs while a call is timed.)
         """
         process, self.seen, self.said = self._process_for(cell), None, ""
@@ -88,7 +91,7 @@ class Slot:
             seen, timed=cell.timed, readings=self.readings
         )
         self.said = process.said
-        if upcoming is not None:
+        if upcoming is not None and upcoming.entry.n_pixels > FEW_PIXELS:
             self._ahead = upcoming, self._assistant.submit(degrade, upcoming, self._outsiders)
         if isinstance(answer, Unable):
             return record_of(cell, status="skipped", reason=answer.reason, input_sha256=given)
