@@ -13,6 +13,7 @@ from bench.cli.options import DEFAULT_STORE, REFERENCE_STORE, SelectOption, Stor
 from bench.cli.signals import keeping
 from bench.errors import RequestError
 from bench.escape import terminal
+from bench.report.counting import counting
 
 __all__ = ["compare", "papers", "reference"]
 
@@ -45,18 +46,19 @@ def compare(
     Exit status: 1 if a figure is off without a known cause and was not so in the reference run, if something is not
     as in the reference, or if fewer than --at-least could be compared.
     """
-    report = api.compare(
-        store,
-        paper=paper,
-        reference=reference,
-        significance=significance,
-        protocol=protocol,
-        tolerance=tolerance,
-        time_band=time_band,
-        at_least=at_least,
-        everything=all,
-        select=select,
-    )
+    with counting():
+        report = api.compare(
+            store,
+            paper=paper,
+            reference=reference,
+            significance=significance,
+            protocol=protocol,
+            tolerance=tolerance,
+            time_band=time_band,
+            at_least=at_least,
+            everything=all,
+            select=select,
+        )
     print(report)
     raise typer.Exit(int(not report.ok))
 

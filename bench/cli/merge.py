@@ -10,6 +10,7 @@ import typer
 from bench import api
 from bench.cli.options import app
 from bench.cli.signals import keeping
+from bench.report.counting import counting
 
 __all__ = ["merge"]
 
@@ -31,7 +32,7 @@ def merge(
 
     Exit status: 1 if two good ones have other figures. They are named, and the first stays.
     """
-    with keeping("Nothing was merged."):
+    with keeping("Nothing was merged."), counting():
         merged = api.merge(stores, into)
     print(merged)
     raise typer.Exit(int(not merged.ok))

@@ -10,6 +10,7 @@ import typer
 
 from bench import api
 from bench.cli.options import DEFAULT_STORE, SelectOption, StoresOption, app
+from bench.report.counting import counting
 
 __all__ = ["page"]
 
@@ -34,15 +35,16 @@ def page(
 
     It holds the tables with what is behind each figure, plots, pictures, and verdicts on the papers.
     """
-    written = api.page(
-        store,
-        output,
-        select=select,
-        title=title,
-        pictures=pictures,
-        max_mb=max_mb,
-        own_responsibility=own_responsibility,
-    )
+    with counting():
+        written = api.page(
+            store,
+            output,
+            select=select,
+            title=title,
+            pictures=pictures,
+            max_mb=max_mb,
+            own_responsibility=own_responsibility,
+        )
     print(written)
     for line in written.left_out:
         print(line, file=sys.stderr)

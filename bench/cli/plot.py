@@ -12,6 +12,7 @@ import typer
 from bench import api
 from bench.cli.options import DEFAULT_STORE, SETTINGS, DeviceOption, SelectOption, StoresOption, app
 from bench.plugins.names import split
+from bench.report.counting import counting
 
 __all__ = ["crops", "images", "levels", "pareto"]
 
@@ -36,7 +37,7 @@ def pareto(
 ) -> None:
     """Draw PSNR against a cost, with the front of those that none beats in both."""
     words: dict[str, Any] = {"select": select, "width": width, "methods": _parts(methods)}
-    _tell(api.plot("pareto", output, store, **words, against=against), output)
+    _draw("pareto", output, store, **words, against=against)
 
 
 @plot.command()
@@ -50,7 +51,7 @@ def levels(
 ) -> None:
     """Draw the gain of PSNR over one restorer, by level."""
     words: dict[str, Any] = {"select": select, "width": width, "methods": _parts(methods)}
-    _tell(api.plot("levels", output, store, **words, over=over), output)
+    _draw("levels", output, store, **words, over=over)
 
 
 @plot.command()
@@ -62,7 +63,7 @@ def images(
     width: WidthOption = 3.3,
 ) -> None:
     """Draw the difference of two restorers on each picture, and the mean with its interval."""
-    _tell(api.plot("images", output, store, select=select, width=width, methods=_parts(methods)), output)
+    _draw("images", output, store, select=select, width=width, methods=_parts(methods))
 
 
 @plot.command()
@@ -108,6 +109,12 @@ def crops(
 
 def _parts(methods: str) -> list[str]:
     return [part for part in split(methods) if part]
+
+
+def _draw(kind: str, output: Path, store: list[Path], **words: Any) -> None:
+    with counting():
+        told = api.plot(kind, output, store, **words)
+    _tell(told, output)
 
 
 def _tell(told: Sequence[str], output: Path) -> None:

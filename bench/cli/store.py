@@ -9,6 +9,7 @@ import typer
 
 from bench import api
 from bench.cli.options import SETTINGS, app
+from bench.report.counting import counting
 
 __all__ = ["store_app"]
 
@@ -24,7 +25,8 @@ def check(stores: Annotated[list[Path], typer.Argument(help="Stores.", metavar="
     """
     ok = True
     for store in stores:
-        checked = api.check_store(store)
+        with counting():
+            checked = api.check_store(store)
         print(checked)
         ok = ok and checked.ok
     raise typer.Exit(int(not ok))
@@ -36,4 +38,6 @@ def repair(store: Annotated[Path, typer.Argument(help="A store.", metavar="FILE"
 
     The damaged file is kept beside it, as FILE.damaged.
     """
-    print(api.repair_store(store))
+    with counting():
+        repaired = api.repair_store(store)
+    print(repaired)

@@ -10,6 +10,7 @@ import typer
 
 from bench import api
 from bench.cli.options import DEFAULT_STORE, SelectOption, StoresOption, app
+from bench.report.counting import counting
 
 __all__ = ["export", "table"]
 
@@ -56,21 +57,22 @@ def table(
 
     Markdown, LaTeX and HTML mark the best figure of a column and the second best. LaTeX needs the package booktabs.
     """
-    text = api.table(
-        store,
-        format,
-        output,
-        select=select,
-        metrics=metrics,
-        columns=columns,
-        rows=rows,
-        digits=digits,
-        mean=mean,
-        significance=significance,
-        caption=caption,
-        label=label,
-        force=force,
-    )
+    with counting():
+        text = api.table(
+            store,
+            format,
+            output,
+            select=select,
+            metrics=metrics,
+            columns=columns,
+            rows=rows,
+            digits=digits,
+            mean=mean,
+            significance=significance,
+            caption=caption,
+            label=label,
+            force=force,
+        )
     if output is None:
         print(text)
     else:
@@ -85,4 +87,6 @@ def export(
     select: SelectOption = None,
 ) -> None:
     """Write records, one row each, with all their columns."""
-    api.export(store, format, output, select=select)
+    seen = output is None and sys.stdout.isatty()  # the records are progress enough
+    with counting(quiet=seen):
+        api.export(store, format, output, select=select)

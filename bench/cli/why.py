@@ -8,6 +8,7 @@ import typer
 
 from bench import api
 from bench.cli.options import DEFAULT_STORE, StoresOption, app
+from bench.report.counting import counting
 
 __all__ = ["why"]
 
@@ -21,4 +22,6 @@ def why(
 
     Number 1 is what a run last asked for.
     """
-    print(api.why(which, store))
+    with counting():
+        told = api.why(which, store)
+    print(told)

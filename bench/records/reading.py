@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bench.errors import StoreError
+from bench.records.counted import along
 from bench.records.exported import SUFFIXES, exported
 from bench.records.figures import with_figures
 from bench.records.files import read_records
@@ -50,9 +51,9 @@ def reading(files: Sequence[Path], condition: str | None = None) -> Iterator[Rea
             if not os.path.exists(file):  # noqa: PTH110  Path's raises for a name that is too long
                 raise StoreError(f"There is no store {file}. `bench run` makes one; --store FILE names another.")
             if file.suffix == ".csv":
-                sources.append(_OfFrame(read_records(file)))
+                sources.append(_OfFrame(file, read_records(file)))
             elif file.suffix in SUFFIXES:
-                sources.append(_OfFrame(frame_of(exported(file))))
+                sources.append(_OfFrame(file, frame_of(exported(file))))
             else:
                 store = ends.enter_context(Store(file, reading=True))
                 ends.enter_context(store.moment())
@@ -106,7 +107,8 @@ class Reading:
         start = 0
         for source in self._sources:
             there = places[(places >= start) & (places < start + source.n)] - start
-            for first in range(0, len(there), BATCH):
+            batches = range(0, len(there), BATCH)
+            for first in along(batches, f"reading {source.name} in full", len(there), each=BATCH):
                 frame = source.at(there[first : first + BATCH])
                 yield frame.reindex(columns=self.columns).set_axis(frame.index + start)
             start += source.n
@@ -129,6 +131,8 @@ class _Source(Protocol):
     holds, in parts; or those at some places. columns: None for all that it has."""
 
     @property
+    def name(self) -> str: ...
+    @property
     def n(self) -> int: ...
     @property
     def columns(self) -> Sequence[str]: ...
@@ -144,7 +148,8 @@ class _Source(Protocol):
 class _OfFrame:
     """Records of a file that is read at once."""
 
-    def __init__(self, frame: pd.DataFrame) -> None:
+    def __init__(self, file: Path, frame: pd.DataFrame) -> None:
+        self.name = str(file)
         self.frame = frame.reset_index(drop=True)
         self.n = len(frame)
         self.columns = [*COLUMNS, *(name for name in frame.columns if name not in COLUMNS)]
@@ -165,6 +170,7 @@ class _OfStore:
         import numpy as np
 
         self.store = store
+        self.name = str(store.path)
         self.columns = COLUMNS
         self.drawers = [*store.drawers()]
         self.n = store.count()

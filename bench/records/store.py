@@ -22,6 +22,7 @@ from types import TracebackType
 
 from bench.errors import StoreError
 from bench.escape import terminal
+from bench.records.counted import along
 from bench.records.layouts import (
     LAYOUT,
     ROW,
@@ -385,7 +386,8 @@ class Store:
         with self.moment(), self._told("read"):
             totals = Totals.read(self._db)
             found, keys = Totals(last=totals.last), set()
-            for seal, _, record in self._placed("ORDER BY asked_at, place"):
+            placed = self._placed("ORDER BY asked_at, place")
+            for seal, _, record in along(placed, f"reading {self.path}", totals.n):
                 found.gain(seal)
                 keys.add(hash(record.key))
                 yield seal, record
@@ -416,16 +418,22 @@ class Store:
     def in_drawers(self, chosen: Iterable[Drawer]) -> Iterator[tuple[int, Values]]:
         """Place and values of all records of these drawers, one after the other, as `stream` gives all."""
         with self.moment(), self._told("read"):
-            held = drawers(self._db)
-            for drawer in chosen:
-                found = Totals()
-                for row in self._rows("WHERE task = ? AND dataset = ? AND restorer = ?", *drawer):
-                    found.gain(row[0])
-                    yield row[1], row[2:]
-                n, checksums = held.get(drawer, (0, 0))
-                if (found.n, found.checksums) != (n, checksums):
-                    told = f"of {drawer.restorer} on {drawer.dataset}, {drawer.task}"
-                    raise UnsoundError(f"{n} records {told} were written and {found.n} are there, or not the same")
+            held, chosen = drawers(self._db), [*chosen]
+            n_held = sum(held[drawer][0] for drawer in chosen if drawer in held)
+            yield from along(self._in_drawers(chosen, held), f"reading {self.path}", n_held)
+
+    def _in_drawers(
+        self, chosen: Iterable[Drawer], held: Mapping[Drawer, tuple[int, int]]
+    ) -> Iterator[tuple[int, Values]]:
+        for drawer in chosen:
+            found = Totals()
+            for row in self._rows("WHERE task = ? AND dataset = ? AND restorer = ?", *drawer):
+                found.gain(row[0])
+                yield row[1], row[2:]
+            n, checksums = held.get(drawer, (0, 0))
+            if (found.n, found.checksums) != (n, checksums):
+                told = f"of {drawer.restorer} on {drawer.dataset}, {drawer.task}"
+                raise UnsoundError(f"{n} records {told} were written and {found.n} are there, or not the same")
 
     def places(self) -> Iterator[int]:
         """The places of all records, those first that runs asked for first."""

@@ -78,8 +78,8 @@ class Slot:
     def measure(self, cell: Cell, upcoming: Cell | None = None) -> Record:
         """The record of a cell, whatever happens to the restorer.
 
-        upcoming  the cell that will be next: unless it is small, it is degraded while this one is scored. (Not while this one is
-                  restored: nothing else of ours runs while a call is timed.)
+        upcoming  the cell that will be next: unless it is small, it is degraded while this one is scored. (Not while
+                  this one is restored: nothing else of ours runs while a call is timed.)
         """
         process, self.seen, self.said = self._process_for(cell), None, ""
         try:
