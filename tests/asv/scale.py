@@ -215,6 +215,14 @@ def check(store: Path) -> None:
     assert bench.check_store(store).ok
 
 
+def merge(store: Path) -> None:
+    import bench
+
+    into = store.with_name("merged.sqlite")
+    into.unlink(missing_ok=True)
+    assert bench.merge(store, into).ok
+
+
 WORK: dict[str, Callable[[Path], int | None]] = {
     "opening it": open_to_write,
     "adding a record": add_one,
@@ -229,6 +237,7 @@ WORK: dict[str, Callable[[Path], int | None]] = {
     "export to CSV": exported("csv"),
     "export to Parquet": exported("parquet"),
     "checking all": check,
+    "merging all into an empty store": merge,
 }
 
 
@@ -240,6 +249,7 @@ def do(work: str, store: Path) -> None:
     import bench
     import bench.records.current
     import bench.records.files
+    import bench.records.merging
     import bench.records.repair
     import bench.report.comparing
     import bench.report.export
