@@ -33,8 +33,12 @@ if TYPE_CHECKING:
     from bench.runner.executors.cluster import Cluster
     from bench.runner.request import Levels, Methods, Words
     from bench.runner.run import Watcher
+    from bench.training.ablation import Ablation
+    from bench.training.ablation_runs import Run, Trained
 
 __all__ = [
+    "ablate",
+    "ablation",
     "audit",
     "check",
     "check_store",
@@ -218,11 +222,11 @@ def preview(
     words  sigma, quality, scale, pattern, level, metrics, images, subset, limit, recursive, shard, protocol, repeats,
            device, threads, jobs, readings, as for `run`
     """
+    from bench.level import LEVEL_OPTIONS
     from bench.report.preview import preview as tell
     from bench.runner.plan import make_plan
     from bench.runner.request import make_request
     from bench.runner.run import look_up
-    from bench.task import LEVEL_OPTIONS
 
     levels = {kind: words.pop(kind, None) for kind in (*LEVEL_OPTIONS, "level")}
     check_words("preview", words, make_request)
@@ -259,11 +263,11 @@ def debug(
 
     words  sigma, quality, scale, pattern, level, metrics, protocol, repeats, device, as for `run`
     """
+    from bench.level import LEVEL_OPTIONS
     from bench.report.result import RunResult
     from bench.runner.debug import debug as run_here
     from bench.runner.plan import make_plan
     from bench.runner.request import make_request
-    from bench.task import LEVEL_OPTIONS
 
     levels = {kind: words.pop(kind, None) for kind in (*LEVEL_OPTIONS, "level")}
     check_words("debug", words, make_request)
@@ -778,12 +782,103 @@ def train(name: str, **options: Any) -> Path:
 
     options  sigma, quality, scale, pattern or level, and those of bench.training.session.train
     """
-    from bench.task import LEVEL_OPTIONS
+    from bench.level import LEVEL_OPTIONS
     from bench.training.session import train as run_training
 
     levels = {kind: options.pop(kind, None) for kind in (*LEVEL_OPTIONS, "level")}
     check_words("train", options, run_training)
     return run_training(name, {kind: None if v is None else str(v) for kind, v in levels.items()}, **options)
+
+
+@named
+def ablate(
+    file: str | Path,
+    *,
+    folder: str | Path | None = None,
+    results: str | Path | None = None,
+    device: str = "cpu",
+    format: str = "text",
+    dry_run: bool = False,
+    watcher: Watcher | None = None,
+) -> Report:
+    """Train the variants of an ablation with each seed, measure their last weights, and hold them against the paper.
+
+    What has been trained already is not trained again: see bench.training.ablation for the file.
+
+    folder   of the trainings and of the store of their records; None: training/ablations/ and the file's name
+    results  the folder for `runs.json` and `records.csv`, which `ablation` reads; None: beside the file, by its name.
+             They are written when all trainings have ended
+    dry_run  tell what would be trained, and how long it would take; a few steps of each variant are tried
+    Answer   the table, and whether all trainings gave a figure
+
+    Raises bench.errors.BenchError for what will not do.
+    """
+    from bench.records.record import frame_of
+    from bench.report.drawing import check_format
+    from bench.report.export import write
+    from bench.training.ablation import read_ablation
+    from bench.training.ablation_runs import check_test, measured, runs_of, train_all, write_runs
+
+    check_format(format)
+    ablation, file = read_ablation(Path(file)), Path(file)
+    check_test(ablation, device)
+    to = Path("training") / "ablations" / file.stem if folder is None else Path(folder)
+    runs = runs_of(ablation, to)
+    if dry_run:
+        return _ablation_ahead(runs, device)
+    outcome = train_all(runs, device)
+    frame = frame_of(measured(ablation, outcome.trained, to / "records.sqlite", device, watcher))
+    if outcome.is_whole:
+        kept = file.with_suffix("") if results is None else Path(results)
+        write_runs(outcome.trained.values(), kept / "runs.json")
+        write(frame.assign(current=True), "csv", kept / "records.csv")
+    without = {str(run): why for run, why in outcome.without.items()}
+    return _ablation_report(ablation, [*outcome.trained.values()], frame, without, format)
+
+
+def _ablation_report(
+    ablation: Ablation, trained: Sequence[Trained], records: pd.DataFrame, without: Mapping[str, str], format: str
+) -> Report:
+    from bench.report.comparing import Report
+    from bench.report.drawing import Table, draw
+    from bench.training.ablation_table import HEADERS, cells, notes, rows_of, title
+
+    rows = rows_of(ablation, trained, records)
+    drawn = [cells(row, len(ablation.seeds)) for row in rows]
+    told = [*notes(ablation, rows, without)]
+    table = Table(title(ablation), HEADERS, drawn, notes=told, words=(0, len(HEADERS) - 1))
+    return Report(draw(table, format), all(row.is_whole for row in rows))
+
+
+def _ablation_ahead(runs: Sequence[Run], device: str) -> Report:
+    from bench.report.comparing import Report
+    from bench.report.drawing import draw, in_words
+    from bench.training.ablation_runs import ended, estimated, short
+    from bench.training.progress import duration
+
+    seconds, rows = {}, []
+    for run, rate, takes in estimated(runs, device):
+        seconds[run.variant] = takes
+        rows.append([run.variant.name, f"{run.steps:,}", short(run.macs), f"{rate:.3g}", duration(takes)])
+    left = [run for run in runs if not ended(run)]
+    headers = ["variant", "steps", "MACs", "steps/s", "a training"]
+    told = f"{len(runs)} trainings, {len(runs) - len(left)} of which have ended; the others take about"
+    told += f" {duration(sum(seconds[run.variant] for run in left))}, and measuring comes on top."
+    return Report(f"{draw(in_words(headers, rows))}\n\n{told}", True)
+
+
+@named
+def ablation(file: str | Path, *, results: str | Path | None = None, format: str = "text") -> Report:
+    """The table of an ablation whose results are there; nothing is trained or measured. See `ablate`."""
+    from bench.records.files import read_records
+    from bench.report.drawing import check_format
+    from bench.training.ablation import read_ablation
+    from bench.training.ablation_runs import read_runs
+
+    check_format(format)
+    kept = Path(file).with_suffix("") if results is None else Path(results)
+    told, trained = read_ablation(Path(file)), read_runs(kept / "runs.json")
+    return _ablation_report(told, trained, read_records(kept / "records.csv"), {}, format)
 
 
 @named

@@ -42,7 +42,7 @@ def named(function: Callable[P, R]) -> Callable[P, R]:
 
 def check_words(function: str, given: Collection[str], taker: Callable[..., object]) -> None:
     """Raise WrongArgumentError for the first of the words that `taker`, which the function hands them to, lacks."""
-    from bench.task import LEVEL_OPTIONS
+    from bench.level import LEVEL_OPTIONS
 
     known = {*inspect.signature(taker).parameters}
     if "levels" in known:

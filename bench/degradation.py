@@ -18,7 +18,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bench.task import Image, Known, Level
+from bench.level import Level
+from bench.task import Image, Known
 
 if TYPE_CHECKING:
     import numpy as np

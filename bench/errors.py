@@ -62,6 +62,10 @@ class TrainingError(BenchError):
     """A recipe, a training set or a checkpoint that cannot be used as asked."""
 
 
+class DivergedError(TrainingError):
+    """A training that has come to nothing: see bench.training.divergence."""
+
+
 class RecipeError(TrainingError):
     """All that is wrong with recipes, a line each."""
 

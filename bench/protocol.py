@@ -27,7 +27,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from bench.errors import RequestError, unknown
-from bench.task import SUPERRES_OF_8_BIT_RGB, TASKS, Image, Observation, Setting, Task, format_level
+from bench.level import format_level
+from bench.task import Image, Observation, Task
+from bench.tasks import SUPERRES_OF_8_BIT_RGB, TASKS, Setting
 
 if TYPE_CHECKING:
     import numpy as np

@@ -24,7 +24,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 
 from bench.errors import RestorerError
-from bench.task import Image, Level, Observation, Setting, nearest_level
+from bench.level import Level, nearest_level
+from bench.task import Image, Observation
+from bench.tasks import Setting
 
 if TYPE_CHECKING:
     import torch

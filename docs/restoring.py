@@ -10,7 +10,8 @@ from bench.data.datasets import get, read
 from bench.plugins.registry import choose, load_class
 from bench.plugins.weights import pick
 from bench.protocol import get_protocol
-from bench.task import Observation, Setting
+from bench.task import Observation
+from bench.tasks import Setting
 
 PROTOCOL = get_protocol("standard-v1")
 

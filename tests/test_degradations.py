@@ -9,7 +9,8 @@ from bench.data.noise import poisson_gaussian
 
 from bench.errors import BenchError
 from bench.protocol import get_protocol, stream_of
-from bench.task import TASKS, Setting, parse_levels
+from bench.task import parse_levels
+from bench.tasks import TASKS, Setting
 
 NEW = ("denoise8", "poisson", "poisson-gaussian", "salt-pepper", "speckle", "inpaint", "deblur")
 CLEAN = np.random.RandomState(0).uniform(0.1, 0.9, (24, 28, 3)).astype(np.float32)

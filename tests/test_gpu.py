@@ -15,7 +15,7 @@ import bench
 from bench.errors import WeightsError
 from bench.plugins.registry import choose, infos, load_class
 from bench.plugins.weights import pick
-from bench.task import Setting, get_task
+from bench.tasks import Setting, get_task
 
 pytestmark = pytest.mark.gpu
 

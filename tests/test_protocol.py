@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.errors import DataError, RequestError
+from bench.level import format_level
 from bench.protocol import PROTOCOLS, get_protocol
-from bench.task import TASKS, Setting, format_level, get_task, parse_levels
+from bench.task import parse_levels
+from bench.tasks import TASKS, Setting, get_task
 
 STANDARD = get_protocol("standard-v1")
 DENOISE = Setting("denoise", 25.0, 1)

@@ -19,11 +19,12 @@ from tabulate import tabulate
 
 from bench.errors import BenchError, TrainingError
 from bench.judge.reference import read_reference
+from bench.level import format_level
 from bench.records.current import devices
 from bench.records.record import frame_of
 from bench.records.store import Store
 from bench.report.comparing import write_reference
-from bench.task import format_level, get_task
+from bench.tasks import get_task
 from bench.training.queue import Wanted, wanted
 
 STORE = "results/reference.sqlite"

@@ -11,7 +11,7 @@ from bench.data import datasets
 
 from bench.plugins.registry import choose, infos
 from bench.plugins.weights import Declaration, candidates, fetch
-from bench.task import Setting
+from bench.tasks import Setting
 from bench.training.queue import Wanted, wanted
 from bench.training.recipe import find_recipe
 

@@ -18,7 +18,8 @@ from bench.errors import WeightsError
 from bench.plugins.registry import choose, load_class
 from bench.plugins.weights import Declaration, declarations, fetch
 from bench.restorer import TorchRestorer, WeightsFile
-from bench.task import Setting, get_task, parse_levels
+from bench.task import parse_levels
+from bench.tasks import Setting, get_task
 from bench.training.crops import Batch, Crops
 from bench.training.files import sha256_of
 from bench.training.queue import Wanted

@@ -59,7 +59,8 @@ def speed(entry, device: str) -> None:
     import torch
 
     from bench.plugins.registry import choose, load_class
-    from bench.task import Setting, get_task, parse_levels
+    from bench.task import parse_levels
+    from bench.tasks import Setting, get_task
     from bench.training.crops import Crops
     from bench.training.loop import Training
     from bench.training.recipe import find_recipe

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 # ruff: isort: off
 from bench.cli import run, why, restore, table, plot, page, compare, listing, check  # noqa: F401
-from bench.cli import train, data, weights, merge, store, completion  # noqa: F401
+from bench.cli import train, ablate, data, weights, merge, store, completion  # noqa: F401
 
 # ruff: isort: on
 from bench.cli.options import app as app

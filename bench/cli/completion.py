@@ -157,7 +157,7 @@ def _networks() -> Iterator[str]:
 
 def _tasks() -> Iterable[str]:
     from bench.plugins.tasks import installed_tasks
-    from bench.task import TASKS
+    from bench.tasks import TASKS
 
     return (*TASKS, *installed_tasks())
 

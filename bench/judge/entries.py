@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
 from bench.errors import PaperError
-from bench.task import Level, format_level
+from bench.level import Level, format_level
 
 __all__ = ["FACTS", "METRICS", "QUALITY", "SIZES", "TIMES", "Entry", "figure"]
 

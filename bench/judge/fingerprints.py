@@ -13,9 +13,10 @@ from importlib import resources
 from bench.data.datasets import Dataset, get, read
 from bench.data.degrade import fingerprint
 from bench.data.toml import tomllib
+from bench.level import Level, format_level
 from bench.protocol import get_protocol
 from bench.records.record import Record
-from bench.task import Level, Setting, format_level, get_task
+from bench.tasks import Setting, get_task
 
 __all__ = ["compute", "differing", "published"]
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.judge.reference import folder
+from bench.level import format_level
 from bench.records.current import IDENTITY, devices, fastest, of_each
 from bench.records.files import machines
-from bench.task import format_level
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -38,7 +38,7 @@ from bench.judge.claims import Claim, read_claim
 from bench.judge.entries import FACTS, METRICS, QUALITY, SIZES, Entry, figure
 from bench.judge.picking import PICKERS, WORDS, check, picks
 from bench.protocol import PROTOCOLS
-from bench.task import TASKS
+from bench.tasks import TASKS
 
 if sys.version_info >= (3, 11):
     from importlib.resources.abc import Traversable

@@ -23,11 +23,12 @@ from typing import TYPE_CHECKING, Any
 from bench.data.toml import tomllib
 from bench.errors import RequestError, unknown
 from bench.judge.verdict import NOT_MEASURED, OFF, REPRODUCED, Comparison
+from bench.level import format_level
 from bench.plugins.names import split
 from bench.records.current import IDENTITY, devices, fastest
 from bench.records.files import machines, read_records
 from bench.records.record import frame_of
-from bench.task import TASKS, format_level
+from bench.tasks import TASKS
 
 if TYPE_CHECKING:
     import pandas as pd

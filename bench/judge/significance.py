@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.level import Level, format_level
 from bench.records.current import current, of_each, on_one_device
 from bench.records.labels import column_labels, row_labels
-from bench.task import Level, format_level
 
 if TYPE_CHECKING:
     import pandas as pd

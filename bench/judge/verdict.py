@@ -12,10 +12,10 @@ from bench.data import datasets
 from bench.errors import PaperError
 from bench.judge.entries import QUALITY, SIZES, TIMES, Entry
 from bench.judge.papers import Paper
+from bench.level import Level
 from bench.protocol import get_protocol
 from bench.records.current import on_one_device
 from bench.records.labels import row_labels
-from bench.task import Level
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from bench.checkpoints import AVERAGED, TORCH, USUAL, card_in, kind_of, scan, shown
 from bench.errors import BenchError
+from bench.level import format_level
 from bench.plugins.registry import RestorerSpec
 from bench.plugins.weights import Use, uses_of
-from bench.task import TASKS, Setting, colour_word, format_level, get_task
+from bench.tasks import TASKS, Setting, colour_word, get_task
 
 if TYPE_CHECKING:
     from bench.restorer import WeightsFile

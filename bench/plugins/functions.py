@@ -16,7 +16,7 @@ import numpy as np
 
 from bench.errors import RestorerError
 from bench.restorer import Image, Observation, Restorer, WeightsFile
-from bench.task import TASKS
+from bench.tasks import TASKS
 
 __all__ = ["Role", "restorer_of", "role_of", "tasks_of"]
 

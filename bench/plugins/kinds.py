@@ -13,7 +13,7 @@ from bench.plugins.names import plain
 from bench.plugins.own import IN_FILE
 from bench.plugins.source import attributes, parsed
 from bench.plugins.tasks import installed_tasks
-from bench.task import TASKS
+from bench.tasks import TASKS
 
 __all__ = ["kind_of"]
 

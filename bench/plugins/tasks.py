@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from bench.errors import DataError, RestorerError
+from bench.level import Level, LevelKind, Part, format_level, level_of
 from bench.plugins.own import NOWHERE, Place, check_name, find, installed
 from bench.plugins.source import COMPUTED, Literal, attributes, check_literals, classes_in, is_words
-from bench.task import BLIND, TASKS, Level, LevelKind, Part, Task, format_level, level_of
+from bench.task import Task
+from bench.tasks import BLIND, TASKS
 
 __all__ = ["OwnTask", "choose_task", "identity", "installed_tasks"]
 

@@ -33,9 +33,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.data.toml import tomllib
 from bench.errors import BenchError, DataError, OutOfReachError, WeightsError, unknown
+from bench.level import format_level
 from bench.plugins import given
 from bench.plugins.registry import RestorerInfo, RestorerSpec, infos
-from bench.task import Setting, colour_word, format_level, get_task
+from bench.tasks import Setting, colour_word, get_task
 
 if TYPE_CHECKING:
     from bench.data.download import RemoteFile

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import StoreError
 from bench.escape import from_csv
+from bench.level import Level
 from bench.records.current import IDENTITY
 from bench.records.figures import with_figures
 from bench.records.layout_3 import name_code
 from bench.records.record import COLUMNS, TEXTS, Record
-from bench.task import Level
 
 if TYPE_CHECKING:
     import pandas as pd

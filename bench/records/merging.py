@@ -19,13 +19,13 @@ from itertools import islice
 from pathlib import Path
 
 from bench.escape import terminal
+from bench.level import format_level
 from bench.records.exported import SUFFIXES, exported, hold_to_store_name
 from bench.records.figures import as_text, figures_in
 from bench.records.labels import Maker
 from bench.records.logs import Logs
 from bench.records.record import Record, quality_part
 from bench.records.store import Store
-from bench.task import format_level
 
 __all__ = ["Merged", "Source", "merge", "records_in"]
 

@@ -27,8 +27,9 @@ import numpy as np
 from bench.data.errors import DataError
 from bench.data.saving import save, written_whole
 from bench.errors import RequestError
+from bench.level import Level, format_level
 from bench.records.record import Record
-from bench.task import Image, Level, Observation, format_level
+from bench.task import Image, Observation
 
 __all__ = ["MANIFEST", "Picture", "Pictures", "read_manifest"]
 

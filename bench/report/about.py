@@ -12,6 +12,7 @@ from bench.data import datasets
 from bench.errors import PaperError, RequestError, unknown
 from bench.judge.references import Reference, of_dataset, of_restorer
 from bench.judge.references import of_metric as papers_of_metric
+from bench.level import format_level
 from bench.metric import METRICS, Metric
 from bench.plugins.metrics import installed_metrics
 from bench.plugins.registry import RestorerInfo, choose, infos
@@ -21,7 +22,8 @@ from bench.protocol import PROTOCOLS
 from bench.records.figures import metrics_of
 from bench.report.drawing import draw, in_words
 from bench.report.listing import entry, of_metric
-from bench.task import TASKS, Task, colour_word, format_level
+from bench.task import Task
+from bench.tasks import TASKS, colour_word
 
 if TYPE_CHECKING:
     import pandas as pd

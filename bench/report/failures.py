@@ -12,7 +12,7 @@ from bench.records.current import LOOKED_AT, current, devices, of_each
 from bench.records.labels import Maker, column_labels, row_labels
 from bench.records.logs import Logs
 from bench.report.progress import printed_lines
-from bench.task import Setting
+from bench.tasks import Setting
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench.data import datasets
+from bench.level import Level, level_order
 from bench.report.ranks import ranks
-from bench.task import Level, level_order
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.errors import RequestError, unknown
+from bench.level import Level, format_level
 from bench.plugins.names import plain, split
 from bench.report.measures import COSTS, Measure
-from bench.task import Level, format_level
 
 __all__ = ["WEIGHTS", "Layout", "choose_columns", "choose_digits", "choose_metrics", "choose_rows"]
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from bench import escape
 from bench.data.datasets import get, names
 from bench.errors import RestorerError
+from bench.level import format_level
 from bench.measure.devices import present
 from bench.measure.environment import describe, n_cores
 from bench.metric import METRICS, Metric
@@ -22,7 +23,8 @@ from bench.plugins.tasks import installed_tasks
 from bench.plugins.weights import all_declarations, fault_of
 from bench.protocol import PROTOCOLS
 from bench.records.mounts import mount_of
-from bench.task import TASKS, Task, format_level
+from bench.task import Task
+from bench.tasks import TASKS
 
 __all__ = ["CACHED", "LISTINGS", "doctor", "entry", "listing", "of_metric"]
 

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 from bench.data import datasets
 from bench.errors import RequestError, unknown
 from bench.judge.significance import contests
+from bench.level import format_level
 from bench.records.current import current, devices, on_one_device
 from bench.records.labels import column_labels, row_labels
 from bench.report.plots import COLOURS, COLUMN, SMALL, new_figure, numbers, place_labels, styles
-from bench.task import format_level, level_name_of
+from bench.tasks import level_name_of
 
 if TYPE_CHECKING:
     import pandas as pd

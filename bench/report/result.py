@@ -13,7 +13,7 @@ from bench.report.layout import Layout
 from bench.report.remarks import of_plan, of_records, set_aside
 from bench.report.table import render
 from bench.runner.plan import Plan, Skip
-from bench.task import TASKS
+from bench.tasks import TASKS
 
 if TYPE_CHECKING:
     import pandas as pd

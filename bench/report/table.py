@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from bench.errors import RequestError
+from bench.level import Level, format_level
 from bench.protocol import PROTOCOLS
 from bench.records.alike import alike
 from bench.records.current import LOOKED_AT, current, devices, left_out, on_one_device
@@ -22,7 +23,7 @@ from bench.report.grid import Column, Grid, Marks, Row, columns_of, means_by_lev
 from bench.report.layout import WEIGHTS, Layout, choose_columns, choose_digits, choose_metrics, choose_rows
 from bench.report.machines import in_short
 from bench.report.measures import COSTS, Measure, measures_in
-from bench.task import Level, format_level, level_name_of, title_of
+from bench.tasks import level_name_of, title_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,6 +13,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from bench.errors import OutOfReachError, RequestError, RestorerError
+from bench.level import Level, format_level
 from bench.measure.devices import check_device
 from bench.measure.environment import n_cores
 from bench.measure.memory import available_mib
@@ -24,7 +25,8 @@ from bench.runner.answer import remark_on
 from bench.runner.messages import Failure, Unable
 from bench.runner.process import RestorerProcess
 from bench.runner.worker import Limits
-from bench.task import TASKS, Image, Level, Observation, Setting, Task, format_level, get_task, parse_levels
+from bench.task import Image, Observation, Task, parse_levels
+from bench.tasks import TASKS, Setting, get_task
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.data.datasets import Dataset
 from bench.errors import RequestError, RestorerError, unknown
+from bench.level import format_level
 from bench.runner.messages import Answer
 from bench.runner.outsiders import Outsiders
 from bench.runner.plan import make_plan
@@ -14,7 +15,6 @@ from bench.runner.process import RestorerProcess
 from bench.runner.request import Words, make_request
 from bench.runner.slot import degrade
 from bench.runner.worker import Limits
-from bench.task import format_level
 
 if TYPE_CHECKING:
     from bench.runner.cell import Cell

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bench.data.datasets import Dataset, ImageEntry
+from bench.level import format_level
 from bench.measure.machine import Machine, digest
 from bench.metric import Metric
 from bench.plugins.boundary import printable
@@ -16,7 +17,8 @@ from bench.plugins.registry import RestorerSpec
 from bench.plugins.tasks import identity
 from bench.protocol import Protocol
 from bench.records.labels import Maker
-from bench.task import Setting, Task, format_level
+from bench.task import Task
+from bench.tasks import Setting
 
 if TYPE_CHECKING:
     from bench.restorer import WeightsFile

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from bench.errors import WeightsError, unknown
+from bench.level import Level
 from bench.plugins.cards import remarks, settings
 from bench.plugins.registry import RestorerSpec
 from bench.plugins.weights import file_named
@@ -21,7 +22,8 @@ from bench.runner.answer import unseen_in_words
 from bench.runner.messages import Answer, Failure, Unable
 from bench.runner.process import RestorerProcess
 from bench.runner.worker import Limits, Worker
-from bench.task import TASKS, Image, Level, Observation, Setting, Task, get_task
+from bench.task import Image, Observation, Task
+from bench.tasks import TASKS, Setting, get_task
 
 if TYPE_CHECKING:
     from bench.restorer import WeightsFile

@@ -20,7 +20,7 @@ from bench.runner.contract import observe_disc
 from bench.runner.messages import Answer
 from bench.runner.process import RestorerProcess
 from bench.runner.worker import Limits
-from bench.task import TASKS
+from bench.tasks import TASKS
 
 __all__ = ["Estimate", "estimate", "seconds_of"]
 

@@ -11,13 +11,14 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from bench.degradation import Degradation
+from bench.level import Level, parts_of
 from bench.plugins.boundary import BadAnswerError, in_a_line, shown
 from bench.plugins.importing import import_file
 from bench.plugins.unchanged import Unchanged, hold
 from bench.protocol import stream_of
 from bench.runner.messages import MOST_WORDS, Bring, Degrade, Degraded, Judge, Judged, Ready
 from bench.runner.unseen import Unseen
-from bench.task import Image, Level, parts_of
+from bench.task import Image
 
 __all__ = ["Guest"]
 

@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from bench.level import Level
 from bench.plugins.metrics import OwnMetric
 from bench.plugins.names import spelled
 from bench.plugins.tasks import OwnTask
 from bench.runner.cell import Cell
 from bench.runner.worker import Limits
-from bench.task import Level, Setting
+from bench.tasks import Setting
 
 __all__ = ["Job", "job_of"]
 

@@ -26,7 +26,7 @@ from bench.plugins.weights import Picked, pick
 from bench.protocol import get_protocol
 from bench.runner.cell import Cell
 from bench.runner.job import Job
-from bench.task import Setting
+from bench.tasks import Setting
 
 if TYPE_CHECKING:
     from bench.restorer import WeightsFile

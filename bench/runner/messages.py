@@ -15,12 +15,13 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.level import Level
 from bench.measure.clocks import Timing
 from bench.plugins.boundary import MOST_CHARACTERS, MOST_COUNTED, in_a_line, shown
 from bench.plugins.identity import Held
 from bench.restorer import Image, Observation, Served, Setting, SeveralWeights, WeightsFile
 from bench.runner.wire import BadMessageError
-from bench.task import Known, Level
+from bench.task import Known
 
 __all__ = [
     "Answer",

@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import DataError
+from bench.level import Level
 from bench.plugins.metrics import OwnMetric
 from bench.plugins.tasks import OwnTask
 from bench.runner.messages import Bring, Degrade, Degraded, Failure, Judge, Judged, Reply
 from bench.runner.process import Process
 from bench.runner.worker import Limits
-from bench.task import Image, Level, Observation
+from bench.task import Image, Observation
 
 __all__ = ["Outsider", "Outsiders"]
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from bench.data.datasets import Dataset, ImageEntry, overlap, read
 from bench.data.noise_level import estimated_sigma
 from bench.errors import DataError, OutOfReachError, RequestError, WeightsError, unknown
+from bench.level import DECLARED, ESTIMATED, UNTOLD, Level, format_level
 from bench.measure.machine import Machine
 from bench.metric import Metric
 from bench.plugins.cards import remarks
@@ -22,7 +23,8 @@ from bench.records.labels import labels_of
 from bench.runner.cell import Cell
 from bench.runner.pace import expected_seconds
 from bench.runner.shard import Shard, fingerprint
-from bench.task import BLIND, DECLARED, ESTIMATED, TASKS, UNTOLD, Level, Setting, Task, format_level
+from bench.task import Task
+from bench.tasks import BLIND, TASKS, Setting
 
 if TYPE_CHECKING:
     from bench.restorer import WeightsFile

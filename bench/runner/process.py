@@ -13,7 +13,8 @@ from bench.runner.lifeline import Nursery
 from bench.runner.messages import Answer, Bring, Failure, Load, Prepare, Ready, Reply, Restore, Unable
 from bench.runner.nursery import NUMERICS
 from bench.runner.worker import Limits, Worker
-from bench.task import Observation, Setting
+from bench.task import Observation
+from bench.tasks import Setting
 
 if TYPE_CHECKING:
     from bench.restorer import WeightsFile

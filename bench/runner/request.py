@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsIndex, TypeAlias
 from bench.data.datasets import get, labelled
 from bench.data.selection import Selection
 from bench.errors import RequestError
+from bench.level import Level
 from bench.measure.devices import check_device
 from bench.measure.environment import n_cores
 from bench.measure.machine import Machine
@@ -26,7 +27,7 @@ from bench.protocol import get_protocol
 from bench.records.figures import RESERVED
 from bench.runner.plan import Request
 from bench.runner.shard import parse_shard
-from bench.task import Level, Task, parse_levels
+from bench.task import Task, parse_levels
 
 if TYPE_CHECKING:
     from bench.restorer import Restorer

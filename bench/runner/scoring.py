@@ -12,7 +12,8 @@ from bench.plugins.metrics import OwnMetric
 from bench.protocol import Protocol
 from bench.records.figures import Figure
 from bench.runner.outsiders import Outsiders
-from bench.task import Image, Setting
+from bench.task import Image
+from bench.tasks import Setting
 
 __all__ = ["figures_of"]
 

@@ -16,8 +16,8 @@ from itertools import accumulate
 from typing import TypeVar
 
 from bench.errors import RequestError
+from bench.level import format_level
 from bench.runner.cell import Cell
-from bench.task import format_level
 
 __all__ = ["Shard", "cuts", "fingerprint", "parse_shard"]
 

@@ -24,7 +24,8 @@ from bench.runner.outsiders import Outsiders
 from bench.runner.process import RestorerProcess
 from bench.runner.scoring import figures_of
 from bench.runner.worker import Limits, Worker
-from bench.task import Image, Observation, Setting
+from bench.task import Image, Observation
+from bench.tasks import Setting
 
 __all__ = ["Seen", "Slot", "degrade", "record_of"]
 

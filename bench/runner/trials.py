@@ -13,6 +13,7 @@ import numpy as np
 
 from bench.data.degrade import awgn
 from bench.errors import DataError
+from bench.level import Level
 from bench.metric import Metric
 from bench.plugins.metrics import OwnMetric
 from bench.plugins.tasks import OwnTask
@@ -23,7 +24,8 @@ from bench.runner.messages import Degraded, Failure
 from bench.runner.outsiders import Outsider, Outsiders
 from bench.runner.scoring import figures_of
 from bench.runner.worker import Limits
-from bench.task import Image, Level, Setting, Task, colour_word
+from bench.task import Image, Task
+from bench.tasks import Setting, colour_word
 
 __all__ = ["check_metric", "check_task"]
 

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.task import Level, Observation
+from bench.level import Level
+from bench.task import Observation
 from bench.training.crops import Batch, Crops, seed_of
 
 __all__ = ["Ready", "batches", "in_tensors"]

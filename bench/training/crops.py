@@ -14,7 +14,9 @@ import numpy as np
 from bench.checkpoints import shown
 from bench.data.datasets import get, read
 from bench.errors import DataError, TrainingError
-from bench.task import Image, Level, Observation, Setting, colour_word, get_task
+from bench.level import Level
+from bench.task import Image, Observation
+from bench.tasks import Setting, colour_word, get_task
 from bench.training.recipe import Recipe
 
 __all__ = ["Batch", "Crops", "seed_of"]

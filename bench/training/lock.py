@@ -17,10 +17,14 @@ try:
 except ImportError:  # Windows, where nothing is locked
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["alone_in"]
+__all__ = ["BusyError", "alone_in"]
 
 MOST_BYTES = 200
 """of what a lock says of its holder"""
+
+
+class BusyError(TrainingError):
+    """Another training is under way in the folder."""
 
 
 @contextmanager
@@ -30,7 +34,7 @@ def alone_in(folder: Path) -> Iterator[None]:
     The system takes the lock back when this process ends, however it ends. On a file system that has no locks, none
     is held.
 
-    Raises TrainingError if another training holds it, or nothing can be written there.
+    Raises BusyError if another training holds it, TrainingError if nothing can be written there.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -54,7 +58,7 @@ def _lock(file: IO[bytes], folder: Path) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise TrainingError(
+        raise BusyError(
             f"Another training is under way in {folder}: {_holder(file)}. Wait for its end, or name another --folder."
         ) from None
     except OSError:  # a file system without locks

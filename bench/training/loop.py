@@ -14,9 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from bench.checkpoints import shown
-from bench.errors import BenchError, TrainingError
+from bench.errors import BenchError, DivergedError, TrainingError
+from bench.level import Level
 from bench.restorer import TorchRestorer
-from bench.task import Level, Observation, Setting
+from bench.task import Observation
+from bench.tasks import Setting
 from bench.training import checkpoint as checkpoints
 from bench.training.batches import batches
 from bench.training.crops import Crops
@@ -434,7 +436,7 @@ class Training:
         weights, step = self.folder / "weights.safetensors", self.best["step"]
         kept = f"{weights}, of step {step}, {self.best_db:.3f} dB{'' if step else ', untrained'}"
         clip = f"another clip than {self.recipe.clip:g}" if self.recipe.clip else "a clip, say 1.0"
-        raise TrainingError(
+        raise DivergedError(
             f"The training diverged before step {self.step}: {why}. The learning rate was {self.lr:.3g}."
             f" Kept: {kept}; and {self.folder / checkpoints.NAME}, of step {self.log[-1].step}. Try a smaller lr than"
             f" {self.recipe.lr:g} or {clip} in the recipe, in another --folder."

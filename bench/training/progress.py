@@ -21,8 +21,11 @@ SECONDS_IN_A_FILE = 60.0
 """between two lines that only say how far it is"""
 
 
-def follow(training: Training) -> None:
-    """Train to the end, and say how far it is."""
+def follow(training: Training, *, briefly: bool = False) -> None:
+    """Train to the end, and say how far it is.
+
+    briefly  of the validations only the last is said
+    """
     told = False
     between = _Between(training)
     try:
@@ -31,7 +34,8 @@ def follow(training: Training) -> None:
             if training.graphs and training.graphs.refused and not told:
                 _say(f"steps are made one operation after the other: {training.graphs.refused}")
                 told = True
-            _say(_of(now, training.log))
+            if not briefly or now.step >= now.total:
+                _say(_of(now, training.log))
     finally:
         between.clear()
 

@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import RestorerError, TrainingError, unknown
+from bench.level import format_level
 from bench.plugins.registry import RestorerInfo, choose
 from bench.plugins.weights import declarations
-from bench.task import TASKS, colour_word, format_level, get_task
+from bench.tasks import TASKS, colour_word, get_task
 from bench.training.recipe import Recipe, find_recipe, read_tables
 
 __all__ = ["Wanted", "page", "wanted"]

@@ -26,10 +26,11 @@ from typing import Any
 
 from bench.data.toml import tomllib
 from bench.errors import BenchError, RecipeError, TrainingError, unknown
+from bench.level import Level, format_level
 from bench.plugins.registry import RestorerInfo
-from bench.task import Level, format_level, get_task
+from bench.tasks import get_task
 
-__all__ = ["MOST", "Recipe", "find_recipe", "read_recipes", "read_tables"]
+__all__ = ["MOST", "MOST_SEED", "Recipe", "find_recipe", "read_recipes", "read_tables", "recipe_of"]
 
 MOST = 10**9
 """of steps, and of whatever else is counted"""
@@ -234,7 +235,7 @@ def read_recipes(path: Path) -> dict[str, Recipe]:
     complaints: list[str] = []
     for name, table in in_full.items():
         try:
-            made[name] = _recipe(name, table)
+            made[name] = recipe_of(name, table)
         except RecipeError as error:
             complaints += error.lines
     if complaints:
@@ -274,8 +275,11 @@ def _in_full(name: str, table: Mapping[str, Any], above: Mapping[str, dict[str, 
     return {**above[model], **{key: value for key, value in table.items() if key != "like"}}
 
 
-def _recipe(name: str, table: Mapping[str, Any]) -> Recipe:
-    """Raises RecipeError with the keys that there are not, and all that is wrong with the values of the others."""
+def recipe_of(name: str, table: Mapping[str, Any]) -> Recipe:
+    """The recipe of one table.
+
+    Raises RecipeError with the keys that there are not, and all that is wrong with the values of the others.
+    """
     keys = [f.name for f in fields(Recipe) if f.name != "name"]
     strange = [f"recipe '{name}': {_strange(key, keys)}" for key in table if key not in keys]
     values = {key: value for key, value in table.items() if key in keys}

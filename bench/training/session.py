@@ -11,21 +11,24 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import RequestError, TrainingError
+from bench.level import Level, format_level
 from bench.plugins.names import OF_THE_GRAMMAR
-from bench.plugins.registry import RestorerInfo, choose, load_class, made
+from bench.plugins.registry import RestorerInfo, RestorerSpec, choose, load_class, made
 from bench.runner.request import check_device
-from bench.task import Level, Setting, colour_word, format_level, get_task, parse_levels
+from bench.task import parse_levels
+from bench.tasks import Setting, colour_word, get_task
 from bench.training.lock import alone_in
 from bench.training.progress import duration, follow
 from bench.training.recipe import MOST, Recipe, find_recipe
 
-if TYPE_CHECKING:  # it imports torch
+if TYPE_CHECKING:  # they import torch
+    from bench.restorer import TorchRestorer
     from bench.training.loop import Training
 
-__all__ = ["train"]
+__all__ = ["begun", "check_crop", "check_task", "chosen_to_train", "network_of", "quoted", "train"]
 
 MOST_MINUTES = 1_000_000
 """two years"""
@@ -51,49 +54,67 @@ def train(
             raise RequestError(f"{option} {value}: expected more than 0, and {most} at most.")
     if minutes is not None and steps is not None:
         raise RequestError("--minutes and --steps both say how long: choose one.")
-    spec = choose(name)
-    if spec.ensemble:
-        raise TrainingError(f"{spec.name} is {spec.name[:-1]} run eight times: train {spec.name[:-1]}.")
-    if spec.info.adapts:
-        raise TrainingError(f"{name} is a network in a file: it is measured, and not trained. Train one of a class.")
+    spec = chosen_to_train(name)
     chosen = find_recipe(spec.info, recipe)
-    _check_task(spec.info, chosen)
+    check_task(spec.info, chosen)
     setting = Setting(chosen.task, _level(chosen, levels), chosen.channels)
-    _check_crop(chosen, setting)
-    # Training takes hours, in which other work runs beside it: OpenMP's threads are to sleep while they wait
-    # (bench.runner.worker says what it costs if they do not). To be said before torch is loaded.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    check_device(device)
-    _keep_memory()
-
-    from bench.restorer import TorchRestorer
-    from bench.training.crops import Crops
-    from bench.training.loop import Training
-
-    restorer = made(load_class(spec.info.target), spec.variant, None, spec.parameters)
-    if not isinstance(restorer, TorchRestorer):
-        raise TrainingError(f"{spec.info.name} is not a network: there is nothing to train.")
+    check_crop(chosen, setting)
     folder = folder or Path("training") / _folder_name(spec.name, chosen, setting)
-    with alone_in(folder), _memory_is_told(chosen):
-        _say(f"reading {chosen.data}")
-        training = Training(
-            restorer,
-            chosen,
-            setting,
-            Crops(chosen, setting),
-            folder,
-            device=device,
-            steps=steps,
-            seconds=None if minutes is None else 60 * minutes,
-            start=start,
-            parameters=spec.parameters,
-            code_sha256=spec.code_sha256,
-        )
+    seconds = None if minutes is None else 60 * minutes
+    with begun(spec, chosen, setting, folder, device=device, steps=steps, seconds=seconds, start=start) as training:
         _say(f"{setting}, recipe {chosen.name}, in {folder}")
         _say_where_it_begins(training, minutes)
         follow(training)
         _say_what_it_made(training, name)
     return folder
+
+
+def chosen_to_train(name: str) -> RestorerSpec:
+    """The restorer of that name. Raises RestorerError if there is none, TrainingError if it is not for training."""
+    spec = choose(name)
+    if spec.ensemble:
+        raise TrainingError(f"{spec.name} is {spec.name[:-1]} run eight times: train {spec.name[:-1]}.")
+    if spec.info.adapts:
+        raise TrainingError(f"{name} is a network in a file: it is measured, and not trained. Train one of a class.")
+    return spec
+
+
+def network_of(spec: RestorerSpec) -> TorchRestorer:
+    """The restorer, without weights. Raises TrainingError if it is not a network."""
+    # Training takes hours, in which other work runs beside it: OpenMP's threads are to sleep while they wait
+    # (bench.runner.worker says what it costs if they do not). To be said before torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+    from bench.restorer import TorchRestorer
+
+    restorer = made(load_class(spec.info.target), spec.variant, None, spec.parameters)
+    if not isinstance(restorer, TorchRestorer):
+        raise TrainingError(f"{spec.info.name} is not a network: there is nothing to train.")
+    return restorer
+
+
+@contextmanager
+def begun(
+    spec: RestorerSpec, recipe: Recipe, setting: Setting, folder: Path, *, device: str = "cpu", **options: Any
+) -> Iterator[Training]:
+    """The training in a folder, as it stands there; within it no other writes in the folder.
+
+    options  steps, seconds, start, as of `bench.training.loop.Training`
+
+    Raises a BenchError for what will not do, also if there is not enough memory for what is done within.
+    """
+    restorer = network_of(spec)
+    check_device(device)
+    _keep_memory()
+
+    from bench.training.crops import Crops
+    from bench.training.loop import Training
+
+    with alone_in(folder), _memory_is_told(recipe):
+        _say(f"reading {recipe.data}")
+        crops = Crops(recipe, setting)
+        identity: dict[str, Any] = {"parameters": spec.parameters, "code_sha256": spec.code_sha256}
+        yield Training(restorer, recipe, setting, crops, folder, device=device, **identity, **options)
 
 
 def _say_where_it_begins(training: Training, minutes: float | None) -> None:
@@ -116,7 +137,7 @@ def _say_what_it_made(training: Training, name: str) -> None:
         _say("No weights were better than those that it began with, which are kept as the best.")
     weights = training.folder / "weights.safetensors"
     _say(f"The best weights, of step {training.best['step']}, {training.best_db:.3f} dB: {weights}")
-    _say(f"Measure them:\n  {_measuring(training, f'{name}@{_quoted(str(weights))}')}")
+    _say(f"Measure them:\n  {_measuring(training, f'{name}@{quoted(str(weights))}')}")
 
 
 USUAL = {"denoise": "noisy", "deblock": "jpeg", "demosaick": "bilinear", "superres": "bicubic"}
@@ -133,14 +154,14 @@ def _measuring(training: Training, name: str) -> str:
     return shlex.join(words)
 
 
-def _quoted(path: str) -> str:
+def quoted(path: str) -> str:
     """A path as the grammar of restorers takes it: see bench.plugins.names."""
     if not {*path} & {*OF_THE_GRAMMAR} - {"/"}:
         return path
     return '"' + path.replace("\\", r"\\").replace('"', r"\"") + '"'
 
 
-def _check_crop(recipe: Recipe, setting: Setting) -> None:
+def check_crop(recipe: Recipe, setting: Setting) -> None:
     """Raise TrainingError if crops cannot be made small and large again."""
     if setting.task != "superres":
         return
@@ -153,7 +174,7 @@ def _check_crop(recipe: Recipe, setting: Setting) -> None:
         )
 
 
-def _check_task(info: RestorerInfo, recipe: Recipe) -> None:
+def check_task(info: RestorerInfo, recipe: Recipe) -> None:
     """Raise TrainingError if the restorer does not do what the recipe is for."""
     task = get_task(recipe.task)
     if not info.tasks.isdisjoint({task.name, *task.like}):

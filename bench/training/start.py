@@ -9,8 +9,8 @@ from typing import Any
 from torch import nn
 
 from bench.errors import TrainingError, WeightsError
+from bench.level import Level, nearest_level
 from bench.state_dicts import named_alike, options_in
-from bench.task import Level, nearest_level
 
 __all__ = ["read_weights"]
 

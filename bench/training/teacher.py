@@ -6,10 +6,12 @@ import torch
 from torch import Tensor
 
 from bench.errors import TrainingError, WeightsError
+from bench.level import Level
 from bench.plugins.registry import choose, load_class
 from bench.plugins.weights import pick
 from bench.restorer import TorchRestorer
-from bench.task import Level, Observation, Setting
+from bench.task import Observation
+from bench.tasks import Setting
 
 __all__ = ["Teacher"]
 

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from bench.data.errors import in_a_line
 from bench.errors import RequestError, TrainingError
+from bench.level import format_level
 from bench.plugins.registry import choose
-from bench.task import TASKS, Task, colour_word, format_level
+from bench.task import Task
+from bench.tasks import TASKS, colour_word
 
 __all__ = ["write_new"]
 

@@ -186,7 +186,7 @@ def _task_of(options: argparse.Namespace) -> str:
 
     from bench.measure.memory import peak_mib
     from bench.restorer import Setting
-    from bench.task import get_task
+    from bench.tasks import get_task
 
     task = get_task(options.task_of)
     setting = Setting(task.name, task.levels[0], task.channels or 3)

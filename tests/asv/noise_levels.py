@@ -15,7 +15,7 @@ from bench.methods.noise import estimate_sigma
 from skimage.restoration import estimate_sigma as of_wavelets
 
 from bench.protocol import get_protocol
-from bench.task import Setting
+from bench.tasks import Setting
 
 ESTIMATORS = {
     "Liu et al.": estimate_sigma,

@@ -40,7 +40,8 @@ def _measured(name: str, size: str, repeats: int) -> tuple[float, float, float, 
 
     from bench.measure.memory import peak_mib, reset_peak
     from bench.plugins.registry import choose, load_class
-    from bench.task import Observation, Setting
+    from bench.task import Observation
+    from bench.tasks import Setting
 
     spec = choose(name)
     restorer = load_class(spec.info.target)(spec.variant)

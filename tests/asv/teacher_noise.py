@@ -18,7 +18,7 @@ from torch import Tensor
 
 from bench.plugins.registry import choose, load_class
 from bench.plugins.weights import pick
-from bench.task import Setting
+from bench.tasks import Setting
 from bench.training.crops import Batch, Crops
 from bench.training.recipe import find_recipe
 from bench.training.teacher import Teacher

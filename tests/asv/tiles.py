@@ -25,7 +25,8 @@ from speed import ROOT, commit
 from bench.measure.environment import describe
 from bench.protocol import get_protocol
 from bench.restoring.arrays import Restoring
-from bench.task import Image, Setting
+from bench.task import Image
+from bench.tasks import Setting
 
 METHODS = "dncnn,ffdnet,sc,cscnet,deep-ksvd,nsr,groupsc,nlrn,lidia,nlm,tv,bm3d,wavelet"
 SIGMA = 25.0

@@ -32,7 +32,8 @@ from torch import nn
 
 from bench.plugins.registry import choose, load_class
 from bench.restorer import Setting, TorchRestorer
-from bench.task import get_task, parse_levels
+from bench.task import parse_levels
+from bench.tasks import get_task
 from bench.training.recipe import Recipe, find_recipe
 
 FLOPS = 400e12  # a second, in bfloat16: what large products reach on an H100 or H200, not what its data sheet says

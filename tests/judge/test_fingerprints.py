@@ -6,8 +6,8 @@ import pytest
 from bench.data.datasets import get
 
 from bench.judge.fingerprints import COVERED, compute, differing, published
+from bench.level import format_level
 from bench.records.record import Record
-from bench.task import format_level
 
 
 def record(digest, **figures):

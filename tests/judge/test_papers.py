@@ -16,7 +16,7 @@ from bench.errors import PaperError
 from bench.judge import entries, papers
 from bench.judge.entries import METRICS
 from bench.judge.papers import load, names
-from bench.task import TASKS
+from bench.tasks import TASKS
 
 OUR_RESTORERS = {
     *("noisy", "jpeg", "bicubic", "bm3d", "dncnn", "ksvd", "lssc", "sc", "groupsc", "nlrn", "nsr"),

@@ -10,10 +10,12 @@ import torch
 from bench.data.datasets import get, read
 from bench.methods.groupsc import GroupSC, merged_blocks, read_authors
 from bench.methods.networks.sparse_coding import SparseCoding
+from bench.methods.sc import SC
 from PIL import Image
 
 from bench.restorer import WeightsFile
-from bench.task import Observation, Setting
+from bench.task import Observation
+from bench.tasks import Setting
 
 GRAY, COLOUR = Setting("denoise", 25, 1), Setting("denoise", 25, 3)
 
@@ -33,6 +35,47 @@ def test_it_has_as_many_parameters_as_the_authors_say(setting, n_params):
     restorer = GroupSC()
     restorer.prepare(setting, "cpu")
     assert restorer.n_params() == n_params
+
+
+@pytest.mark.parametrize("options", [{"penalty": "l1"}, {"window": 0}], ids=str)
+def test_without_similar_patches_it_is_sc(options):
+    groupsc, sc, image = GroupSC(), SC(), np.random.default_rng(0).random((12, 15, 1), dtype=np.float32)
+    groupsc.options, sc.options = {**options, "n_atoms": 16, "n_steps": 3}, {"n_atoms": 16, "n_steps": 3}
+    answers, counts = [], []
+    seen = Observation(image, "denoise", sigma=25)
+    for restorer in (groupsc, sc):
+        restorer.prepare(GRAY, "cpu")
+        answers.append(restorer.restore(seen))
+        counts.append((restorer.n_params(), restorer.macs_per_pixel(seen)))
+    assert np.array_equal(*answers)
+    assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize("variant", ["", "blocks48"])
+@pytest.mark.parametrize("options", [{"penalty": "centred"}, {"penalty": "l1"}, {"freq": 0}], ids=str)
+def test_with_other_options_pictures_of_any_size_are_restored(variant, options):
+    restorer = GroupSC(variant)
+    restorer.options = {"window": 6, "patch_size": 5, "n_atoms": 8, "n_steps": 9, **options}
+    restorer.prepare(GRAY, "cpu")
+    for size in ((1, 1), (7, 9)):
+        seen = Observation(np.full((*size, 1), 0.4, np.float32), "denoise", sigma=25)
+        np.testing.assert_allclose(restorer.restore(seen), seen.image, atol=1e-5)
+        assert restorer.macs_per_pixel(seen) > 0
+
+
+def test_each_refresh_costs_the_similarities_and_an_estimate():
+    seen = Observation(np.zeros((96, 96, 1), np.float32), "denoise", sigma=25)
+
+    def macs(freq):
+        restorer = GroupSC()
+        restorer.options = {"freq": freq, "window": 8}
+        restorer.prepare(GRAY, "cpu")
+        return restorer.macs_per_pixel(seen)
+
+    never, every_12, every_6, every_3 = map(macs, (0, 12, 6, 3))
+    assert never < every_12 < every_6 < every_3
+    assert every_6 - never == pytest.approx(3 * (every_12 - never))
+    assert every_3 - never == pytest.approx(7 * (every_12 - never))
 
 
 # --- the paper's equations, patch by patch, in NumPy and float64 ---

@@ -19,7 +19,8 @@ from bench import methods
 from bench.judge.papers import load
 from bench.measure.complexity import count_macs
 from bench.runner.contract import observe_disc
-from bench.task import Observation, Setting
+from bench.task import Observation
+from bench.tasks import Setting
 from bench.training.recipe import read_recipes
 
 GRAY = Setting("denoise", 25, 1)

@@ -14,7 +14,8 @@ from torch import nn
 
 from bench import methods
 from bench.measure.complexity import count_macs
-from bench.task import Observation, Setting, get_task
+from bench.task import Observation
+from bench.tasks import Setting, get_task
 from bench.training.recipe import read_recipes
 
 GRAY = Setting("denoise", 25, 1)

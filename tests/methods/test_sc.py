@@ -10,7 +10,8 @@ from bench.methods.networks.sparse_coding import FIRST_GUESSES, SparseCoding
 from bench.methods.sc import BAND, SC, observed, sc_restore
 from bench.methods.sparse.patches import coverage, reflect
 
-from bench.task import Observation, Setting
+from bench.task import Observation
+from bench.tasks import Setting
 
 GRAY, COLOUR = Setting("denoise", 25, 1), Setting("denoise", 25, 3)
 

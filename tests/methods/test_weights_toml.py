@@ -11,7 +11,7 @@ import pytest
 
 from bench import methods
 from bench.plugins.registry import infos
-from bench.task import TASKS
+from bench.tasks import TASKS
 
 if sys.version_info >= (3, 11):
     import tomllib

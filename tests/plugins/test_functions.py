@@ -7,7 +7,8 @@ from bench.errors import RestorerError
 from bench.plugins.functions import NAMES, OF_ANY, TOLD, restorer_of, tasks_of
 from bench.plugins.registry import choose, load_class, made
 from bench.protocol import get_protocol
-from bench.task import TASKS, Observation, Setting
+from bench.task import Observation
+from bench.tasks import TASKS, Setting
 
 IMAGE = np.random.default_rng(0).random((24, 20, 3), np.float32)
 

@@ -16,7 +16,7 @@ from bench.errors import WeightsError
 from bench.plugins.cards import remarks, settings
 from bench.plugins.registry import choose, load_class
 from bench.plugins.weights import check_origin, file_named, pick
-from bench.task import Setting
+from bench.tasks import Setting
 from tests.checkpoint_files import BROKEN, FOREIGN, READ, safetensors, saved, values, write
 from tests.methods.published import mirror_folder
 

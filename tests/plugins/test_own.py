@@ -8,11 +8,13 @@ import pytest
 import bench.plugins.own as own_room
 import bench.plugins.tasks as tasks_room
 from bench.errors import RequestError, RestorerError
+from bench.level import parts_of
 from bench.plugins.installed import Point
 from bench.plugins.kinds import kind_of
 from bench.plugins.metrics import choose_metric, choose_metrics
 from bench.plugins.tasks import choose_task, identity
-from bench.task import TASKS, parse_levels, parts_of
+from bench.task import parse_levels
+from bench.tasks import TASKS
 
 HERE = Path(__file__).parent
 TASK, METRIC = f"{HERE}/tasks.py:", f"{HERE}/metrics.py:"

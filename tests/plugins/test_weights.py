@@ -12,7 +12,7 @@ from bench.plugins.registry import choose
 from bench.plugins.weights import candidates, pick
 from bench.runner.plan import make_plan
 from bench.runner.request import make_request
-from bench.task import Setting
+from bench.tasks import Setting
 from tests.conftest import PLUGINS
 
 GRAY = Setting("denoise", 25.0, 1)

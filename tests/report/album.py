@@ -13,7 +13,7 @@ from PIL import Image
 
 import bench
 from bench.protocol import get_protocol
-from bench.task import Setting
+from bench.tasks import Setting
 
 RESTORERS = {"noisy": Noisy, "tv": TotalVariation}
 

@@ -15,7 +15,7 @@ from bench.errors import BenchError
 from bench.protocol import get_protocol
 from bench.restoring import arrays
 from bench.restoring.photos import errands
-from bench.task import Setting
+from bench.tasks import Setting
 from tests.conftest import PLUGINS, picture
 from tests.plugins.simple import box
 from tests.runner.here import Here

@@ -6,7 +6,8 @@ from skimage import data
 
 from bench.protocol import get_protocol
 from bench.runner.answer import remark_on
-from bench.task import TASKS, Observation, Setting
+from bench.task import Observation
+from bench.tasks import TASKS, Setting
 
 PICTURES = {
     "camera": data.camera()[100:228, 100:228, None] / 255,

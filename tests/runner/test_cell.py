@@ -11,7 +11,7 @@ from bench.plugins.registry import RestorerInfo, RestorerSpec
 from bench.protocol import get_protocol
 from bench.restorer import WeightsFile
 from bench.runner.cell import Cell
-from bench.task import Setting
+from bench.tasks import Setting
 
 
 def cell(code="c" * 64, spec=None, **parts):

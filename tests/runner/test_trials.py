@@ -8,7 +8,7 @@ import bench
 import bench.runner.trials
 from bench.metric import METRICS
 from bench.runner.trials import check_metric, check_task
-from bench.task import TASKS
+from bench.tasks import TASKS
 from tests.runner.guests import GuestHere, stay_here
 
 PLUGINS = Path(__file__).parents[1] / "plugins"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bench.plugins.registry import choose
-from bench.task import Setting
+from bench.tasks import Setting
 from bench.training.crops import Crops
 from bench.training.recipe import find_recipe
 from tests.conftest import PLUGINS

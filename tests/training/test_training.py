@@ -16,7 +16,7 @@ import pytest
 from bench.cli import main
 from bench.errors import BenchError, RequestError, TrainingError
 from bench.plugins.registry import choose
-from bench.task import Setting
+from bench.tasks import Setting
 from bench.training import checkpoint as checkpoints
 from bench.training import files
 from bench.training.crops import Crops

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from bench.task import TASKS, format_level
+from bench.level import format_level
+from bench.tasks import TASKS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,6 +12,7 @@ from bench.errors import RequestError
 from bench.judge import papers
 from bench.judge.entries import Entry
 from bench.judge.verdict import NOT_MEASURED, Comparison, compare
+from bench.level import format_level
 from bench.plugins.weights import all_declarations
 from bench.protocol import PROTOCOLS
 from bench.records.current import current, devices
@@ -23,7 +24,7 @@ from bench.report.layout import Layout
 from bench.report.machines import machine
 from bench.report.page.commands import command_for
 from bench.report.table import make_tables, symbol_of
-from bench.task import format_level, level_name_of, title_of
+from bench.tasks import level_name_of, title_of
 
 if TYPE_CHECKING:
     import pandas as pd

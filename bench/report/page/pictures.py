@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.data import datasets
 from bench.errors import RequestError
+from bench.level import format_level
 from bench.records.pictures import Picture
-from bench.task import format_level, title_of
+from bench.tasks import title_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,7 +11,7 @@ import numpy as np
 
 import bench
 from bench.protocol import get_protocol
-from bench.task import Setting
+from bench.tasks import Setting
 
 
 class Run:

@@ -12,7 +12,7 @@ from bench.plugins.registry import choose, infos, load_class
 from bench.plugins.weights import pick
 from bench.protocol import get_protocol
 from bench.records.current import on_one_device
-from bench.task import Setting
+from bench.tasks import Setting
 
 SETTING = Setting("denoise", 25.0, 1)
 PROTOCOL = get_protocol("standard-v1")
