@@ -817,7 +817,7 @@ def ablate(
     from bench.report.drawing import check_format
     from bench.report.export import write
     from bench.training.ablation import read_ablation
-    from bench.training.ablation_runs import check_test, measured, runs_of, train_all, write_runs
+    from bench.training.ablation_runs import WEIGHTS, check_test, measured, runs_of, train_all, write_runs
 
     check_format(format)
     ablation, file = read_ablation(Path(file)), Path(file)
@@ -831,7 +831,9 @@ def ablate(
     if outcome.is_whole:
         kept = file.with_suffix("") if results is None else Path(results)
         write_runs(outcome.trained.values(), kept / "runs.json")
-        write(frame.assign(current=True), "csv", kept / "records.csv")
+        files = {one.weights_sha256: f"{run.folder.name}/{WEIGHTS}" for run, one in outcome.trained.items()}
+        frame = frame.assign(current=True, weights_file=frame["weights_sha256"].map(files))  # where the trainings are
+        write(frame, "csv", kept / "records.csv")
     without = {str(run): why for run, why in outcome.without.items()}
     return _ablation_report(ablation, [*outcome.trained.values()], frame, without, format)
 

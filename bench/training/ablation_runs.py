@@ -38,6 +38,7 @@ from bench.training.recipe import Recipe
 from bench.training.session import begun, network_of, quoted
 
 __all__ = [
+    "WEIGHTS",
     "Outcome",
     "Run",
     "Trained",
@@ -226,11 +227,15 @@ def _train(run: Run, device: str) -> None:
     with begun(run.spec, run.recipe, run.setting, run.folder, device=device, steps=run.steps) as training:
         follow(training, briefly=True)
         assert training.last_card is not None  # it has ended
-        curve = [(row.step, row.loss if math.isfinite(row.loss) else None, row.psnr_db) for row in training.log]
+        curve = [(row.step, _rounded(row.loss), round(row.psnr_db, 4)) for row in training.log]
         sha256 = sha256_of(run.folder / WEIGHTS)
         trained = Trained(run.variant.name, run.seed, run.steps, run.macs_per_step, sha256, training.last_card, curve)
         text = json.dumps(trained.as_dict(), indent=1)
         write(run.folder / "run.json", lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def _rounded(loss: float) -> float | None:
+    return float(f"{loss:.6g}") if math.isfinite(loss) else None
 
 
 def ended(run: Run) -> Trained | None:

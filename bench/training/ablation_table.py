@@ -138,7 +138,7 @@ def verdict(sign: int | None, difference_db: float, half_db: float) -> str:
 
 # --- in words --------------------------------------------------------------------------------------------
 
-HEADERS = ("variant", "PSNR", "params", "MACs/pixel", "steps", "MACs", "difference", "paper's", "")
+HEADERS = ("variant", "PSNR", "params", "MACs/pixel", "steps", "MACs in all", "difference", "paper's", "")
 
 
 def cells(row: Row, n_seeds: int) -> list[str]:
