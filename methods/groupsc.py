@@ -7,10 +7,11 @@ The network (methods.networks.sparse_coding) sees one crop. There are two ways t
 parameters: blocks, as the authors do (`merged_blocks`), and sliding, with the window centred on each patch
 (methods.fast.groupsc).
 
-The paper's appendix relaxes another penalty too, "CSR" after Dong et al.'s centralised sparse representations; its
-text does not define it well enough to be built from, so it is left out. Blind denoising and JPEG (Sec. 3.4) exist in
-the paper alone, not in the authors' code. Ours has thresholds for each step and noise level, 143,616 parameters for
-five levels; the 115 thousand that the paper prints leave room for one set of thresholds only.
+The paper's appendix relaxes another penalty too, "CSR" after Dong et al.'s centralised sparse representations. Its
+text is not at hand; in its place stands the penalty `centred`, which is ours. Blind denoising and JPEG (Sec. 3.4)
+exist in the paper alone, not in the authors' code. Ours has thresholds for each step and noise level, 143,616
+parameters for five levels. The 115 thousand that the paper prints leave room for one vector of thresholds a level:
+114,324 with `step_thresholds = false`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import torch
 from bench.methods.fast.groupsc import sliding_restore
+from bench.methods.fast.sweep import Sweep
 from bench.methods.fast.windows import Tiling
 from bench.methods.networks.similarity import tiles
 from bench.methods.networks.sparse_coding import SparseCoding
@@ -43,7 +45,7 @@ class GroupSC(SC):
     methods.fast.groupsc says what that costs.
 
     Options of its network: see methods.networks.sparse_coding; unless said otherwise `window` is 48, and `freq`
-    8 for mosaics and 6 for all else, as in the authors' code.
+    8 for mosaics and 6 for all else, as in the authors' code. With the penalty `l1`, or a window of 0, it is SC.
     """
 
     name = "groupsc"
@@ -65,6 +67,8 @@ class GroupSC(SC):
     def restored(self, y: Tensor, mask: Tensor | None, level: float | None) -> Tensor:
         if self.in_blocks:
             return merged_blocks(self.net, y, self.stride(y.shape[1]), mask=mask, level=level)
+        if not self.net.window:
+            return super().restored(y, mask, level)
         return sliding_restore(self.net, y, mask, level, thin=THIN, dtype=self.dtype)
 
     @property
@@ -81,12 +85,14 @@ class GroupSC(SC):
         and a neighbour p at each of the K thresholdings and m at each similarity.
         """
         net, (H, W, channels) = self.plain, seen.restored_shape
+        if not (net.window or self.in_blocks):
+            return super().macs_per_pixel(seen)
         s, m, p, K = net.patch_size, *net.D.shape, net.n_steps
         if self.in_blocks:
             counts = [block_count(n, self.stride(channels)) for n in (H, W)]
             g = BLOCK - s + 1
             patches = counts[0] * counts[1] * g * g
-            cut = tiles(g, g, net.window, net.tile)
+            cut = tiles(g, g, net.window, net.tile) if net.window else ()
             pairs = (
                 counts[0]
                 * counts[1]
@@ -98,8 +104,9 @@ class GroupSC(SC):
         else:
             patches = (H + s - 1) * (W + s - 1)
             tiling = Tiling(H + s - 1, W + s - 1, net.window, THIN, torch.device("cpu"))
-            pairs = tiling.n_pairs(halved=self.device.type == "cpu" and self.dtype == torch.float32)
-        refreshes = len(range(net.freq + 1, K, net.freq))
+            on_cpu = self.device.type == "cpu" and self.dtype == torch.float32
+            pairs = tiling.n_pairs(halved=on_cpu and Sweep.can(net))
+        refreshes = len(net.refreshed) if net.window else 0
         macs = patches * m * p * (2 * K + refreshes) + pairs * (p * K + m * (1 + refreshes))
         return macs / (H * W)
 

@@ -14,7 +14,7 @@ many estimates as inner ones; the parameters are the same. Five things make it f
 5. Threads that each take whole tiles, instead of sharing every operation (`torch_in_parallel`).
 
 In float32 a CPU goes through the image row of tiles by row of tiles, all steps at once (`methods.fast.sweep`). A GPU,
-and bfloat16, take one step of the whole image after the other, below.
+bfloat16, and networks of other options than `Sweep.can` take one step of the whole image after the other, below.
 
 3 and 4 are the only approximations. Against all neighbours in float32, with the weights groupsc.gray-25 (window 24)
 on five 96x96 parts of set12 at sigma 25: bfloat16 0.0004 dB lower on average, thin=2 0.0006 dB, both 0.0004 dB,
@@ -35,7 +35,7 @@ from bench.methods.fast.windows import Tiling
 from bench.methods.networks.on_gpu import minus_squared_distance
 from bench.methods.networks.sparse_coding import SparseCoding
 from bench.methods.sparse.patches import average, centre, extract, reflect
-from bench.methods.sparse.prox import MASS_EPS, NORM_EPS
+from bench.methods.sparse.prox import MASS_EPS, NORM_EPS, centred_soft_threshold
 from torch import Tensor
 
 __all__ = ["sliding_restore"]
@@ -69,7 +69,7 @@ def sliding_restore(
     inside = slice(s - 1, s - 1 + H), slice(s - 1, s - 1 + W)
     y = reflect(y, s - 1)
     mask = None if mask is None else reflect(mask, s - 1).to(y.dtype)
-    if y.device.type == "cpu" and dtype == torch.float32:
+    if y.device.type == "cpu" and dtype == torch.float32 and Sweep.can(network):
         n_workers = torch.get_num_threads()
         with torch_in_parallel(y.device) as each:
             sweep = Sweep(network, y[0], None if mask is None else mask[0], lmbda, thin, each, n_workers)
@@ -79,9 +79,8 @@ def sliding_restore(
     with torch_in_parallel(y.device) as each:
         state = Inference(network, patches, M, thin, dtype, each)
         for k in range(network.n_steps):
-            if k > 1 and (k - 1) % network.freq == 0:
-                x_hat = average(state.patches() + mu, s)
-                state.refresh((extract(x_hat, s) - mu) * network.kappa, torch.sigmoid(network.nu).item())
+            if k in network.refreshed:
+                state.refresh(network.estimated_alike(state.patches() + mu, mu), torch.sigmoid(network.nu).item())
             state.step(lmbda[k], masked=k > 0 or not network.first_guess)
     x_hat = average(state.patches() + mu, s)
     return x_hat[:, :, inside[0], inside[1]]
@@ -92,13 +91,14 @@ class Inference:
 
     y      centred patches (n_tiles, n, m)
     alpha  codes, and B in their place within a step (n_tiles, n, p)
-    B2     squares of B
+    B2     squares of B; B itself if codes are drawn to the mean of B
     Sigma  (n_tiles, n, n_near), each row divided by its sum, which is in mass (n_tiles, n, 1), float32
     """
 
     def __init__(
         self, network: SparseCoding, y: Tensor, M: Tensor | None, thin: int, dtype: torch.dtype, each: Map
     ) -> None:
+        self.penalty = network.penalty
         self.tiling = Tiling(y.shape[1], y.shape[2], network.window, thin, y.device)
         self.C, self.D_T, self.W_T = (x.to(dtype).contiguous() for x in (network.C, network.D.T, network.W.T))
         self.y = self.tiling.cut(y).to(dtype)
@@ -153,11 +153,14 @@ class Inference:
         if self.M is not None and masked:
             residual *= self.M[t].flatten(0, 1)
         torch.addmm(alpha, residual, self.C, out=alpha)
-        torch.mul(self.alpha[t], self.alpha[t], out=self.B2[t])
+        if self.penalty == "centred":
+            self.B2[t] = self.alpha[t]
+        else:
+            torch.mul(self.alpha[t], self.alpha[t], out=self.B2[t])
 
     @torch.inference_mode()
     def shrink(self, t: slice, lmbda: Tensor) -> None:
-        """alpha = max(1 - lmbda sqrt(||Sigma_i||_1) / sqrt(sum_a Sigma_ia B_a^2), 0) B."""
+        """alpha = max(1 - lmbda sqrt(||Sigma_i||_1) / sqrt(sum_a Sigma_ia B_a^2), 0) B, or another penalty's."""
         near, alpha, scratch = self.near[t], self.alpha[t], self.scratch
         around, norm2, factor = (
             scratch.around[: near.numel()],
@@ -166,6 +169,11 @@ class Inference:
         )
         torch.index_select(self.B2.flatten(0, 1), 0, near.flatten(), out=around)
         torch.bmm(self.Sigma[t], around.unflatten(0, near.shape), out=norm2)
+        if self.penalty == "centred":
+            alpha.copy_(centred_soft_threshold(alpha.float(), lmbda, norm2.float()))
+            return
+        if self.penalty == "group-sum":
+            norm2 *= self.mass[t].to(norm2.dtype)
         # A mean of B^2 here, a sum in prox, where NORM_EPS weighs ||Sigma_i||_1 times less: next to nothing in both.
         factor.copy_(norm2).add_(NORM_EPS).rsqrt_()
         alpha *= torch.addcmul(torch.ones_like(lmbda), factor, lmbda, value=-1, out=factor).relu_()

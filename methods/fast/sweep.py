@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import NamedTuple
 
 import numpy as np
@@ -38,16 +38,17 @@ class Stage(NamedTuple):
     k: int
 
 
-def stages(n_steps: int, freq: int, reach: int, overlap: int) -> list[Stage]:
+def stages(n_steps: int, refreshed: Container[int], reach: int, overlap: int) -> list[Stage]:
     """All that a row goes through, in order.
 
-    reach    how many rows of tiles a window reaches up or down
-    overlap  how many rows of tiles below have patches with pixels of a row's own patches
+    refreshed  the steps before which similarities are refreshed
+    reach      how many rows of tiles a window reaches up or down
+    overlap    how many rows of tiles below have patches with pixels of a row's own patches
     """
     lag, through = 0, [Stage(0, "begin", 0)]
     for k in range(n_steps):
         lag += reach
-        if k > 1 and (k - 1) % freq == 0:
+        if k in refreshed:
             lag += overlap
             through.append(Stage(lag, "refresh", k))
         through.append(Stage(lag, "step", k))
@@ -93,7 +94,7 @@ class Sweep:
         self.D_T = aligned(network.D.T)
 
         reach, overlap = (math.ceil(n / tiling.h) for n in (max(1, network.window // 2), s - 1))
-        self.stages = stages(network.n_steps, network.freq, reach, overlap)
+        self.stages = stages(network.n_steps, network.refreshed, reach, overlap)
         self.n_slots = min(tiling.down, self.stages[-1].lag + reach + 1)
         n, n_near = tiling.weight.shape
         n_parts, n_each, self.step = tiling.halves()
@@ -115,6 +116,11 @@ class Sweep:
         counts = coverage(height, width, s, like=y)
         means = F.avg_pool2d(F.pad(torch.from_numpy(self.mu)[None, None], (s - 1,) * 4), s, 1)[0, 0] * s**2
         self.of_means, self.per_patch = (means / counts).numpy(), (1 / counts).numpy()
+
+    @staticmethod
+    def can(network: SparseCoding) -> bool:
+        """Whether this runs a network of these options."""
+        return network.penalty == "group" and network.averaged
 
     def restored(self) -> Tensor:
         """The mean of the last estimates, (C, h, w)."""

@@ -124,6 +124,10 @@ class Similarity:
         Sigma = [mix(S, S_new, nu) for S, S_new in zip(self.Sigma, other.Sigma, strict=True)]
         return Similarity(self.tiles, Sigma, mix(self.mass, other.mass, nu))
 
+    def without_mass(self) -> Similarity:
+        """The same with row sums that are taken for 1."""
+        return Similarity(self.tiles, self.Sigma, torch.ones_like(self.mass))
+
     def sum(self, q: Tensor) -> Tensor:
         """sum_a Sigma_ba q_a for all patches b; q (B, gh, gw, p)."""
         B, _, _, p = q.shape

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -9,19 +10,21 @@ import torch
 import torch.nn.functional as F
 from bench.methods.demosaick import Bilinear, Malvar, Menon
 from bench.methods.networks.similarity import Similarity
-from bench.methods.networks.unrolled import steps
+from bench.methods.networks.unrolled import centred_steps, steps
 from bench.methods.sparse.patches import average, centre, extract
 from torch import Tensor, nn
 
 from bench.restorer import nearest_level
 
-__all__ = ["FIRST_GUESSES", "SparseCoding"]
+__all__ = ["FIRST_GUESSES", "PENALTIES", "SparseCoding"]
 
 FIRST_GUESSES: dict[str, type[Bilinear] | type[Malvar] | type[Menon]] = {
     "bilinear": Bilinear,
     "malvar": Malvar,
     "menon": Menon,
 }
+
+PENALTIES = ("group", "group-sum", "centred", "l1")
 
 
 class SparseCoding(nn.Module):
@@ -39,7 +42,13 @@ class SparseCoding(nn.Module):
     n_atoms      p
     n_steps      K, counting the thresholdings: the first is that of C^T y, the start from alpha = 0
     window       w of the w x w patches among which a patch has its neighbours
-    freq         similarities are refreshed before every freq-th step
+    penalty      which Prox shrinks the codes, one of PENALTIES: see below
+    freq         similarities are refreshed before every freq-th step; 0: never
+    averaged     they are refreshed by the patches of the averaged estimate (Eq. 6), in which the noise of overlapping
+                 patches has averaged out; false: by each patch's own estimate
+    online_average    a new similarity is averaged with the one before (Sec. 3.3); false: it replaces it, without nu
+    learned_distance  kappa is learned (Eq. 12); false: it stays kappa_init
+    step_thresholds   each step has thresholds of its own; false: all share one set, and lmbda is (1, p) or (L, 1, p)
     lmbda_init   thresholds before training, for images in [0, 1]
     kappa_init   kappa before training; the larger it is, the fewer patches are alike, down to SC where none are
     step_init    C before training is so many times D: a gradient step may be longer where a mask hides much
@@ -48,6 +57,14 @@ class SparseCoding(nn.Module):
     first_guess  how unobserved values are filled in for means, first codes and first similarities: one of
                  FIRST_GUESSES, or "" for zeros, as in the authors' code
     tile         side, in patches, of the tiles that similarities are multiplied by on a CPU; changes the speed only
+
+    Penalties:
+    group      Eq. 11: the mean of B^2 over similar patches decides
+    group-sum  Eq. 11 without sqrt(||Sigma_i||_1): the sum decides, as in Lemma 1. Patches that many others resemble
+               are shrunk less
+    centred    codes are drawn to the mean of those of similar patches, by soft thresholding. The paper's appendix
+               relaxes CSR so; its text is not at hand, so this is ours, after Dong et al.'s Eq. 19
+    l1         no similar patches at all: SC, whatever the window
     """
 
     def __init__(
@@ -58,7 +75,12 @@ class SparseCoding(nn.Module):
         n_atoms: int = 256,
         n_steps: int = 24,
         window: int = 0,
+        penalty: str = "group",
         freq: int = 6,
+        averaged: bool = True,
+        online_average: bool = True,
+        learned_distance: bool = True,
+        step_thresholds: bool = True,
         lmbda_init: float = 0.02,
         kappa_init: float = 1.0,
         step_init: float = 1.0,
@@ -69,18 +91,35 @@ class SparseCoding(nn.Module):
         super().__init__()
         if first_guess and first_guess not in FIRST_GUESSES:
             raise ValueError(f"first_guess is '{first_guess}'; expected one of {', '.join(FIRST_GUESSES)}, or ''.")
+        if penalty not in PENALTIES:
+            raise ValueError(f"penalty is '{penalty}'; expected one of {', '.join(PENALTIES)}.")
+        if freq < 0:
+            raise ValueError(f"freq is {freq}; expected steps between refreshes, or 0 for none.")
         self.channels, self.patch_size = channels, patch_size or (9 if channels == 1 else 7)
-        self.n_steps, self.window, self.freq, self.tile = n_steps, window, freq, tile
+        self.n_steps, self.freq, self.tile = n_steps, freq, tile
+        self.window, self.penalty, self.averaged = 0 if penalty == "l1" else window, penalty, averaged
         self.first_guess, self.step_init = first_guess, step_init
         m = channels * self.patch_size**2
         D = unit_spectral_norm(torch.randn(m, n_atoms))
         self.D, self.C, self.W = (nn.Parameter(D.clone()) for _ in range(3))
         self.levels = tuple(levels)
         each = (len(self.levels),) if self.levels else ()
-        self.lmbda = nn.Parameter(torch.full((*each, n_steps, n_atoms), lmbda_init))
-        if window:
-            self.kappa = nn.Parameter(torch.full((m,), kappa_init))
-            self.nu = nn.Parameter(torch.ones(1))
+        self.lmbda = nn.Parameter(torch.full((*each, n_steps if step_thresholds else 1, n_atoms), lmbda_init))
+        if self.window:
+            self.learned_or_fixed("kappa", torch.full((m,), kappa_init), learned_distance)
+            self.learned_or_fixed("nu", torch.full((1,), 1.0 if online_average else math.inf), online_average)
+
+    def learned_or_fixed(self, name: str, value: Tensor, learned: bool) -> None:
+        """A parameter, or a constant that the options tell and no file of weights has."""
+        if learned:
+            self.register_parameter(name, nn.Parameter(value))
+        else:
+            self.register_buffer(name, value, persistent=False)
+
+    @property
+    def refreshed(self) -> range:
+        """The steps before which similarities are refreshed; the first of all counts as 0."""
+        return range(self.freq + 1, self.n_steps, self.freq) if self.freq else range(0)
 
     def set_dictionary(self, D: Tensor) -> None:
         """Start from D (m, p), which is divided by its largest singular value so that ISTA's unit step converges."""
@@ -91,11 +130,10 @@ class SparseCoding(nn.Module):
 
     def thresholds(self, level: float | None) -> Tensor:
         """Lambda (K, p); of several sets that of the nearest level, Sec. 3.4's "best regularization parameter"."""
-        if not self.levels:
-            return self.lmbda
-        if level is None:
+        if self.levels and level is None:
             raise ValueError(f"a network for the levels {self.levels} must be told one")
-        return self.lmbda[nearest_level(self.levels, level)]
+        lmbda = self.lmbda[nearest_level(self.levels, level)] if self.levels else self.lmbda
+        return lmbda.expand(self.n_steps, -1)
 
     def forward(self, image: Tensor, mask: Tensor | None = None, level: float | None = None) -> Tensor:
         """Algorithm 1: degraded images (B, C, h, w) in [0, 1] to estimates of the same shape; h, w >= patch_size.
@@ -118,11 +156,9 @@ class SparseCoding(nn.Module):
             alpha = self.steps(None, y, lmbda, M, dtype=dtype)
             return average(self.patches(alpha, mu, dtype), s)
         Sigma, alpha = self.similarity(self.seen_alike(y, M), dtype), None
-        refreshed = range(self.freq + 1, K, self.freq)  # before these steps; the first step counts as 0
-        for k, after in pairwise([0, *refreshed, K]):
+        for k, after in pairwise([0, *self.refreshed, K]):
             if k > 0:
-                x_hat = average(self.patches(alpha, mu, dtype), s)
-                estimate = self.similarity((extract(x_hat, s) - mu) * self.kappa, dtype)
+                estimate = self.similarity(self.estimated_alike(self.patches(alpha, mu, dtype), mu), dtype)
                 Sigma = Sigma.mixed_with(estimate, torch.sigmoid(self.nu))
             alpha = self.steps(alpha, y, lmbda[k:after], M, Sigma, dtype)
         return average(self.patches(alpha, mu, dtype), s)
@@ -136,11 +172,12 @@ class SparseCoding(nn.Module):
         Sigma: Similarity | None = None,
         dtype: torch.dtype | None = None,
     ) -> Tensor:
-        """`methods.networks.unrolled.steps`; the first codes of all are those of the first guess, if there is one."""
+        """Those of methods.networks.unrolled; the first codes are those of the first guess, if there is one."""
+        run = centred_steps if self.penalty == "centred" and Sigma is not None else steps
         if alpha is None and M is not None and self.first_guess:
-            alpha = steps(None, y, self.C, self.D, lmbda[:1], None, Sigma, dtype)
+            alpha = run(None, y, self.C, self.D, lmbda[:1], None, Sigma, dtype)
             lmbda = lmbda[1:]
-        return steps(alpha, y, self.C, self.D, lmbda, M, Sigma, dtype)
+        return run(alpha, y, self.C, self.D, lmbda, M, Sigma, dtype)
 
     def patches(self, alpha: Tensor, mu: Tensor, dtype: torch.dtype) -> Tensor:
         """W alpha + mu, the estimates of the patches (B, gh, gw, m) in Eq. 6."""
@@ -155,11 +192,17 @@ class SparseCoding(nn.Module):
         u = y * self.kappa
         return u if M is None or self.first_guess else u.unflatten(-1, (self.channels, -1)).sum(-2)
 
+    def estimated_alike(self, patches: Tensor, mu: Tensor) -> Tensor:
+        """diag(kappa) x, by which the estimates of patches (B, gh, gw, m) are compared in Eq. 12."""
+        if self.averaged:
+            patches = extract(average(patches, self.patch_size), self.patch_size)
+        return (patches - mu) * self.kappa
+
     def similarity(self, u: Tensor, dtype: torch.dtype) -> Similarity:
-        side = (
-            self.tile if u.device.type == "cpu" else max(u.shape)
-        )  # a GPU takes one large product rather than many small ones
-        return Similarity.of(u, self.window, side, dtype)
+        # a GPU takes one large product rather than many small ones
+        side = self.tile if u.device.type == "cpu" else max(u.shape)
+        Sigma = Similarity.of(u, self.window, side, dtype)
+        return Sigma.without_mass() if self.penalty == "group-sum" else Sigma
 
 
 def unit_spectral_norm(D: Tensor) -> Tensor:

@@ -22,14 +22,15 @@ from typing import Any
 import numpy as np
 import torch
 from bench.methods.networks import passes
+from bench.methods.networks.lista import gradient_step
 from bench.methods.networks.on_gpu import steps_on_gpu
 from bench.methods.networks.passes import by_rows
 from bench.methods.networks.similarity import Similarity, Tile
-from bench.methods.sparse.prox import MASS_EPS
+from bench.methods.sparse.prox import MASS_EPS, centred_soft_threshold
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-__all__ = ["steps"]
+__all__ = ["centred_steps", "steps"]
 
 
 def steps(
@@ -66,6 +67,30 @@ def steps(
     some = [[None] * (-(-grid.numel() // size)) if x is None else x.flatten(0, -2).split(size) for x in (y, M, alpha)]
     parts = [_Steps.apply(dtype, training, (), *part, C, D, lmbda) for part in zip(*some, strict=True)]
     return torch.cat(parts).view(*grid, -1)
+
+
+def centred_steps(
+    alpha: Tensor | None,
+    y: Tensor,
+    C: Tensor,
+    D: Tensor,
+    lmbda: Tensor,
+    M: Tensor | None,
+    Sigma: Similarity,
+    dtype: torch.dtype | None = None,
+) -> Tensor:
+    """`steps` with another shrinkage: codes are drawn to the mean of those of similar patches, as in CSR.
+
+        beta_i = sum_a Sigma_ia B_a / ||Sigma_i||_1,    alpha_i = beta_i + S(B_i - beta_i)
+
+    As it is written, and its gradient too: slower than `steps`.
+    """
+    y, C, D, M = (x if x is None else x.to(dtype or y.dtype) for x in (y, C, D, M))
+    for lmbda_k in lmbda:
+        B = gradient_step(alpha, y, C, D, M).to(lmbda.dtype)
+        beta = Sigma.sum(B) / (Sigma.mass + MASS_EPS)
+        alpha = centred_soft_threshold(B, lmbda_k, beta)
+    return alpha
 
 
 CACHED = 2048

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["group_soft_threshold", "relaxed_group_soft_threshold", "soft_threshold"]
+__all__ = ["centred_soft_threshold", "group_soft_threshold", "relaxed_group_soft_threshold", "soft_threshold"]
 
 NORM_EPS = 1e-8
 """Added under the root of the weighted group norm in Eq. 11, as by the authors; MASS_EPS: to ||Sigma_i||_1."""
@@ -44,3 +44,13 @@ def relaxed_group_soft_threshold(B: Tensor, lmbda: Tensor, norm2: Tensor, mass: 
     mass   ||Sigma_i||_1 = sum_a Sigma_ia, (..., 1)
     """
     return B * torch.relu(1 - lmbda * torch.sqrt(mass + MASS_EPS) * torch.rsqrt(norm2 + NORM_EPS))
+
+
+def centred_soft_threshold(B: Tensor, lmbda: Tensor, beta: Tensor) -> Tensor:
+    """beta + S(B - beta): Prox of sum_j lmbda_j |alpha_j - beta_j| (Dong et al., TIP 22(4), 2013, Eq. 8 and 19).
+
+    B      codes before shrinkage (..., p)
+    lmbda  thresholds (p,)
+    beta   what the codes are drawn to, of B's shape: there the mean of the codes of similar patches
+    """
+    return beta + soft_threshold(B - beta, lmbda)

@@ -11,9 +11,10 @@ import torch
 import torch.nn.functional as F
 from bench.methods.fast import windows
 from bench.methods.fast.groupsc import sliding_restore
-from bench.methods.fast.sweep import stages
+from bench.methods.fast.sweep import Sweep, stages
 from bench.methods.fast.windows import Tiling, neighbourhood
 from bench.methods.networks.sparse_coding import SparseCoding
+from bench.methods.sparse.patches import reflect
 from torch import Tensor
 
 
@@ -94,10 +95,35 @@ def test_rows_of_tiles_that_are_done_make_room_for_others(monkeypatch, window, f
 
 def test_a_row_waits_for_what_it_needs():
     """In rows behind the first: a step for its neighbours' codes, a refresh for the estimates around them too."""
-    assert [(stage.lag, stage.kind, stage.k) for stage in stages(n_steps=5, freq=3, reach=1, overlap=2)] == [
+    assert [(stage.lag, stage.kind, stage.k) for stage in stages(n_steps=5, refreshed=[4], reach=1, overlap=2)] == [
         *((0, "begin", 0), (1, "step", 0), (2, "step", 1), (3, "step", 2), (4, "step", 3)),
         *((7, "refresh", 4), (7, "step", 4)),
     ]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"penalty": "group-sum"},
+        {"penalty": "centred"},
+        {"freq": 0},
+        {"freq": 3, "averaged": False},
+        {"online_average": False},
+        {"step_thresholds": False},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_with_every_option_it_answers_as_the_network_itself(options, channels):
+    y, net = noisy(20, 25, channels), network(channels=channels, n_steps=9, patch_size=5, **options)
+    plain = net(reflect(y, 4))[:, :, 4:-4, 4:-4]
+    torch.testing.assert_close(sliding_restore(net, y, thin=1), plain, rtol=0, atol=1e-5)
+
+
+def test_sweeping_is_for_the_papers_penalty_and_averaged_estimates():
+    """What is no option of these leaves the products between the steps as they are."""
+    assert Sweep.can(network(online_average=False, learned_distance=False, step_thresholds=False, freq=0))
+    assert not any(Sweep.can(network(**options)) for options in ({"penalty": "centred"}, {"averaged": False}))
 
 
 def test_the_number_of_threads_changes_nothing():
