@@ -1,8 +1,9 @@
 """LIDIA: every patch denoised together with its 13 nearest, at two scales, by small separable layers.
 
 Vaksman, Elad, Milanfar, "LIDIA: Lightweight Learned Image Denoising with Instance Adaptation", CVPR Workshops 2020.
-61,589 parameters for gray images (7x7 patches), 94,067 for colour (5x5). The authors' weights are those of
-github.com/grishavak/LIDIA-denoiser, commit 7ec2534; where their code says more than the paper, we follow the code.
+61,589 parameters for gray images (7x7 patches), 94,067 for colour (5x5), 40,226 for LIDIA-S, the small one (gray).
+The authors' weights are those of github.com/grishavak/LIDIA-denoiser, commit 7ec2534; where their code says more than
+the paper, we follow the code.
 
 The authors never switch batch normalisation to its stored statistics: their results use those of the patches at hand,
 40,000 at a time in raster order, and depend on where an image happens to be cut. Here the statistics are by default
@@ -17,6 +18,7 @@ import re
 from pathlib import Path
 
 import torch
+from bench.methods.fast.lidia import restored
 from bench.methods.networks.lidia import PatchNetwork, lidia_denoise
 from torch import Tensor, nn
 
@@ -29,19 +31,24 @@ class LIDIA(TorchRestorer):
     """LIDIA with the authors' weights.
 
     `lidia:authors` takes the statistics of batch normalisation from each 40,000 patches, as their scripts do;
-    `lidia:stored` takes those stored in the weights.
+    `lidia:stored` takes those stored in the weights. `lidia:small` is their LIDIA-S, for gray images.
     """
 
     name = "lidia"
     tasks = {"denoise", "denoise-blind"}
-    variants = ("authors", "stored")
+    variants = ("authors", "stored", "small")
 
     def why_not(self, setting: Setting) -> str | None:
-        blind_colour = setting.task == "denoise-blind" and setting.channels == 3
-        return super().why_not(setting) or ("lidia has no blind model for colour" if blind_colour else None)
+        reason = super().why_not(setting)
+        if reason is None and setting.channels == 3:
+            if self.variant == "small":
+                return "lidia:small is for gray images"
+            if setting.task == "denoise-blind":
+                return "lidia has no blind model for colour"
+        return reason
 
     def network(self, setting: Setting) -> PatchNetwork:
-        return PatchNetwork(setting.channels)
+        return PatchNetwork(setting.channels, small=self.variant == "small")
 
     def load(self, network: nn.Module, weights: WeightsFile) -> None:
         if weights.loader == "lidia-authors":
@@ -53,7 +60,13 @@ class LIDIA(TorchRestorer):
         return network
 
     def forward(self, y: Tensor, seen: Observation) -> Tensor:
-        return lidia_denoise(self.net, y, self.variant or "sample")
+        restore = restored if y.device.type == "cpu" else lidia_denoise
+        return restore(self.net, y, self.statistics)
+
+    @property
+    def statistics(self) -> str:
+        """Those of batch normalisation, as `lidia_denoise` calls them."""
+        return self.variant if self.variant in ("authors", "stored") else "sample"
 
     def macs_per_pixel(self, seen: Observation) -> float:
         """Computed from the sizes: the layers, for every patch; those in front of the aggregation run twice.

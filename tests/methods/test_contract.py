@@ -11,6 +11,7 @@ MINUTES = {  # test_groupsc.py, test_lidia.py and test_nlrn.py try them, with a 
     "groupsc:blocks",
     "groupsc:blocks48",
     "lidia:authors",
+    "lidia:small",
     "lidia:stored",
     "nlrn",
     "nlrn:patches",

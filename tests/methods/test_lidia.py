@@ -10,16 +10,16 @@ from bench.methods.networks import lidia
 from bench.methods.networks.lidia import PatchNetwork, Separable, lidia_denoise, split
 from torch import Tensor, nn
 
+from bench.plugins.registry import choose
+from bench.plugins.weights import candidates
 from bench.restorer import Setting
 from tests.methods.published import mean_psnr_db, pictures, weights
 
-CPU = torch.device("cpu")
 
-
-def randomised(channels: int) -> PatchNetwork:
+def randomised(channels: int, *, small: bool = False) -> PatchNetwork:
     """A network in which every tensor matters: no zeros, no ones, statistics of its own."""
     torch.manual_seed(0)
-    net = PatchNetwork(channels).requires_grad_(False).eval()
+    net = PatchNetwork(channels, small=small).requires_grad_(False).eval()
     for tensor in net.state_dict().values():
         if tensor.is_floating_point():
             tensor.mul_(0.8).add_(0.1 * torch.rand_like(tensor))
@@ -53,7 +53,7 @@ def direct(net: PatchNetwork, y: Tensor, training: bool) -> Tensor:
 
     def part(p: nn.Module, x: Tensor) -> Tensor:
         x = layer(p.first, x)
-        return p.a * x + (1 - p.a) * layer(p.second, x)
+        return x if p.second is None else p.a * x + (1 - p.a) * layer(p.second, x)
 
     def blur(x: Tensor) -> Tensor:
         kernel = torch.tensor([1.0, 2.0, 1.0]) / 4
@@ -99,11 +99,11 @@ def direct(net: PatchNetwork, y: Tensor, training: bool) -> Tensor:
     return ((total[:, :, s - 1 : -s + 1, s - 1 : -s + 1] + mean).clamp(-1, 1) + 1) / 2
 
 
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("channels", "small"), [(1, False), (3, False), (1, True)])
 @pytest.mark.parametrize("statistics", ["sample", "authors", "stored"])
-def test_it_answers_as_the_transcription(channels, statistics, monkeypatch):
+def test_it_answers_as_the_transcription(channels, small, statistics, monkeypatch):
     monkeypatch.setattr(lidia, "reflect", surrounded)
-    net, y = randomised(channels), torch.rand(1, channels, 15, 18)
+    net, y = randomised(channels, small=small), torch.rand(1, channels, 15, 18)
     answer = lidia_denoise(net, y, statistics)  # fewer patches than a sample or a chunk: both have them all
     torch.testing.assert_close(answer, direct(net, y, statistics != "stored"), rtol=0, atol=2e-5)
 
@@ -124,10 +124,10 @@ def test_the_authors_statistics_change_from_chunk_to_chunk(monkeypatch):
 
 @pytest.mark.parametrize("grid", [(7, 7), (80, 64), (262, 262), (128, 1024)])
 def test_the_sample_is_spread_over_all_columns(grid):
-    (piece,) = split(grid, "sample", CPU)
+    (piece,) = split(grid, "sample")
     assert len(piece.groups) == grid[0] * grid[1]
     assert min(len(piece.groups), lidia.SAMPLE) / 2 < len(piece.sample) <= max(lidia.SAMPLE * 2, len(piece.groups))
-    assert len((piece.sample % grid[1]).unique()) == min(grid[1], len(piece.sample))
+    assert len({place % grid[1] for place in piece.sample}) == min(grid[1], len(piece.sample))
 
 
 @pytest.mark.parametrize(("hor_in", "hor_out"), [(14, 1), (1, 14), (5, 5)])
@@ -142,21 +142,47 @@ def test_either_order_of_a_separable_layer_is_the_same_and_costs_what_it_says(ho
     assert count_macs(lambda: unit(X)) == 8 * unit.macs()
 
 
-@pytest.mark.parametrize(("channels", "n_params"), [(1, 61_589), (3, 94_067)])
-def test_has_as_many_parameters_as_the_authors_train(channels, n_params):
-    restorer = LIDIA()
+@pytest.mark.parametrize(
+    ("variant", "channels", "n_params"), [("", 1, 61_589), ("", 3, 94_067), ("small", 1, 40_226)]
+)
+def test_has_as_many_parameters_as_the_authors_train(variant, channels, n_params):
+    restorer = LIDIA(variant)
     restorer.prepare(Setting("denoise", 25, channels), "cpu")
     assert restorer.n_params() == n_params
 
 
+@pytest.mark.parametrize(
+    ("variant", "task", "channels", "expected"),
+    [
+        ("", "denoise-blind", 1, None),
+        ("", "denoise-blind", 3, "lidia has no blind model for colour"),
+        ("small", "denoise", 1, None),
+        ("small", "denoise-blind", 1, None),
+        ("small", "denoise", 3, "lidia:small is for gray images"),
+        ("small", "deblock", 3, "lidia does not deblock"),
+    ],
+)
+def test_says_what_its_authors_have_no_model_for(variant, task, channels, expected):
+    assert LIDIA(variant).why_not(Setting(task, 20, channels)) == expected
+
+
+@pytest.mark.parametrize("variant", ["", "authors", "stored", "small"])
+def test_the_published_files_are_those_of_the_network_that_is_asked_for(variant):
+    spec = choose(f"lidia:{variant}" if variant else "lidia")
+    settings = [Setting("denoise", sigma, 1) for sigma in (15, 25, 50)] + [Setting("denoise-blind", 20, 1)]
+    files = [one.file for setting in settings for one in candidates(spec, setting)]
+    assert len(files) == 4
+    assert all(("small" in file) == (variant == "small") for file in files)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("sigma", ["15", "25", "50", "blind"])
-@pytest.mark.parametrize(("channels", "kind"), [(1, "bw"), (3, "c")])
-def test_every_tensor_of_the_published_files_has_its_place(sigma, channels, kind):
+@pytest.mark.parametrize(("size", "channels", "kind"), [("", 1, "bw"), ("", 3, "c"), ("small_", 1, "bw")])
+def test_every_tensor_of_the_published_files_has_its_place(sigma, size, channels, kind):
     if (sigma, channels) == ("blind", 3):
         pytest.skip("not published")
-    file = weights("lidia", f"model_state_sigma_{sigma}_{kind}.pt", loader="lidia-authors")
-    PatchNetwork(channels).load_state_dict(read_authors(file.path))
+    file = weights("lidia", f"model_state_{size}sigma_{sigma}_{kind}.pt", loader="lidia-authors")
+    PatchNetwork(channels, small=bool(size)).load_state_dict(read_authors(file.path))
 
 
 @pytest.mark.slow
