@@ -15,6 +15,10 @@ k times the kernels of a dense one and mixes them before it convolves, so it cos
 
 Width multiplies the neurons inside a block, k is the number of sparsity groups, MACs are the paper's FLOPs; for
 super-resolution they are those of a low-resolution pixel (the paper's 1.4M has EDSR's larger upsampler).
+
+Options of the network say the other kinds of sparsity in Table 1: `gate = "sigmoid"`, `"gumbel"` or `"hard"`, and
+`temperature` 10, 1 or 0.1. Without sparsity it is nsr:dense. `gate = "sigmoid"` with one group and `cardinality = 0`
+is Squeeze-and-Excitation; `shared = true` has one choice for both convolutions of a block.
 """
 
 from __future__ import annotations

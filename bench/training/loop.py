@@ -21,7 +21,7 @@ from bench.task import Observation
 from bench.tasks import Setting
 from bench.training import checkpoint as checkpoints
 from bench.training.batches import batches
-from bench.training.crops import Crops
+from bench.training.crops import Crops, seed_of
 from bench.training.divergence import why_not_on
 from bench.training.files import Validation, export, is_exported, sha256_of, write_log
 from bench.training.graph import Graphs
@@ -333,6 +333,8 @@ class Training:
 
     def _train_step(self, y: Tensor, x: Tensor, seen: Observation, level: Level) -> Tensor:
         self._set_lr()
+        # What a network itself draws, as dropout does, hangs on the step alone: so it is drawn again after a stop.
+        torch.manual_seed(int(seed_of(self.recipe.seed, "network", self.step)[0]))
         kind = level, self._to_train()
         y, x = (crops.to(self.device, non_blocking=True) for crops in (y, x))
 

@@ -37,7 +37,9 @@ class Mixed(nn.Module):
     def __init__(self, net: SparseResidual) -> None:
         super().__init__()
         self.net = net
-        self.body = [(Kernels(conv_1), Kernels(conv_2)) for conv_1, conv_2 in net.body]
+        self.body = [
+            (Kernels(conv_1), Kernels(conv_2, conv_1 if net.shared else conv_2)) for conv_1, conv_2 in net.body
+        ]
 
     def forward(self, y: Tensor) -> Tensor:
         """Degraded image (1, C, H, W), float32 in [0, 1], to the estimate (1, C, H * scale, W * scale)."""
@@ -53,15 +55,18 @@ class Mixed(nn.Module):
                 torch.set_num_threads(1)
             for conv_1, conv_2 in self.body:
                 hidden.become(x, conv_1, each)
-                x.add(hidden, conv_2, each)
+                x.add(hidden, conv_2, each, x.means if self.net.shared else hidden.means)
         return self.net.end(x.inside, y)
 
 
 class Kernels:
-    """All kernels W^(j, i) and biases of one layer, (n_out, k, 9 n_in) and (k, n_out)."""
+    """All kernels W^(j, i) and biases of one layer, (n_out, k, 9 n_in) and (k, n_out).
 
-    def __init__(self, conv: SparseConv2d) -> None:
-        self.conv = conv
+    choosing  the convolution that weighs its groups; None: itself
+    """
+
+    def __init__(self, conv: SparseConv2d, choosing: SparseConv2d | None = None) -> None:
+        self.conv, self.choosing = conv, choosing or conv
         self.n_out = len(conv.bias) // conv.k
         W = conv.kernels().permute(0, 2, 3, 1).unflatten(0, (conv.k, self.n_out)).transpose(0, 1)
         self.shape, self.W = W.shape[2:], W.flatten(2).contiguous()
@@ -69,14 +74,14 @@ class Kernels:
 
     def gates(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
         """Of N patches with the means (N, n_in): the gammas of their kernels (N, n_out, 1, k), biases (N, n_out)."""
-        if self.conv.k == 1:
+        if not self.conv.mixes:
             return self.b.new_ones(len(pooled), self.n_out, 1, 1), self.b.expand(len(pooled), -1)
-        gamma = self.conv.gamma(pooled)
+        gamma = self.conv.gamma(self.choosing.weights(pooled))
         return gamma.transpose(1, 2)[:, :, None].contiguous(), torch.einsum("nko,ko->no", gamma, self.b)
 
     def mixed(self, gamma: Tensor) -> Tensor:
         """W^ (n_out, n_in, 3, 3) for the gamma (n_out, 1, k) of a patch: Eq. 10."""
-        W = self.W if self.conv.k == 1 else torch.bmm(gamma, self.W)
+        W = torch.bmm(gamma, self.W) if self.conv.mixes else self.W
         return W.view(self.n_out, *self.shape).permute(0, 3, 1, 2)
 
 
@@ -97,15 +102,17 @@ class Features:
 
     def become(self, x: Features, kernels: Kernels, each: Map) -> None:
         """ReLU(W^ * x), patch by patch."""
-        self.means = self._convolved(x, kernels, each, lambda part, answer: part.copy_(answer.relu_()))
+        self.means = self._convolved(x, kernels, each, x.means, lambda part, answer: part.copy_(answer.relu_()))
 
-    def add(self, x: Features, kernels: Kernels, each: Map) -> None:
-        """These and W^ * x, patch by patch."""
-        self.means += self._convolved(x, kernels, each, Tensor.add_)
+    def add(self, x: Features, kernels: Kernels, each: Map, pooled: Tensor) -> None:
+        """These and W^ * x, patch by patch; W^ by the means `pooled`."""
+        self.means += self._convolved(x, kernels, each, pooled, Tensor.add_)
 
-    def _convolved(self, x: Features, kernels: Kernels, each: Map, put: Callable[[Tensor, Tensor], object]) -> Tensor:
+    def _convolved(
+        self, x: Features, kernels: Kernels, each: Map, pooled: Tensor, put: Callable[[Tensor, Tensor], object]
+    ) -> Tensor:
         """`put` W^ * x into these features; the means (n_patches, n) of what was put, which the next gates want."""
-        gammas, biases = kernels.gates(x.means)
+        gammas, biases = kernels.gates(pooled)
         means = torch.empty_like(self.means)
 
         @torch.inference_mode()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from bench.methods.fast.nsr import Kernels, Mixed, cut
-from bench.methods.networks.nsr import SparseConv2d, SparseResidual
+from bench.methods.networks.nsr import GATES, SparseConv2d, SparseResidual
 from bench.methods.nsr import NSR
 from torch import nn
 
@@ -111,7 +111,17 @@ def small(**options):
     return net.eval()
 
 
-@pytest.mark.parametrize("options", [{}, {"groups": 1}, {"groups": 3, "width": 1}], ids=str)
+KINDS = [
+    {"gate": "sigmoid"},
+    {"gate": "sigmoid", "groups": 1, "cardinality": 0},
+    {"gate": "gumbel"},
+    {"gate": "hard", "groups": 3},
+    {"shared": True},
+    {"shared": True, "gate": "sigmoid", "groups": 1},
+]
+
+
+@pytest.mark.parametrize("options", [{}, {"groups": 1}, {"groups": 3, "width": 1}, *KINDS], ids=str)
 @pytest.mark.parametrize("size", [(1, 1), (9, 50), (48, 48)])
 def test_an_image_of_one_patch_is_restored_as_in_training(options, size):
     net, y = small(**options), torch.rand(1, 1, *size)
@@ -133,7 +143,7 @@ def test_every_patch_of_a_layer_has_the_kernels_that_its_own_features_choose():
         """Eq. 10 for each patch, the kernels convolved with the whole image, the patch taken from it."""
         out = torch.zeros(1, len(conv.bias) // conv.k, *x.shape[2:])
         for rows in (slice(0, 50), slice(50, 100)):
-            gamma = conv.gamma(x[:, :, rows].mean((2, 3)))[0, ..., None]
+            gamma = conv.gamma(conv.chosen(x[:, :, rows]))[0, ..., None]
             W = (gamma[..., None, None] * conv.kernels().unflatten(0, (conv.k, -1))).sum(0)
             b = (gamma[..., 0] * conv.bias.view(conv.k, -1)).sum(0)
             out[:, :, rows] = nn.functional.conv2d(x, W, b, padding=1)[:, :, rows]
@@ -195,6 +205,98 @@ def test_they_are_those_of_the_dense_network_and_of_mixing_kernels():
     assert restorer.macs_per_pixel(seen) == (convolving + mixing) / (H * W)
 
 
+# --- kinds of sparsity ---
+
+
+def weights(gate, logits, tau=0.5, *, training=False):
+    return GATES[gate](torch.tensor(logits).view(1, -1, 1), tau, training).flatten().tolist()
+
+
+def test_gates_weigh_groups_as_table_1_has_them():
+    logits = [1.0, 2.0, 0.0]
+    assert weights("softmax", logits) == pytest.approx(np.exp([2, 4, 0]) / np.exp([2, 4, 0]).sum())
+    assert weights("sigmoid", logits) == pytest.approx(1 / (1 + np.exp([-1, -2, 0])))
+    assert weights("hard", logits) == weights("gumbel", logits) == [0, 1, 0]
+    assert weights("softmax", logits, tau=0.01) == pytest.approx([0, 1, 0])
+    assert weights("softmax", logits, tau=1e6) == pytest.approx([1 / 3] * 3, abs=1e-5)
+
+
+def test_in_training_a_group_is_drawn_as_often_as_the_softmax_says():
+    torch.manual_seed(0)
+    logits = torch.tensor([1.0, 2.0, 0.0]).view(1, 3, 1).expand(20_000, 3, 1)
+    drawn = GATES["gumbel"](logits, 0.5, True)
+    assert bool(((drawn == 0) | (drawn == 1)).all())
+    assert bool((drawn.sum(1) == 1).all())
+    torch.testing.assert_close(drawn.mean(0), torch.softmax(logits[0], 0), atol=0.015, rtol=0)  # four deviations
+
+
+@pytest.mark.parametrize("gate", ["hard", "gumbel"])
+def test_straight_through_the_gradient_is_that_of_the_softmax(gate):
+    logits = torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True)
+    to = torch.randn(2, 3, 4, dtype=torch.float64)
+    (ours,) = torch.autograd.grad((GATES[gate](logits, 0.5, False) * to).sum(), logits)
+    (soft,) = torch.autograd.grad((torch.softmax(logits / 0.5, 1) * to).sum(), logits)
+    torch.testing.assert_close(ours, soft)
+
+
+@pytest.mark.parametrize("options", [{}, *KINDS[:2], *KINDS[4:]], ids=str)
+def test_every_parameter_has_the_gradient_of_the_answer(options):
+    net = small(n_blocks=1, n_features=4, **{"cardinality": 2, **options}).double()
+    y = torch.rand(2, 1, 5, 6, dtype=torch.float64)
+    names, values = zip(*net.named_parameters(), strict=True)
+
+    def answer(*values):
+        return torch.func.functional_call(net, dict(zip(names, values, strict=True)), (y,))
+
+    assert torch.autograd.gradcheck(answer, [x.detach().clone().requires_grad_() for x in values], fast_mode=True)
+
+
+def test_squeeze_and_excitation_scales_each_channel_by_itself():
+    torch.manual_seed(0)
+    conv, X = SparseConv2d(3, 6, gate="sigmoid", cardinality=0), torch.rand(2, 3, 7, 8)
+    scale = torch.sigmoid(conv.mlp(X.mean((2, 3))))[..., None, None]
+    torch.testing.assert_close(conv(X), scale * nn.functional.conv2d(X, conv.kernels(), conv.bias, padding=1))
+
+
+def test_shared_the_second_convolution_has_the_weights_that_the_first_one_chooses():
+    net, x = small(shared=True), torch.rand(1, 8, 9, 9)
+    conv_1, conv_2 = net.body[0]
+    assert conv_2.mlp is None
+    chosen = conv_1.chosen(x)
+    hidden = torch.relu(conv_1(x, chosen))
+    kernels = (conv_2.gamma(chosen)[0, ..., None, None, None] * conv_2.kernels().unflatten(0, (2, -1))).sum(0)
+    bias = (conv_2.gamma(chosen)[0] * conv_2.bias.view(2, -1)).sum(0)
+    torch.testing.assert_close(conv_2(hidden, chosen), nn.functional.conv2d(hidden, kernels, bias, padding=1))
+    own = small()
+    fewer = n_params(own) - n_params(net)
+    assert fewer == sum(n_params(conv_2.mlp) for _, conv_2 in own.body)
+
+
+def test_whatever_chooses_the_groups_it_costs_the_same():
+    costs = set()
+    for gate in GATES:
+        restorer = NSR()
+        restorer.options = {"n_blocks": 2, "n_features": 8, "cardinality": 4, "gate": gate}
+        restorer.prepare(GRAY, "cpu")
+        seen = Observation(np.zeros((60, 50, 1), np.float32), "denoise", sigma=25)
+        costs.add((restorer.n_params(), restorer.macs_per_pixel(seen)))
+    assert len(costs) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"gate": "argmax"}, "gate is 'argmax', expected one of softmax, sigmoid, hard, gumbel"),
+        ({"temperature": 0}, "temperature is 0, expected more than 0"),
+        ({"shared": True, "cardinality": 0}, "shared weights need a cardinality"),
+    ],
+    ids=str,
+)
+def test_an_option_that_will_not_do_is_refused(options, says):
+    with pytest.raises(ValueError, match=says):
+        small(**options)
+
+
 # --- training ---
 
 
@@ -237,7 +339,7 @@ def test_mixed_kernels_are_mixed_answers_and_so_are_their_gradients():
     conv, X = SparseConv2d(8, 24, groups=3, cardinality=4).double(), torch.randn(5, 8, 9, 11).double()
     answers = []
     for mixed in (conv.by_mixed_kernels, conv.by_mixed_answers):
-        x_hat = mixed(X, conv.gamma(X.mean((2, 3))))
+        x_hat = mixed(X, conv.gamma(conv.chosen(X)))
         answers.append([x_hat, *torch.autograd.grad(x_hat.square().sum(), list(conv.parameters()))])
     for ours, other in zip(*answers, strict=True):
         torch.testing.assert_close(ours, other, rtol=1e-10, atol=1e-10)
