@@ -6,10 +6,13 @@ Filtering", IEEE TIP 16(8), 2007. `bm3d:package` is the authors' own package of 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 from bench.methods.sparse.collaborative import Step, bior15, dct, filtered
 
-from bench.restorer import Image, Observation, Restorer
+from bench.restorer import Image, Observation, Restorer, RestorerError, Setting, WeightsFile
 
 LARGEST_NORMAL = 40
 """the highest sigma, of 255, that the normal profile is for"""
@@ -18,6 +21,10 @@ TO_OPPONENT = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[9], [6],
 """R, G, B to luma and two colours; every row has norm 1 / sqrt 3 (Sec. V, Eq. 13)"""
 FROM_OPPONENT = np.linalg.inv(TO_OPPONENT)
 
+
+BORDER = 2
+"""Pixels that are mirrored at each side, so that the outermost ones lie in more blocks: 0.01 to 0.02 dB on set12.
+More would not do, for blocks begin to match their own mirror images."""
 
 SMALLEST = 16  # pixels: bm3d 4.0.3 refuses images under its 8x8 block and crashes the process at exactly 8x8
 
@@ -34,6 +41,20 @@ class BM3D(Restorer):
     tasks = {"denoise"}
     variants = ("lc", "high", "package")
     requires_of = {"package": {"bm3d": "non-commercial use only (Tampere University)"}}
+    devices = ("cpu", "cuda")
+
+    def __init__(self, variant: str = "", weights: WeightsFile | None = None) -> None:
+        super().__init__(variant, weights)
+        self.filtered: Callable[..., np.ndarray] = filtered
+
+    def prepare(self, setting: Setting, device: str) -> None:
+        if device == "cpu":
+            return
+        if self.variant == "package":  # its time would stand under the other device's name
+            raise RestorerError(f"bm3d:package computes on cpu, not on {device}")
+        from bench.methods.sparse.batched import filtered as in_batches
+
+        self.filtered = partial(in_batches, device=device)
 
     def restore(self, seen: Observation) -> Image:
         if seen.sigma == 0:  # there is nothing to remove
@@ -43,26 +64,21 @@ class BM3D(Restorer):
         y, sigma = 255 * seen.image.astype(np.float64), np.full(seen.image.shape[2], seen.sigma)
         if len(sigma) == 3:
             y, sigma = y @ TO_OPPONENT.T, sigma / np.sqrt(3)
-        x_hat = denoised(y, sigma, *steps(sigma[0], self.variant))
+        x_hat = self.denoised(y, sigma, *steps(sigma[0], self.variant))
         if len(sigma) == 3:
             x_hat = x_hat @ FROM_OPPONENT.T
         return (x_hat / 255).astype(np.float32)
 
-
-BORDER = 2
-"""Pixels that are mirrored at each side, so that the outermost ones lie in more blocks: 0.01 to 0.02 dB on set12.
-More would not do, for blocks begin to match their own mirror images."""
-
-
-def denoised(y: np.ndarray, sigma: np.ndarray, first: Step, second: Step) -> np.ndarray:
-    """The estimate of both steps for y (H, W, C); pictures smaller than a block are mirrored until they are none."""
-    H, W, _ = y.shape
-    size = max(len(first.T), len(second.T))
-    around = [(BORDER, max(BORDER, size - n)) for n in (H, W)]
-    y = np.pad(y, [*around, (0, 0)], mode="symmetric")
-    channels, sigma = np.ascontiguousarray(np.moveaxis(y, 2, 0), np.float32), sigma.astype(np.float32)
-    basic = filtered(channels, sigma, first)
-    return np.moveaxis(filtered(channels, sigma, second, basic), 0, 2)[BORDER : BORDER + H, BORDER : BORDER + W]
+    def denoised(self, y: np.ndarray, sigma: np.ndarray, first: Step, second: Step) -> np.ndarray:
+        """The estimate of both steps for y (H, W, C). Pictures smaller than a block are mirrored."""
+        H, W, _ = y.shape
+        size = max(len(first.T), len(second.T))
+        around = [(BORDER, max(BORDER, size - n)) for n in (H, W)]
+        y = np.pad(y, [*around, (0, 0)], mode="symmetric")
+        channels, sigma = np.ascontiguousarray(np.moveaxis(y, 2, 0), np.float32), sigma.astype(np.float32)
+        basic = self.filtered(channels, sigma, first)
+        x_hat = self.filtered(channels, sigma, second, basic)
+        return np.moveaxis(x_hat, 0, 2)[BORDER : BORDER + H, BORDER : BORDER + W]
 
 
 def steps(sigma: float, profile: str = "") -> tuple[Step, Step]:

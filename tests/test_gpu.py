@@ -58,8 +58,8 @@ def answer(name, device, seen, *, trained=False):
     return restorer.restore(seen)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_a_network_answers_as_on_the_cpu(name):
+@pytest.mark.parametrize("name", ["bm3d", "bm3d:lc", *NETWORKS])
+def test_a_restorer_answers_as_on_the_cpu(name):
     """To 1e-4 of the range; or, where rounding alone moves it further (LIDIA chooses neighbours), as far as that."""
     if DEVICE.partition(":")[0] not in load_class(choose(name).info.target).devices:
         pytest.skip("it computes on the CPU")

@@ -3,6 +3,7 @@
 Dabov, Foi, Katkovnik, Egiazarian, IEEE TIP 16(8), 2007, Sec. III. The steps are theirs, and so are the symbols.
 
 Pictures are float32 (C, H, W) on the 0-255 scale. Blocks are matched in channel 0, the others follow its places.
+`batched` is the same for a GPU.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 from bench.methods.sparse.compiled import in_parallel, kernel, product
 from numpy.typing import NDArray
 
-__all__ = ["Step", "bior15", "dct", "filtered"]
+__all__ = ["Step", "bior15", "dct", "filtered", "grid"]
 
 Array = NDArray[np.float32]
 
@@ -55,7 +56,7 @@ def filtered(y: Array, sigma: Array, step: Step, basic: Array | None = None) -> 
     """
     C, H, W = y.shape
     N = len(step.T)
-    rows, columns = (_grid(n - N, step.step) for n in (H, W))
+    rows, columns = (grid(n - N, step.step) for n in (H, W))
     inverse = np.linalg.inv(step.T.astype(np.float64)).astype(np.float32)
     window = np.outer(np.kaiser(N, step.beta), np.kaiser(N, step.beta)).astype(np.float32)
     guide = y if basic is None else basic
@@ -79,7 +80,7 @@ def filtered(y: Array, sigma: Array, step: Step, basic: Array | None = None) -> 
     return total[0] / total[1]
 
 
-def _grid(last: int, step: int) -> NDArray[np.intp]:
+def grid(last: int, step: int) -> NDArray[np.intp]:
     """0, step, 2 step, ..., and the last place of all."""
     places = np.arange(0, last + 1, step)
     return places if places[-1] == last else np.append(places, last)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from bench.methods.bm3d import BM3D, FROM_OPPONENT, TO_OPPONENT, package_profile, steps
 
-from bench.restorer import Observation
+from bench.restorer import Observation, RestorerError, Setting
 
 RARELY = (pytest.mark.slow, pytest.mark.weekly)  # the package takes seconds
 VARIANTS = ["", "lc", "high", pytest.param("package", marks=RARELY)]
@@ -82,3 +84,20 @@ def test_the_package_has_the_same_profiles_on_one_thread():
     assert (low.max_3d_size_ht, low.bs_wiener) == (16, 8)
     assert (high.max_3d_size_ht, high.bs_wiener) == (32, 11)
     assert low.num_threads == high.num_threads == 1
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_way_of_a_gpu_gives_the_same_picture(channels):
+    """Here on the CPU, which torch serves in the same way. To 1e-4 of the range: rounding decides between two blocks
+    that are alike, and whether a coefficient is above its threshold."""
+    seen = noisy(31, 36, channels)
+    ours, batched = BM3D("lc"), BM3D("lc")
+    batched.prepare(Setting("denoise", 25.0, channels), "cuda")
+    assert batched.filtered.keywords == {"device": "cuda"}
+    batched.filtered = partial(batched.filtered, device="cpu")
+    np.testing.assert_allclose(batched.restore(seen), ours.restore(seen), rtol=0, atol=1e-4)
+
+
+def test_the_package_is_not_measured_on_a_gpu():
+    with pytest.raises(RestorerError, match="bm3d:package computes on cpu, not on cuda:1"):
+        BM3D("package").prepare(Setting("denoise", 25.0, 1), "cuda:1")
