@@ -299,8 +299,8 @@ GPU_WORDS = """
 
 The answers on a GPU are the CPU's. `tests/test_gpu.py` holds each restorer to a small difference in any pixel. LIDIA
 chooses neighbours, and rounding alone changes its choices. `nsr` and `nlrn` consist of many small operations. They
-wait for those on a GPU; nobody has made them fast there yet. `bm3d` runs the same steps in torch there. On torch's CPU
-device its answers are within 1e-4 of the range; no card has timed it yet.
+wait for those on a GPU; nobody has made them fast there yet. `bm3d` runs the same steps in torch there. On a CPU, the
+answers of torch and of the kernels are within 1e-4 of the range; no card has timed them yet.
 """
 
 PEAK = """
