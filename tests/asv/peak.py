@@ -39,7 +39,7 @@ from bench.measure.memory import peak_mib
 from bench.plugins.registry import choose, load_class
 from bench.plugins.weights import pick
 from bench.protocol import get_protocol
-from bench.restorer import Observation, Setting, TorchRestorer
+from bench.restorer import Image, Observation, Setting, TorchRestorer
 
 NAMES = ("dncnn", "ffdnet", "nsr", "nlrn", "groupsc", "deep-ksvd", "sc", "cscnet", "lidia")
 FILE = ROOT / "results" / "peak.json"
@@ -73,7 +73,7 @@ def _times(options: argparse.Namespace) -> None:
         if isinstance(prepared, str):
             print(f"{name:10} left out: {prepared}")
             continue
-        seen = _noisy(options.side, options.channels)
+        seen = noisy(options.side, options.channels)[1]
         seconds = _seconds(lambda run=prepared, seen=seen: run.restore(seen), options.repeats)
         pixels = options.side**2
         macs = prepared.macs_per_pixel(seen)
@@ -178,15 +178,18 @@ def _prepared(name: str, channels: int) -> TorchRestorer | str:
     return restorer
 
 
-def _noisy(side: int, channels: int) -> Observation:
-    """A picture of the sample, mirrored on and on to that size, with noise of sigma 25."""
+def noisy(side: int, channels: int) -> tuple[Image, Observation]:
+    """`clean_picture`, and what is seen of it with noise of sigma 25."""
+    protocol, setting = get_protocol("standard-v1"), Setting("denoise", 25.0, channels)
+    return protocol.degrade(clean_picture(side, channels), setting, seed=(0,))
+
+
+def clean_picture(side: int, channels: int) -> Image:
+    """A picture of the sample, mirrored on and on to that size."""
     sample = datasets.get("sample" if channels == 1 else "sample-colour")
     pixels = datasets.read(sample, sample.entries[0]).pixels
     beyond = [max(0, side - n) for n in pixels.shape[:2]]
-    clean = np.pad(pixels, ((0, beyond[0]), (0, beyond[1]), (0, 0)), mode="symmetric")[:side, :side]
-    protocol, setting = get_protocol("standard-v1"), Setting("denoise", 25.0, channels)
-    seed = protocol.seed(setting, sample.name, sample.entries[0].name, 0)
-    return protocol.degrade(clean, setting, seed)[1]
+    return np.pad(pixels, ((0, beyond[0]), (0, beyond[1]), (0, 0)), mode="symmetric")[:side, :side]
 
 
 def _seconds(run: Callable[[], object], repeats: int) -> float:
@@ -224,7 +227,7 @@ def _peak_of(name: str, side: int, channels: int) -> float | None:
     """MiB. Without a name: of a process that makes the picture and has torch."""
     import torch  # noqa: F401
 
-    seen = _noisy(side, channels)
+    seen = noisy(side, channels)[1]
     if name:
         restorer = _prepared(name, channels)
         assert isinstance(restorer, TorchRestorer)
