@@ -26,6 +26,8 @@ PATCHES_AT_ONCE = 4
 class NLRN(TorchRestorer):
     """NLRN on the whole image, every pixel attending to the 45x45 around it. `nlrn:patches` averages 45x45 patches.
 
+    Both are as large as the option `neighbourhood` of the network says, if it does.
+
     `nlrn:bf16` has features and correlations in bfloat16: half the memory.
 
     Options of its network: see NonLocalRecurrent.
@@ -44,8 +46,8 @@ class NLRN(TorchRestorer):
         if self.variant == "patches":
             return network
         if self.variant == "" and Streamed.can(network):
-            return Streamed(network, Q)
-        return Sliding(network, Q, torch.bfloat16 if self.variant == "bf16" else torch.float32)
+            return Streamed(network, side(network))
+        return Sliding(network, side(network), torch.bfloat16 if self.variant == "bf16" else torch.float32)
 
     def forward(self, y: Tensor, seen: Observation) -> Tensor:
         if seen.task == "superres":
@@ -55,11 +57,10 @@ class NLRN(TorchRestorer):
     def macs_per_pixel(self, seen: Observation) -> float:
         """Computed from the sizes: each pixel is correlated with its neighbours."""
         H, W, _ = seen.restored_shape
-        if self.variant == "patches":
-            pixels = len(starts(H)) * len(starts(W)) * min(Q, H) * min(Q, W)
-            pairs = pixels * min(Q, H) * min(Q, W)
-        else:
-            pixels, pairs = H * W, H * W * min(Q, H) * min(Q, W)
+        q = side(self.plain)
+        near = min(q, H) * min(q, W)
+        pixels = len(starts(H, q)) * len(starts(W, q)) * near if self.variant == "patches" else H * W
+        pairs = pixels * near
         return self.plain.macs(pixels, pairs) / (H * W)
 
     def estimate(self, network: nn.Module, y: Tensor, seen: Observation, level: Level) -> Tensor:
@@ -70,14 +71,19 @@ class NLRN(TorchRestorer):
         return (x_hat - x).square().sum() / (2 * len(x))
 
 
+def side(net: NonLocalRecurrent) -> int:
+    """q."""
+    return net.neighbourhood or Q
+
+
 def averaged_patches(net: NonLocalRecurrent, y: Tensor) -> Tensor:
     """The authors' inference: each patch of 45x45 pixels alone, every 7 pixels one, averaged where they overlap.
 
     y  (1, C, H, W), whose last rows and columns have patches flush with the border
     """
-    H, W = y.shape[2:]
+    (H, W), q = y.shape[2:], side(net)
     total, count = torch.zeros_like(y), torch.zeros_like(y)
-    places = [(slice(i, i + Q), slice(j, j + Q)) for i in starts(H) for j in starts(W)]
+    places = [(slice(i, i + q), slice(j, j + q)) for i in starts(H, q) for j in starts(W, q)]
     for k in range(0, len(places), PATCHES_AT_ONCE):
         some = places[k : k + PATCHES_AT_ONCE]
         estimates = net(torch.cat([y[:, :, rows, columns] for rows, columns in some]))
@@ -87,7 +93,7 @@ def averaged_patches(net: NonLocalRecurrent, y: Tensor) -> Tensor:
     return total / count
 
 
-def starts(n: int) -> list[int]:
-    """Where patches begin, among n pixels in a row."""
-    last = max(n - Q, 0)
+def starts(n: int, q: int = Q) -> list[int]:
+    """Where patches of q pixels begin, among n pixels in a row."""
+    last = max(n - q, 0)
     return [*range(0, last, STRIDE), last]

@@ -20,33 +20,13 @@ import copy
 import torch
 from bench.methods.fast.banded import BandedConvolutions
 from bench.methods.fast.threads import Map, torch_in_parallel
-from bench.methods.networks.nlrn import NonLocal, NonLocalRecurrent
+from bench.methods.networks.nlrn import NonLocal, NonLocalRecurrent, is_neighbour
 from torch import Tensor, nn
 
-__all__ = ["Sliding", "Tiling", "neighbours"]
+__all__ = ["Sliding", "Tiling"]
 
 TILE = 12  # side of a tile, in pixels
 TILES_AT_ONCE = {"cpu": 1, "cuda": 64, "mps": 64}
-
-
-def neighbours(H: int, W: int, q: int) -> Tensor:
-    """Whether pixel j is in the neighbourhood S_i of pixel i: bool (HW, HW), pixels row by row.
-
-    S_i are the q x q pixels around i; near the border they are moved inwards, so that every pixel has q * q
-    neighbours where the image has as many. So it is in training, where a pixel sees its whole crop of about q x q
-    pixels wherever in it it lies: the paper's circular padding (Sec. 5) has the same effect.
-    """
-    rows, columns = (_within(torch.arange(n)[:, None], torch.arange(n), n, q) for n in (H, W))
-    return (rows[:, None, :, None] & columns[None, :, None, :]).flatten(2, 3).flatten(0, 1)
-
-
-def _first(i: Tensor, n: int, q: int) -> Tensor:
-    """The first of the q neighbours, among n in a row, of i."""
-    return (i - q // 2).clamp(0, max(n - q, 0))
-
-
-def _within(i: Tensor, j: Tensor, n: int, q: int) -> Tensor:
-    return (j >= _first(i, n, q)) & (j < _first(i, n, q) + q)
 
 
 class Tiling:
@@ -67,7 +47,7 @@ class Tiling:
         """(h * w, near_h * near_w): 0 where a pixel of tile k has a neighbour, else minus infinity."""
         (i, j), (near_i, near_j), _ = self.tiles[k]
         rows, columns = (
-            _within(torch.arange(a, a + n_own)[:, None], torch.arange(b, b + n_near), n, self.q)
+            is_neighbour(torch.arange(a, a + n_own)[:, None], torch.arange(b, b + n_near), n, self.q)
             for a, n_own, b, n_near, n in (
                 (i, self.h, near_i, self.near_h, self.shape[0]),
                 (j, self.w, near_j, self.near_w, self.shape[1]),

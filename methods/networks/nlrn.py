@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["METRICS", "NonLocal", "NonLocalRecurrent"]
+__all__ = ["METRICS", "NonLocal", "NonLocalRecurrent", "is_neighbour", "neighbours"]
 
 METRICS = {  # Table 1: phi(X_i, X_j), and which of the embeddings theta and psi it has
     "embedded-gaussian": 2,
@@ -22,6 +22,23 @@ METRICS = {  # Table 1: phi(X_i, X_j), and which of the embeddings theta and psi
     "dot": 0,
     "euclidean": 0,
 }
+
+
+def neighbours(H: int, W: int, q: int) -> Tensor:
+    """Whether pixel j is in the neighbourhood S_i of pixel i: bool (HW, HW), pixels row by row.
+
+    S_i are the q x q pixels around i; near the border they are moved inwards, so that every pixel has q * q
+    neighbours where the image has as many. So it is in training, where a pixel sees its whole crop of about q x q
+    pixels wherever in it it lies: the paper's circular padding (Sec. 5) has the same effect.
+    """
+    rows, columns = (is_neighbour(torch.arange(n)[:, None], torch.arange(n), n, q) for n in (H, W))
+    return (rows[:, None, :, None] & columns[None, :, None, :]).flatten(2, 3).flatten(0, 1)
+
+
+def is_neighbour(i: Tensor, j: Tensor, n: int, q: int) -> Tensor:
+    """Whether j is among the q neighbours of i, of n pixels in a row."""
+    first = (i - q // 2).clamp(0, max(n - q, 0))
+    return (j >= first) & (j < first + q)
 
 
 class NonLocalRecurrent(nn.Module):
@@ -38,6 +55,8 @@ class NonLocalRecurrent(nn.Module):
     propagate  whether the correlations of the previous state are added before they are normalised (Fig. 3)
     every      the non-local module is used in every state (1), every other (2), ..., in none (0): Table 2
     tied       whether all states share their convolutions: Table 2
+    neighbourhood  q, the side in pixels of the neighbourhoods S_i (Fig. 5), in training too where crops are larger;
+                   0: the paper's 45 when an image is restored, all of the crop in training
     """
 
     def __init__(
@@ -51,11 +70,14 @@ class NonLocalRecurrent(nn.Module):
         propagate: bool = True,
         every: int = 1,
         tied: bool = True,
+        neighbourhood: int = 0,
     ) -> None:
         super().__init__()
         if metric not in METRICS:
             raise ValueError(f"metric is '{metric}', expected one of {', '.join(METRICS)}")
-        self.propagate, self.every = propagate, every
+        if neighbourhood < 0:
+            raise ValueError(f"neighbourhood is {neighbourhood}, expected a side in pixels, or 0")
+        self.propagate, self.every, self.neighbourhood = propagate, every, neighbourhood
         n_sets = 1 if tied else n_steps
         self.input = nn.Sequential(norm(channels), convolution(channels, width))
         self.non_local = nn.ModuleList(NonLocal(width, embedding, metric) for _ in range(n_sets if every else 0))
@@ -69,8 +91,10 @@ class NonLocalRecurrent(nn.Module):
     def forward(self, y: Tensor, neighbours: Tensor | None = None) -> Tensor:
         """Degraded images (B, C, H, W) in [0, 1] to estimates.
 
-        neighbours  (HW, HW), whether pixel j is in S_i; None: each pixel looks at all of its crop, as in training
+        neighbours  (HW, HW), whether pixel j is in S_i; None: as the option `neighbourhood` says for training
         """
+        if neighbours is None:
+            neighbours = self.confined(*y.shape[2:], y.device)
         s0 = s = self.input(y.contiguous(memory_format=torch.channels_last))
         S = None
         for norm_1, non_local, norm_2, conv_a, norm_3, conv_b in self.states():
@@ -81,6 +105,11 @@ class NonLocalRecurrent(nn.Module):
             x = conv_b(F.relu(norm_3(x)))
             s = x + s0
         return y + self.output(s)
+
+    def confined(self, H: int, W: int, device: torch.device) -> Tensor | None:
+        """`neighbours` of a crop that is larger than the neighbourhood; None: each pixel looks at all of it."""
+        q = self.neighbourhood
+        return neighbours(H, W, q).to(device) if 0 < q < max(H, W) else None
 
     def states(self) -> Iterator[State]:
         """What each state is made of; most of it is the same for all."""

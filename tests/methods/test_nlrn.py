@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 from bench.methods.fast import streamed
-from bench.methods.fast.nlrn import Sliding, Tiling, neighbours
+from bench.methods.fast.nlrn import Sliding, Tiling
 from bench.methods.fast.streamed import Streamed
-from bench.methods.networks.nlrn import METRICS, NonLocal, NonLocalRecurrent
+from bench.methods.networks.nlrn import METRICS, NonLocal, NonLocalRecurrent, neighbours
 from bench.methods.nlrn import NLRN, averaged_patches, starts
 from torch import nn
 
@@ -114,6 +114,64 @@ def test_neighbourhoods_are_centred_and_moved_inwards_at_the_border():
 
 def test_an_image_smaller_than_the_neighbourhood_is_seen_whole():
     assert neighbours(3, 4, 5).all()
+
+
+@pytest.mark.parametrize("variant", ["", "bf16", "patches"])
+def test_the_neighbourhood_is_an_option(variant):
+    restorer, seen = NLRN(variant), observe_disc(GRAY, (30, 20))
+    restorer.options = {"n_steps": 2, "width": 16, "embedding": 8, "neighbourhood": 9}
+    restorer.prepare(GRAY, "cpu")
+    net = randomised(restorer.plain)
+    restorer.net = restorer.compile(net, GRAY)
+    y = restorer.to_tensor(seen.image)
+    got = restorer.forward(y, seen)
+    expected = averaged(net, y, 9) if variant == "patches" else net(y, neighbours(30, 20, 9))
+    torch.testing.assert_close(got, expected, rtol=0, atol=0.02 if variant == "bf16" else 1e-5)
+    if variant == "patches":
+        pairs = 4 * 3 * 81**2  # patches of 9x9 from rows 0, 7, 14, 21 and columns 0, 7, 11
+        assert starts(30, 9) == [0, 7, 14, 21]
+        assert starts(20, 9) == [0, 7, 11]
+    else:
+        pairs = 600 * 81
+    pixels = pairs // 81
+    assert restorer.macs_per_pixel(seen) == net.macs(pixels, pairs) / 600
+
+
+def averaged(net, y, q):
+    """Of patches of q x q, one by one, each pixel's estimates averaged."""
+    total, count = torch.zeros_like(y), torch.zeros_like(y)
+    for i in starts(y.shape[2], q):
+        for j in starts(y.shape[3], q):
+            total[:, :, i : i + q, j : j + q] += net(y[:, :, i : i + q, j : j + q])
+            count[:, :, i : i + q, j : j + q] += 1
+    return total / count
+
+
+@pytest.mark.parametrize(("q", "H", "W"), [(5, 12, 9), (11, 12, 9), (12, 12, 9), (45, 12, 9)])
+def test_in_training_a_pixel_looks_no_further_than_the_neighbourhood_that_was_asked_for(q, H, W):
+    y = torch.rand(2, 1, H, W)
+    whole, net = small(), small(neighbourhood=q)
+    net.load_state_dict(whole.state_dict())
+    torch.testing.assert_close(net(y), whole(y, neighbours(H, W, q)), rtol=0, atol=0)
+    assert (net.confined(H, W, y.device) is None) is (q >= H)
+    assert whole.confined(100, 100, y.device) is None
+
+
+@pytest.mark.parametrize("options", [{"neighbourhood": 3}, {"neighbourhood": 3, "metric": "dot"}], ids=str)
+def test_with_a_neighbourhood_every_parameter_has_the_gradient_of_the_answer(options):
+    net = small(n_steps=2, width=4, embedding=2, **options).double()
+    y = torch.rand(1, 1, 5, 4, dtype=torch.float64)
+    names, values = zip(*net.named_parameters(), strict=True)
+
+    def answer(*values):
+        return torch.func.functional_call(net, dict(zip(names, values, strict=True)), (y,))
+
+    assert torch.autograd.gradcheck(answer, [x.detach().clone().requires_grad_() for x in values], fast_mode=True)
+
+
+def test_a_neighbourhood_below_0_is_named():
+    with pytest.raises(ValueError, match="neighbourhood is -3, expected a side in pixels, or 0"):
+        NonLocalRecurrent(neighbourhood=-3)
 
 
 VARIANTS = [{}, {"propagate": False}, {"every": 2}, {"every": 0}, {"tied": False}]
