@@ -13,7 +13,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["LANES", "VECTORS", "float_of_bits", "product"]
+__all__ = ["LANES", "VECTORS", "float_of_bits", "layer", "product"]
 
 _WIDE = bool(binding.get_host_cpu_features().get("avx512f"))
 
@@ -24,10 +24,11 @@ VECTORS = 4 if _WIDE else 2
 
 FLOAT, WORD = ir.FloatType(), ir.IntType(32)
 VECTOR = ir.VectorType(FLOAT, LANES)
+ADDRESS, COUNT = types.uintp, types.intp
 
 
-def product(vectors: int, *, add: bool) -> Any:
-    """A function for kernels: C = A B, or C += A B, for four rows of A and `vectors` * LANES columns of B.
+def product(vectors: int, *, rows: int = 4, add: bool) -> Any:
+    """A function for kernels: C = A B, or C += A B, for so many rows of A and `vectors` * LANES columns of B.
 
     Its arguments are (C, ldc, A, lda, B, ldb, n): the addresses of the first numbers, how many numbers lie from one
     row to the next, and the number n of columns of A and rows of B. Rows are contiguous,
@@ -35,44 +36,94 @@ def product(vectors: int, *, add: bool) -> Any:
     """
 
     @intrinsic
-    def of_four_rows(typing: Any, C: Any, ldc: Any, A: Any, lda: Any, B: Any, ldb: Any, n: Any) -> Any:
+    def of_rows(typing: Any, C: Any, ldc: Any, A: Any, lda: Any, B: Any, ldb: Any, n: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            C, ldc, A, lda, B, ldb, n = arguments
-
-            def constant(value: int) -> Any:
-                return ir.Constant(C.type, value)
-
-            def place(base: Any, row: Any, ld: Any, column: Any) -> Any:
-                numbers = builder.add(builder.mul(ld, row), column)
-                return builder.add(base, builder.mul(numbers, constant(4)))
-
-            def load(address: Any, type_: Any) -> Any:
-                return builder.load(builder.inttoptr(address, type_.as_pointer()), align=4)
-
-            places = [place(C, constant(row), ldc, constant(v * LANES)) for row in range(4) for v in range(vectors)]
-            zero = ir.Constant(VECTOR, [0.0] * LANES)
-            sums = [cgutils.alloca_once_value(builder, load(at, VECTOR) if add else zero) for at in places]
-            first = ir.Constant(ir.VectorType(WORD, LANES), [0] * LANES)
-            undefined = ir.Constant(VECTOR, ir.Undefined)
-            with cgutils.for_range(builder, n) as loop:
-                k = loop.index
-                b = [load(place(B, k, ldb, constant(v * LANES)), VECTOR) for v in range(vectors)]
-                for row in range(4):
-                    number = load(place(A, constant(row), lda, k), FLOAT)
-                    a = builder.insert_element(undefined, number, ir.Constant(WORD, 0))
-                    a = builder.shuffle_vector(a, undefined, first)
-                    for v in range(vectors):
-                        at = sums[row * vectors + v]
-                        product = builder.fmul(a, b[v], flags=("contract",))
-                        builder.store(builder.fadd(builder.load(at), product, flags=("contract",)), at)
-            for address, at in zip(places, sums, strict=True):
-                builder.store(builder.load(at), builder.inttoptr(address, VECTOR.as_pointer()), align=4)
+            C, ldc, *factors = arguments
+            block = _Block(builder, rows, vectors)
+            sums = block.load(C, ldc) if add else block.all(_vector(0.0))
+            block.store(block.added(sums, *factors), C, ldc)
             return context.get_dummy_value()
 
-        at, count = types.uintp, types.intp
-        return types.void(at, count, at, count, at, count, count), generate
+        return types.void(ADDRESS, COUNT, ADDRESS, COUNT, ADDRESS, COUNT, COUNT), generate
 
-    return of_four_rows
+    return of_rows
+
+
+def layer(vectors: int, *, rows: int) -> Any:
+    """A function for kernels likewise: C = max(D + A B, least), with arguments (C, ldc, D, ldd, least, A, ...)."""
+
+    @intrinsic
+    def of_rows(
+        typing: Any, C: Any, ldc: Any, D: Any, ldd: Any, least: Any, A: Any, lda: Any, B: Any, ldb: Any, n: Any
+    ) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            C, ldc, D, ldd, least, *factors = arguments
+            block = _Block(builder, rows, vectors)
+            sums = block.added(block.load(D, ldd), *factors)
+            block.store(block.at_least(_repeated(builder, least), sums), C, ldc)
+            return context.get_dummy_value()
+
+        return types.void(
+            ADDRESS, COUNT, ADDRESS, COUNT, types.float32, ADDRESS, COUNT, ADDRESS, COUNT, COUNT
+        ), generate
+
+    return of_rows
+
+
+class _Block:
+    """rows x vectors of numbers, each vector in a register: a list of them, row by row."""
+
+    def __init__(self, builder: Any, rows: int, vectors: int) -> None:
+        self.builder, self.rows, self.vectors = builder, rows, vectors
+        self.places = [(row, vector) for row in range(rows) for vector in range(vectors)]
+
+    def all(self, value: Any) -> list[Any]:
+        return [value for _ in self.places]
+
+    def load(self, at: Any, ld: Any) -> list[Any]:
+        return [self._load(self._address(at, row, ld, vector * LANES), VECTOR) for row, vector in self.places]
+
+    def store(self, values: list[Any], at: Any, ld: Any) -> None:
+        for (row, vector), value in zip(self.places, values, strict=True):
+            address = self._address(at, row, ld, vector * LANES)
+            self.builder.store(value, self.builder.inttoptr(address, VECTOR.as_pointer()), align=4)
+
+    def at_least(self, least: Any, values: list[Any]) -> list[Any]:
+        builder = self.builder
+        return [builder.select(builder.fcmp_ordered(">", value, least), value, least) for value in values]
+
+    def added(self, values: list[Any], A: Any, lda: Any, B: Any, ldb: Any, n: Any) -> list[Any]:
+        """values + A B"""
+        builder = self.builder
+        sums = [cgutils.alloca_once_value(builder, value) for value in values]
+        with cgutils.for_range(builder, n) as loop:
+            k = loop.index
+            b = [self._load(self._address(B, k, ldb, v * LANES), VECTOR) for v in range(self.vectors)]
+            for row in range(self.rows):
+                a = _repeated(builder, self._load(self._address(A, row, lda, k), FLOAT))
+                for v in range(self.vectors):
+                    at = sums[row * self.vectors + v]
+                    product = builder.fmul(a, b[v], flags=("contract",))
+                    builder.store(builder.fadd(builder.load(at), product, flags=("contract",)), at)
+        return [builder.load(at) for at in sums]
+
+    def _address(self, base: Any, row: Any, ld: Any, column: Any) -> Any:
+        builder = self.builder
+        row, column = (ir.Constant(base.type, x) if isinstance(x, int) else x for x in (row, column))
+        return builder.add(base, builder.mul(builder.add(builder.mul(ld, row), column), ir.Constant(base.type, 4)))
+
+    def _load(self, address: Any, type_: Any) -> Any:
+        return self.builder.load(self.builder.inttoptr(address, type_.as_pointer()), align=4)
+
+
+def _vector(value: float) -> Any:
+    return ir.Constant(VECTOR, [value] * LANES)
+
+
+def _repeated(builder: Any, number: Any) -> Any:
+    undefined = ir.Constant(VECTOR, ir.Undefined)
+    first = builder.insert_element(undefined, number, ir.Constant(WORD, 0))
+    return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(WORD, LANES), [0] * LANES))
 
 
 @intrinsic

@@ -8,7 +8,7 @@ methods.lidia tells.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -55,13 +55,16 @@ class Separable(nn.Module):
 
     def forward(self, X: Tensor, moments: Moments | None = None) -> Tensor:
         """(hor_in, n, ver_in) to (hor_out, n, ver_out). moments: of `linear`'s answer; None: those stored."""
-        if self.bn is None:
-            Y = self.linear(X, self.hor, self.b)
-        else:
-            mean, var = (self.bn.running_mean, self.bn.running_var) if moments is None else moments
-            scale = (self.bn.weight / torch.sqrt(var + self.bn.eps))[:, None]
-            Y = self.linear(X, scale * self.hor, scale * (self.b - mean[:, None]) + self.bn.bias[:, None])
+        Y = self.linear(X, *self.normalised(moments))
         return Y.relu_() if self.relu else Y
+
+    def normalised(self, moments: Moments | None = None) -> tuple[Tensor, Tensor]:
+        """hor and b, with the batch normalisation that comes after them."""
+        if self.bn is None:
+            return self.hor, self.b
+        mean, var = (self.bn.running_mean, self.bn.running_var) if moments is None else moments
+        scale = (self.bn.weight / torch.sqrt(var + self.bn.eps))[:, None]
+        return scale * self.hor, scale * (self.b - mean[:, None]) + self.bn.bias[:, None]
 
     def linear(self, X: Tensor, hor: Tensor | None = None, b: Tensor | None = None) -> Tensor:
         """hor X ver^T + b, in the order that takes fewer products."""
@@ -165,11 +168,11 @@ class Groups:
     places: Tensor
     weights: Tensor
 
-    def weighted(self, some: Tensor) -> Tensor:
+    def weighted(self, some: slice) -> Tensor:
         """(K, n, m) for the n groups `some`."""
         return self.patches[self.places[:, some]].mul_(self.weights[:, some, None])
 
-    def first(self, some: Tensor) -> Tensor:
+    def first(self, some: slice) -> Tensor:
         """The patches themselves, (n, m)."""
         return self.patches[self.places[0, some]]
 
@@ -190,7 +193,7 @@ def lidia_denoise(net: PatchNetwork, y: Tensor, statistics: str) -> Tensor:
         y = y - mean
         grid = (H + s - 1, W + s - 1)
         groups = groups_of(net, y, statistics == "stored")
-        pieces = split(grid, statistics, y.device)
+        pieces = split(grid, statistics)
         estimates, weight = denoised_patches(net, groups, grid, pieces)
         total = fold(estimates * weight, (H + 2 * s - 2, W + 2 * s - 2), s)
         weights = fold(weight.expand(-1, s * s).contiguous(), total.shape[2:], s)
@@ -219,22 +222,31 @@ def groups_of(net: PatchNetwork, y: Tensor, stored: bool) -> list[Groups]:
 class Piece:
     """Groups that share statistics of batch normalisation, and those which these are taken from (None: stored)."""
 
-    groups: Tensor
-    sample: Tensor | None
+    groups: range
+    sample: range | None
 
 
-def split(grid: tuple[int, int], statistics: str, device: torch.device) -> list[Piece]:
+def split(grid: tuple[int, int], statistics: str) -> list[Piece]:
     """The groups of a grid, in raster order, as "sample", "authors" or "stored" treats them."""
-    n = grid[0] * grid[1]
-    everything = torch.arange(n, device=device)
+    everything = range(grid[0] * grid[1])
     if statistics == "authors":
-        return [Piece(part, part) for part in everything.split(AUTHORS_CHUNK)]
+        return [Piece(part, part) for part in cut(everything, AUTHORS_CHUNK)]
     if statistics == "sample":
-        step = max(1, n // SAMPLE)
+        step = max(1, len(everything) // SAMPLE)
         while math.gcd(step, grid[1]) > 1:  # else some columns would never be met
             step += 1
         return [Piece(everything, everything[::step])]
     return [Piece(everything, None)]
+
+
+def cut(groups: range, n: int) -> list[range]:
+    """So many at a time."""
+    return [groups[k : k + n] for k in range(0, len(groups), n)]
+
+
+def slices(groups: range, n: int) -> Iterator[slice]:
+    """So many at a time, as one picks them out of all."""
+    return (slice(some.start, some.stop, some.step) for some in cut(groups, n))
 
 
 def denoised_patches(
@@ -248,14 +260,14 @@ def denoised_patches(
         moments.append([part1_moments(scale, group, piece.sample, chunk) for piece in pieces])
         single = group.patches.new_empty(N, m)
         for piece, second in zip(pieces, moments[-1], strict=True):
-            for some in piece.groups.split(chunk):
+            for some in slices(piece.groups, chunk):
                 single[some] = scale.to_patch(scale.part1(group.weighted(some), None, second))[0]
         aggregated.append(aggregate(single, grid, net.size, dilation, group.weights[0][:, None]))
     estimates, weights = torch.empty_like(single), single.new_empty(N, 1)
     for piece, *seconds in zip(pieces, *moments, strict=True):
         joined = partial(joined_scales, net, groups, seconds, aggregated)
         first, second = part2_moments(net.part2, joined, piece.sample, chunk)
-        for some in piece.groups.split(chunk):
+        for some in slices(piece.groups, chunk):
             x_hat = groups[0].first(some).sub_(net.out(net.part2(joined(some), first, second))[0])
             estimates[some] = x_hat
             weights[some] = torch.exp(-net.beta.abs() * x_hat.var(1, correction=0, keepdim=True))
@@ -263,7 +275,7 @@ def denoised_patches(
 
 
 def joined_scales(
-    net: PatchNetwork, groups: list[Groups], seconds: list[Moments | None], aggregated: list[Tensor], some: Tensor
+    net: PatchNetwork, groups: list[Groups], seconds: list[Moments | None], aggregated: list[Tensor], some: slice
 ) -> Tensor:
     """Both scales of the n groups `some`, and what the aggregation gives back to them: (4 K, n, width)."""
     scales = list(zip(net.scales, groups, seconds, aggregated, strict=True))
@@ -271,7 +283,7 @@ def joined_scales(
     return torch.cat(own + [scale.from_patch(patches[some][None]) for scale, _, _, patches in scales])
 
 
-def part1_moments(scale: Scale, group: Groups, sample: Tensor | None, chunk: int) -> Moments | None:
+def part1_moments(scale: Scale, group: Groups, sample: range | None, chunk: int) -> Moments | None:
     """Of the layer of part 1 that has a batch normalisation, its second."""
     part = scale.part1
     if sample is None or part.second is None:
@@ -280,7 +292,7 @@ def part1_moments(scale: Scale, group: Groups, sample: Tensor | None, chunk: int
 
 
 def part2_moments(
-    part: Part, joined: Callable[[Tensor], Tensor], sample: Tensor | None, chunk: int
+    part: Part, joined: Callable[[slice], Tensor], sample: range | None, chunk: int
 ) -> tuple[Moments | None, Moments | None]:
     """Of both layers of part 2; the second's depend on the first's."""
     if sample is None:
@@ -291,11 +303,10 @@ def part2_moments(
     return first, moments_of(lambda some: part.second.linear(part.first(joined(some), first)), sample, chunk)
 
 
-def moments_of(layer: Callable[[Tensor], Tensor], sample: Tensor, chunk: int) -> Moments:
+def moments_of(layer: Callable[[slice], Tensor], sample: range, chunk: int) -> Moments:
     """Mean and variance of each channel of layer(sample), (channels, n, width), a few of the sample at a time."""
-    n = 0
-    total = squares = sample.new_zeros((), dtype=torch.float64)
-    for some in sample.split(chunk):
+    n, total, squares = 0, 0.0, 0.0
+    for some in slices(sample, chunk):
         Y = layer(some).flatten(1).double()
         total, squares, n = total + Y.sum(1), squares + Y.square().sum(1), n + Y.shape[1]
     mean = total / n
