@@ -254,7 +254,12 @@ def performance() -> str:
         for machine, dataset in sorted(distinct(of_device, ("environment", "dataset")), key=order(of_device)):
             these = of_device[(of_device["environment"] == machine) & (of_device["dataset"] == dataset)]
             blocks += [f"### {dataset}, {named(json.loads(machine))}", rendered(these)]
-    measured = [*peak(ROOT / "results" / "peak.json"), SPEED, *speed(ROOT / "results" / "speed")]
+    measured = [
+        *time_and_memory(ROOT / "results" / "time_and_memory.json"),
+        *peak(ROOT / "results" / "peak.json"),
+        SPEED,
+        *speed(ROOT / "results" / "speed"),
+    ]
     return page("# Performance", PERFORMANCE, *blocks, GPU_WORDS, *measured)
 
 
@@ -302,6 +307,46 @@ chooses neighbours, and rounding alone changes its choices. `nsr` and `nlrn` con
 wait for those on a GPU; nobody has made them fast there yet. `bm3d` runs the same steps in torch there. On a CPU, the
 answers of torch and of the kernels are within 1e-4 of the range; no card has timed them yet.
 """
+
+TIME_AND_MEMORY = """
+## Time and memory of every restorer
+
+`tests/asv/time_and_memory.py` runs each restorer at three sizes on one machine, each size in a process of its own.
+**seconds** are of one picture after a small one, the shortest of three where that is less than a second. **peak MiB**
+is the highest resident memory of that process, with Python and the libraries. A dash is a size that would take too long.
+"""
+
+TASKS = {
+    "denoise": "denoising, sigma 25",
+    "demosaick": "demosaicking",
+    "superres": "super-resolution, scale 2",
+    "deblock": "deblocking, quality 10",
+}
+
+
+def time_and_memory(file: Path) -> Iterator[str]:
+    """What `tests/asv/time_and_memory.py` wrote, a table a task; nothing where it has not been run."""
+    if not file.exists():
+        return
+    entry = json.loads(file.read_text(encoding="utf-8"))
+    yield TIME_AND_MEMORY
+    yield f"{origin(entry)}\n\n{fence(entry['command'], 'sh')}"
+    sides = sorted({side for row in entry["rows"] for side in row["seconds"]}, key=int)
+    for task, title in TASKS.items():
+        rows = [row for row in entry["rows"] if row["task"] == task]
+        if rows:
+            yield f"### Each restorer: {title}"
+            yield markdown([*time_and_memory_rows(rows, sides)])
+
+
+def time_and_memory_rows(rows: Sequence[Mapping[str, Any]], sides: Sequence[str]) -> Iterator[list[str]]:
+    yield ["", *(f"{side}x{side}, seconds" for side in sides), *(f"{side}x{side}, peak MiB" for side in sides)]
+    yield ["---", *["---:"] * (2 * len(sides))]
+    for row in rows:
+        seconds = [figure(row["seconds"][side]) if side in row["seconds"] else "–" for side in sides]
+        peaks = [f"{row['peak_mib'][side]:,}" if side in row["peak_mib"] else "–" for side in sides]
+        yield [f"`{row['restorer']}`", *seconds, *peaks]
+
 
 PEAK = """
 ## How near to the machine

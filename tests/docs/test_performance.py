@@ -127,3 +127,24 @@ def test_rates_and_times_are_those_of_what_was_run(monkeypatch, capsys, tmp_path
     assert float(rate) == round(2 * float(macs) * 24**2 / 0.5 / 1e3)
     assert share == f"{2 * float(macs) * 1e6 * 24**2 / 0.5 / 4e9:.0%}"
     assert lines[3] == "cscnet     left out: cscnet is for gray images"
+
+
+def test_every_restorer_has_its_time_and_memory(generate, written):
+    """Of a size that took too long there is a dash, and a table for each task."""
+    rows = [
+        {
+            "restorer": "quick",
+            "task": "denoise",
+            "seconds": {"256": 0.0123, "1024": 2.5},
+            "peak_mib": {"256": 90, "1024": 1100},
+        },
+        {"restorer": "slow", "task": "denoise", "seconds": {"256": 130.0}, "peak_mib": {"256": 205}},
+        {"restorer": "mosaics", "task": "demosaick", "seconds": {"256": 1.0}, "peak_mib": {"256": 150}},
+    ]
+    written.write_text(json.dumps(json.loads(written.read_text(encoding="utf-8")) | {"rows": rows}), encoding="utf-8")
+    lines = "\n".join(generate.time_and_memory(written)).splitlines()
+    assert "|  | 256x256, seconds | 1024x1024, seconds | 256x256, peak MiB | 1024x1024, peak MiB |" in lines
+    assert "| `quick` | 0.0123 | 2.5 | 90 | 1,100 |" in lines
+    assert "| `slow` | 130 | – | 205 | – |" in lines
+    assert lines.index("| `mosaics` | 1 | – | 150 | – |") > lines.index("### Each restorer: demosaicking")
+    assert not [*generate.time_and_memory(written.parent / "none.json")]
