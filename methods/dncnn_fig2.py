@@ -10,13 +10,15 @@ IEEE TIP 26(7), 2017, Sec. III-A and III-C.
 | `batch_norm = true`, `residual = false`  | without RL, with BN |
 | `residual = false`                       | without both        |
 
+`depth` and `width` make the networks smaller or larger: so many convolutions, of so many channels between them.
+
 Batch normalisation is merged into the convolutions when weights are exported: what is measured has the layers of
 `dncnn`, whose weights those of a residual network are too.
 """
 
 from __future__ import annotations
 
-from bench.methods.dncnn import DnCNN, Residual
+from bench.methods.dncnn import DnCNN, Residual, convolutions
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -36,6 +38,9 @@ class DnCNNFig2(DnCNN):
 
     def network(self, setting: Setting) -> nn.Module:  # type: ignore[override]  # or Direct
         body = super().network(setting).body
+        sizes = {name: self.options[name] for name in ("depth", "width") if name in self.options}
+        if sizes:
+            body = convolutions(setting.channels, **{"depth": len(body) // 2 + 1, **sizes})
         if self.options.get("batch_norm", False):
             body = normalised(body)
         return Residual(body) if self._is_residual else Direct(body)

@@ -57,6 +57,14 @@ def test_batch_normalisation_stands_in_all_layers_but_the_first_and_the_last():
     assert all(layer[0].num_features == 64 for layer in net.body[3:32:2])
 
 
+def test_depth_and_width_make_it_smaller():
+    _, net = network(depth=5, width=4, batch_norm=True)
+    convs = [layer for layer in net.modules() if isinstance(layer, nn.Conv2d)]
+    assert [(conv.in_channels, conv.out_channels) for conv in convs] == [(1, 4), *[(4, 4)] * 3, (4, 1)]
+    _, net = network(width=4)
+    assert sum(isinstance(layer, nn.Conv2d) for layer in net.modules()) == 17
+
+
 def test_without_options_it_is_dncnn():
     _, net = network()
     torch.manual_seed(1)
