@@ -313,8 +313,8 @@ TIME_AND_MEMORY = """
 
 `tests/asv/time_and_memory.py` runs each restorer at three sizes on one machine, each size in a process of its own.
 **seconds** are of one picture after a small one, the shortest of three where that is less than a second. **peak MiB**
-is the highest resident memory of that process, Python and the libraries included. A dash is a size that would take too
-long.
+is the highest resident memory of that process, Python and the libraries included. A dash is a size that would take
+too long.
 """
 
 TASKS = {
