@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from bench.methods.fast import lidia as fast
+from bench.methods.fast.nearest import ACROSS, DOWN, nearest
 from bench.methods.lidia import LIDIA, read_authors
 from bench.methods.networks import lidia
 from bench.methods.networks.lidia import PatchNetwork, Separable, lidia_denoise, split
+from bench.methods.sparse.neighbours import nearest_patches
 from torch import Tensor, nn
 
 from bench.plugins.registry import choose
@@ -103,9 +107,56 @@ def direct(net: PatchNetwork, y: Tensor, training: bool) -> Tensor:
 @pytest.mark.parametrize("statistics", ["sample", "authors", "stored"])
 def test_it_answers_as_the_transcription(channels, small, statistics, monkeypatch):
     monkeypatch.setattr(lidia, "reflect", surrounded)
+    monkeypatch.setattr(fast, "reflect", surrounded)
     net, y = randomised(channels, small=small), torch.rand(1, channels, 15, 18)
-    answer = lidia_denoise(net, y, statistics)  # fewer patches than a sample or a chunk: both have them all
-    torch.testing.assert_close(answer, direct(net, y, statistics != "stored"), rtol=0, atol=2e-5)
+    if statistics == "stored" and not small:
+        net.out.hor.mul_(1e-3)  # else all is clamped to black
+    expected = direct(net, y, statistics != "stored")
+    assert expected.std() > 0.05
+    # fewer patches than a sample or a chunk: both have them all
+    torch.testing.assert_close(lidia_denoise(net, y, statistics), expected, rtol=0, atol=2e-5)
+    torch.testing.assert_close(fast.restored(net, y, statistics), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("statistics", ["sample", "authors"])
+def test_the_fast_way_is_the_plain_one(channels, statistics, monkeypatch):
+    """Over several tiles of the search, several pieces of the authors' and a sample that is not everything."""
+    for module in (lidia, fast):
+        monkeypatch.setattr(module, "reflect", surrounded)
+    monkeypatch.setattr(lidia, "AUTHORS_CHUNK", 700)
+    monkeypatch.setattr(lidia, "SAMPLE", 300)
+    net, y = randomised(channels), torch.rand(1, channels, 17, 45)
+    expected = lidia_denoise(net, y, statistics)
+    torch.testing.assert_close(fast.restored(net, y, statistics), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("size", "dilation", "shape"), [(7, 1, (30, 50)), (5, 2, (21, 12))])
+def test_the_search_in_tiles_finds_what_the_plain_search_finds(size, dilation, shape):
+    x = F.pad(torch.rand(shape, generator=torch.Generator().manual_seed(0)), [14 * dilation] * 4, value=-1.0)
+    gh, gw = (n - (size - 1) * dilation for n in shape)
+    expected, places = nearest_patches(x, size, 14, 14, dilation)
+    distances, candidates = found_in_tiles(x, size, dilation, gh, gw)
+    np.testing.assert_allclose(distances[:, :13], expected[1:].T, rtol=0, atol=1e-5)
+    n, in_a_row = np.arange(gh * gw)[:, None], x.shape[1] - (size - 1) * dilation
+    rows, columns = n // gw + candidates // 29 * dilation, n % gw + candidates % 29 * dilation
+    assert (rows * in_a_row + columns == places.T.numpy()).all()
+
+
+def test_where_all_patches_are_alike_each_has_itself_and_thirteen_others():
+    distances, candidates = found_in_tiles(torch.full((44, 44), 0.5), 7, 1, 10, 10)
+    assert (distances[:, :13] == 0).all()
+    assert (candidates[:, 0] == 14 * 29 + 14).all()
+    assert all(len(set(group)) == 14 for group in candidates.tolist())
+
+
+def found_in_tiles(x: Tensor, size: int, dilation: int, gh: int, gw: int) -> tuple[np.ndarray, np.ndarray]:
+    image = F.pad(x, (0, -gw % ACROSS, 0, -gh % DOWN)).contiguous().numpy()
+    distances, candidates = np.empty((gh * gw, 14), np.float32), np.empty((gh * gw, 14), np.int16)
+    for top in range(0, gh, DOWN):
+        for left in range(0, gw, ACROSS):
+            nearest(image, size, 14, 14, dilation, top, left, gh, gw, distances, candidates)
+    return distances, candidates
 
 
 def test_patches_worked_on_at_a_time_do_not_change_the_answer(monkeypatch):
