@@ -2,6 +2,7 @@
 
 import json
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -118,7 +119,7 @@ def test_rates_and_times_are_those_of_what_was_run(monkeypatch, capsys, tmp_path
     monkeypatch.setattr(peak, "matrix_rate", lambda: 4e9)
     monkeypatch.setattr(peak, "memory_rate", lambda: 1e9)
     monkeypatch.setattr(peak, "_seconds", lambda run, repeats: 0.5)
-    monkeypatch.setattr(sys, "argv", ["peak.py", "ffdnet", "cscnet", "--side", "24", "--channels", "3"])
+    monkeypatch.setattr(sys, "argv", ["peak.py", "ffdnet", "deep-ksvd", "--side", "24", "--channels", "3"])
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     peak.main()
     lines = capsys.readouterr().out.splitlines()
@@ -126,7 +127,7 @@ def test_rates_and_times_are_those_of_what_was_run(monkeypatch, capsys, tmp_path
     assert (name, seconds) == ("ffdnet", "0.500")
     assert float(rate) == round(2 * float(macs) * 24**2 / 0.5 / 1e3)
     assert share == f"{2 * float(macs) * 1e6 * 24**2 / 0.5 / 4e9:.0%}"
-    assert lines[3] == "cscnet     left out: cscnet is for gray images"
+    assert lines[3] == "deep-ksvd  left out: deep-ksvd is for gray images"
 
 
 def test_every_restorer_has_its_time_and_memory(generate, written):
@@ -148,3 +149,42 @@ def test_every_restorer_has_its_time_and_memory(generate, written):
     assert "| `slow` | 130 | – | 205 | – |" in lines
     assert lines.index("| `mosaics` | 1 | – | 150 | – |") > lines.index("### Each restorer: demosaicking")
     assert not [*generate.time_and_memory(written.parent / "none.json")]
+
+
+@pytest.fixture
+def table(monkeypatch, tmp_path):
+    """tests/asv/time_and_memory.py, with a file of its own."""
+    monkeypatch.syspath_prepend(ROOT / "tests" / "asv")
+    import time_and_memory
+
+    monkeypatch.setattr(time_and_memory, "ROOT", tmp_path)
+    monkeypatch.setattr(time_and_memory, "FILE", tmp_path / "table.json")
+    monkeypatch.setattr(time_and_memory, "commit", lambda: "57d185d79a70")
+    return time_and_memory
+
+
+def row(restorer, seconds, task="denoise"):
+    return {"restorer": restorer, "task": task, "seconds": {"256": seconds}, "peak_mib": {"256": 100}}
+
+
+def test_a_restorer_measured_again_replaces_its_own_row(table):
+    table.write([row("tv", 1.0), row("menon", 2.0, "demosaick"), row("nlm", 3.0)], SimpleNamespace(threads=2))
+    table.write([row("tv", 4.0)], SimpleNamespace(threads=2))
+    rows = json.loads(table.FILE.read_text(encoding="utf-8"))["rows"]
+    assert [(r["restorer"], r["seconds"]["256"]) for r in rows] == [("nlm", 3.0), ("tv", 4.0), ("menon", 2.0)]
+
+
+def test_rows_of_other_threads_do_not_stay_beside_new_ones(table):
+    table.write([row("tv", 1.0), row("nlm", 3.0)], SimpleNamespace(threads=2))
+    table.write([row("tv", 4.0)], SimpleNamespace(threads=1))
+    assert [r["restorer"] for r in json.loads(table.FILE.read_text(encoding="utf-8"))["rows"]] == ["tv"]
+
+
+def test_every_restorer_that_can_run_here_has_a_row(table):
+    assert {"bm3d", "dncnn", "menon", "vdsr", "jpeg", "lssc"} <= {*table.every()}
+    assert not {"vst", "pnp", "onnx"} & {*table.every()}
+    assert [s.channels for s in table.settings({"demosaick", "denoise"})] == [
+        1,
+        3,
+        3,
+    ]  # gray first; mosaics are colour
