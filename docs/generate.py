@@ -30,6 +30,7 @@ def write_all(to: Path) -> None:
     pages |= {"significance": significance(), "papers": papers(), "performance": performance()}
     pages |= {"commands": commands(), "lists": lists(), "costs": costs(), "tiles": tiles()}
     pages |= {"eight_bits": eight_bits(), "cluster_rates": cluster_rates(), "scale": scale()}
+    pages |= {"ablations": ablations()}
     to.mkdir(parents=True, exist_ok=True)
     for name, text in pages.items():
         path = to / f"{name}.md"
@@ -39,6 +40,8 @@ def write_all(to: Path) -> None:
         if path.stem not in pages:
             path.unlink()
     draw_scaling(to / "scaling.svg")
+    for file in ablations_run():
+        draw_curves(file.with_suffix("") / "runs.json", to / f"ablation-{file.stem}.svg")
 
 
 def page(*blocks: str) -> str:
@@ -707,6 +710,62 @@ def draw_scaling(output: Path, file: Path = SCALED) -> None:
         axes.set_xticks([side**2 for side in sides], [f"{side}²" for side in sides])
         axes.set_xticks([], minor=True)
         numbers(axes.yaxis)
+        axes.legend()
+        save_figure(figure, output)
+
+
+# --- ablations ---------------------------------------------------------------------------------------------------
+
+OF_ABLATIONS = ROOT / "results" / "ablations"
+
+ABLATIONS = """
+The papers' arguments as runs: what becomes of a network if a part is left out. [A page](../ablations.md) tells how
+they are made and how to read them. The budgets are small, so that a CPU ends them in hours. They tell who learns
+faster with few steps, and not who is better in the end.
+"""
+
+
+def ablations(folder: Path = OF_ABLATIONS) -> str:
+    """A section an ablation: its command, its table, its curves."""
+    blocks = []
+    for file in sorted(folder.glob("*.toml")):
+        blocks += [f"## {file.stem}", fence(f"bench ablate results/ablations/{file.name}", "sh")]
+        if file in ablations_run(folder):
+            drawn = f"![Validation PSNR by steps](ablation-{file.stem}.svg)"
+            blocks += [str(bench.ablation(file, format="markdown")), drawn]
+        else:
+            blocks += [f"The paper: {escaped(claim(file))}", "Nobody has run it to its end here."]
+    return page("# Why it works, in figures", ABLATIONS, *blocks)
+
+
+def ablations_run(folder: Path = OF_ABLATIONS) -> list[Path]:
+    """The files of those whose results are there."""
+    return [file for file in sorted(folder.glob("*.toml")) if (file.with_suffix("") / "runs.json").exists()]
+
+
+def claim(file: Path) -> str:
+    from bench.training.ablation import read_ablation
+
+    return read_ablation(file).claim
+
+
+def draw_curves(file: Path, output: Path) -> None:
+    """PSNR of the crops held out against steps: a line a variant, the mean over seeds."""
+    from bench.report.plots import new_figure, our_look, save_figure, styles
+    from bench.training.ablation_runs import read_runs
+
+    trained = read_runs(file)
+    names = list(dict.fromkeys(one.variant for one in trained))
+    with our_look():
+        figure = new_figure(6.5, 4)
+        axes = figure.add_subplot(xlabel="steps", ylabel="PSNR of the crops held out, dB")
+        for name, style in styles(names).items():
+            curves = [
+                one.curve[1:] for one in trained if one.variant == name
+            ]  # before the first step it is far below
+            steps = [step for step, _, _ in curves[0]]
+            means = np.mean([[psnr_db for _, _, psnr_db in curve] for curve in curves], axis=0)
+            axes.plot(steps, means, label=name, color=style.colour, marker=style.marker, markevery=5)
         axes.legend()
         save_figure(figure, output)
 

@@ -60,9 +60,10 @@ def test_a_signal_ends_any_command_with_one_line(name, status, line, monkeypatch
     [
         (("train", "sc"), "train", "Its last checkpoint is kept; the same command goes on from there."),
         (("run", "--methods", "noisy"), "run", "What was measured is kept; the same command goes on from there."),
+        (("ablate", "x.toml"), "ablate", "The last checkpoint is kept; the same command goes on from there."),
         (("reference",), "reference", "What was measured is kept; the same command goes on from there."),
     ],
-    ids=["train", "run", "reference"],
+    ids=["train", "run", "ablate", "reference"],
 )
 def test_what_is_kept_is_said(words, function, kept, monkeypatch, capsys):
     monkeypatch.setattr(api, function, send("SIGTERM"))

@@ -81,9 +81,20 @@ def rows_of(ablation: Ablation, trained: Sequence[Trained], records: pd.DataFram
     for i, variant in enumerate(ablation.variants):
         one = next((run for run in trained if run.variant == variant.name), None)
         steps, macs = (one.steps, one.steps * one.macs_per_step) if one else (0, 0)
-        said = verdict(variant.sign, differences[i], halves[i])
-        figures = (tuple(psnr_db[i]), *sizes[i], steps, macs, differences[i], halves[i])
-        rows.append(Row(variant, *figures, said))
+        params, macs_per_pixel = sizes[i]
+        rows.append(
+            Row(
+                variant=variant,
+                psnr_db=tuple(psnr_db[i]),
+                params=params,
+                macs_per_pixel=macs_per_pixel,
+                steps=steps,
+                training_macs=macs,
+                difference_db=differences[i],
+                half_db=halves[i],
+                verdict=verdict(variant.sign, differences[i], halves[i]),
+            )
+        )
     return rows
 
 
