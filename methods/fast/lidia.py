@@ -23,13 +23,14 @@ from bench.methods.fast.nearest import ACROSS, DOWN, nearest
 from bench.methods.fast.products import LANES
 from bench.methods.fast.separable import (
     OVERHANG,
+    ROWS,
     add_estimates,
     add_moments,
-    combined,
     estimated,
+    group_of_one,
     members,
+    one_patch,
     separable,
-    spread,
 )
 from bench.methods.fast.threads import Map, torch_in_parallel
 from bench.methods.networks.lidia import (
@@ -52,8 +53,8 @@ from torch import Tensor
 
 __all__ = ["restored"]
 
-AT_ONCE = 32  # groups that go through the layers together: what a layer makes of them stays in the second cache
-TASK = 16 * AT_ONCE  # groups that a thread takes before it asks for more
+AT_ONCE = 4 * ROWS  # groups that go through the layers together: what a layer makes of them stays in the second cache
+TASK = 9 * AT_ONCE  # groups that a thread takes before it asks for more
 
 SIDE = 2 * RADIUS + 1
 
@@ -168,20 +169,52 @@ def phases(x: Tensor, dilation: int) -> np.ndarray:
 
 
 class Layer:
-    """A separable layer, with what its batch normalisation makes of it. raw: without that, and without its ReLU."""
+    """A separable layer of groups, with what its batch normalisation makes of it.
+
+    raw  without that, and without its ReLU
+    a    the share of what it is given in its answer
+    """
 
     def __init__(self, unit: Separable, moments: Moments | None = None, *, a: float = 0.0, raw: bool = False) -> None:
         hor, b = (unit.hor, unit.b) if raw else unit.normalised(moments)
-        width = len(unit.ver)
-        beyond = (0, -width % LANES)
-        self.hor, self.b = hor.detach().contiguous().numpy(), F.pad(b.detach(), beyond).contiguous().numpy()
-        self.ver = F.pad(unit.ver.detach().T, beyond).contiguous().numpy()
-        self.a, self.width = np.float32(a), width
+        self.width, self.a = len(unit.ver), np.float32(a)
+        self.hor, self.b, self.ver = hor.detach().contiguous().numpy(), widened(b), widened(unit.ver.T)
         self.least = np.float32(-np.inf if raw or not unit.relu else 0)
 
-    def __call__(self, X: np.ndarray, T: np.ndarray, Y: np.ndarray, at: int = 0) -> None:
+    def __call__(self, X: np.ndarray, scratch: Scratch, Y: np.ndarray, at: int = 0) -> None:
         """Y[:, at :] <- a X + (1 - a) (this layer of X)."""
-        separable(X, len(self.ver), self.ver, self.hor, self.b, self.least, self.a, T, Y, at)
+        ver, hor, b = self.ver, self.hor, self.b
+        separable(X, len(ver), ver, hor, b, self.least, self.a, scratch.products, Y, at)
+
+
+class OnePatch:
+    """A layer that makes one patch of a group."""
+
+    def __init__(self, unit: Separable) -> None:
+        self.hor, self.b, self.ver = unit.hor[0].detach().numpy(), widened(unit.b)[0], widened(unit.ver.T)
+
+    def __call__(self, X: np.ndarray, scratch: Scratch) -> np.ndarray:
+        """(n, rows, width) to (n, >= m)."""
+        one_patch(self.hor, X, self.ver, self.b, scratch.z, scratch.patches)
+        return scratch.patches[: len(X)]
+
+
+class FromPatch:
+    """A layer that makes a group of one patch."""
+
+    def __init__(self, unit: Separable) -> None:
+        self.hor, self.b, self.ver = unit.hor[:, 0].detach().numpy(), widened(unit.b), widened(unit.ver.T)
+        self.nothing = np.zeros(self.b.shape[1], np.float32)
+
+    def __call__(self, scratch: Scratch, out: np.ndarray, at: int) -> None:
+        """out[:, at : at + K] <- this layer of scratch.alone."""
+        X = scratch.alone[:, 0]
+        group_of_one(X, len(self.ver), self.ver, self.hor, self.b, self.nothing, scratch.z, out, at)
+
+
+def widened(x: Tensor) -> np.ndarray:
+    """With columns of zeros, for whole vectors."""
+    return F.pad(x.detach(), (0, -x.shape[-1] % LANES)).contiguous().numpy()
 
 
 class Sums:
@@ -208,12 +241,12 @@ class Scratch(threading.local):
     """What the layers make of some groups, each thread its own."""
 
     def __init__(self, size: int, m: int, width: int) -> None:
-        m += OVERHANG - size
-        m, width = (n + -n % LANES for n in (m, width))
-        self.X, self.alone = np.zeros((AT_ONCE, K, m), np.float32), np.zeros((AT_ONCE, 1, m), np.float32)
+        copied, m, width = (n + -n % LANES for n in (m + OVERHANG - size, m, width))
+        self.X, self.alone = (np.zeros((AT_ONCE, n, copied), np.float32) for n in (K, 1))
         self.half, self.own = np.zeros((2, AT_ONCE, K, width), np.float32)
         self.joined, self.all = np.zeros((2, AT_ONCE, 4 * K, width), np.float32)
         self.products, self.z = np.zeros((4 * K, width), np.float32), np.zeros((AT_ONCE, width), np.float32)
+        self.patches = np.zeros((AT_ONCE, m), np.float32)
 
 
 class Restoration:
@@ -240,6 +273,9 @@ class Restoration:
         self.scratch = Scratch(net.size, self.m, self.width)
         self.first = [Layer(scale.part1.first) for scale in net.scales]
         self.seconds = [[self._second(scale, piece) for piece in pieces] for scale in range(len(groups))]
+        self.to_patch = [OnePatch(scale.to_patch) for scale in net.scales]
+        self.from_patch = [FromPatch(scale.from_patch) for scale in net.scales]
+        self.out = OnePatch(net.out)
         self.aggregated = [self._aggregate(scale) for scale in range(len(groups))]
 
     def image(self) -> Tensor:
@@ -251,7 +287,7 @@ class Restoration:
         def estimates(k: int, groups: range) -> np.ndarray:
             x_hat = np.empty((len(groups), self.m), np.float32)
             for some, answer in zip(cut(groups, AT_ONCE), split_rows(x_hat), strict=True):
-                noise = self._one_patch(self.net.out, self._through(part2[k], self._joined(k, some)))
+                noise = self.out(self._through(part2[k], self._joined(k, some)), self.scratch)
                 y = self.scratch.alone[: len(some)]
                 self.patches.members(grid, some, y)
                 estimated(y, noise, beta, answer, weights[some.start : some.stop])
@@ -279,23 +315,22 @@ class Restoration:
         X, half = scratch.X[:n], scratch.half[:n]
         self.groups[scale].members(self.grid, some, X)
         if second is None:
-            self.first[scale](X, scratch.products, out[:n], at)
+            self.first[scale](X, scratch, out[:n], at)
         else:
-            self.first[scale](X, scratch.products, half)
-            second(half, scratch.products, out[:n], at)
+            self.first[scale](X, scratch, half)
+            second(half, scratch, out[:n], at)
         return out[:n]
 
     def _aggregate(self, scale: int) -> Groups:
         """Each patch cut anew from the image that is the mean of them all: see `networks.lidia.aggregate`."""
-        grid, group, to_patch = self.grid, self.groups[scale], self.net.scales[scale].to_patch
+        grid, group = self.grid, self.groups[scale]
         dilation, own = group.dilation, group.weights[:, :1]
 
         def estimates(k: int, groups: range) -> np.ndarray:
             z = np.empty((len(groups), self.m), np.float32)
             for some, answer in zip(cut(groups, AT_ONCE), split_rows(z), strict=True):
-                answer[:] = self._one_patch(
-                    to_patch, self._part1(scale, self.seconds[scale][k], some, self.scratch.own)
-                )
+                x = self._part1(scale, self.seconds[scale][k], some, self.scratch.own)
+                answer[:] = self.to_patch[scale](x, self.scratch)[:, : self.m]
             return z if dilation == 1 else z / own[groups.start : groups.stop]
 
         total = self._sum(estimates, dilation)
@@ -329,26 +364,18 @@ class Restoration:
         for scale in range(2):
             self._part1(scale, self.seconds[scale][k], some, out, scale * K)
         for scale, patches in enumerate(self.aggregated):
-            unit, alone = self.net.scales[scale].from_patch, scratch.alone[:n]
-            patches.members(self.grid, some, alone)
-            z = torch.mm(torch.from_numpy(alone)[:, 0, : self.m], unit.ver.T)
-            spread(z.numpy(), unit.hor[:, 0].numpy(), unit.b.numpy(), out, (2 + scale) * K)
+            patches.members(self.grid, some, scratch.alone[:n])
+            self.from_patch[scale](scratch, out, (2 + scale) * K)
         return out[:n]
 
     def _through(self, layers: list[Layer], X: np.ndarray) -> np.ndarray:
         Y = self.scratch.all[: len(X)]
         for layer in layers:
-            layer(X, self.scratch.products, Y)
+            layer(X, self.scratch, Y)
             X, Y = Y, X
         return X
 
     # --- what both have ---
-
-    def _one_patch(self, unit: Separable, X: np.ndarray) -> np.ndarray:
-        """Of each group X one patch, by a layer of so many rows: (n, m)."""
-        z = self.scratch.z[: len(X)]
-        combined(unit.hor[0].numpy(), X, z)
-        return torch.addmm(unit.b, torch.from_numpy(z)[:, : self.width], unit.ver.T).numpy()
 
     def _sum(self, estimates: Callable[[int, range], np.ndarray], dilation: int) -> Tensor:
         """The sum of the estimates (n, m) of all patches, each in its place: (C, h, w)."""

@@ -8,9 +8,19 @@ from __future__ import annotations
 
 import numpy as np
 from bench.methods.fast.products import LANES, VECTORS, layer, product
-from bench.methods.sparse.compiled import kernel
+from bench.methods.sparse.compiled import inlined, kernel
 
-__all__ = ["OVERHANG", "add_estimates", "add_moments", "combined", "estimated", "members", "separable", "spread"]
+__all__ = [
+    "OVERHANG",
+    "ROWS",
+    "add_estimates",
+    "add_moments",
+    "estimated",
+    "group_of_one",
+    "members",
+    "one_patch",
+    "separable",
+]
 
 ROWS = 14  # of a product at once, of two vectors each: most of AVX-512's 32 registers
 PAIR = 2 * LANES if VECTORS == 4 else LANES  # columns of a product at once
@@ -102,31 +112,59 @@ def add_moments(Y, width, total, squares):
 
 
 @kernel
-def combined(hor, X, out):
-    """out (n, width) <- hor X for hor (rows,) and X (n, rows, width)."""
+def one_patch(hor, X, ver, b, z, out):
+    """out (n, width) <- (hor X) ver + b: of each group X (n, rows, m) one patch.
+
+    hor  (rows,), ver (m, width), b (width,)
+    z    (n, m), for hor X; n is a multiple of ROWS, groups that are not wanted may mean nothing
+    """
     for g in range(len(X)):
-        total = out[g]
+        total = z[g]
         total[:] = 0
         for k in range(len(hor)):
             x = X[g, k]
             for t in range(len(total)):
                 total[t] += hor[k] * x[t]
+    _rows(z, len(ver), ver, b, out)
 
 
 @kernel
-def spread(x, hor, b, out, at):
-    """out[g, at + k] <- max(hor[k] x[g] + b[k], 0) for x (n, width), hor (K,), b (K, width)."""
-    for g in range(len(x)):
+def group_of_one(X, m, ver, hor, b, nothing, z, out, at):
+    """out[g, at + k] <- max(hor[k] (X[g] ver) + b[k], 0), for X (n, >= m), hor (K,), b (K, width).
+
+    nothing  (width,) zeros
+    z        (n, width), for X ver; n is a multiple of ROWS
+    """
+    _rows(X, m, ver, nothing, z)
+    for g in range(len(X)):
         for k in range(len(hor)):
-            y, from_x, to_b = out[g, at + k], x[g], b[k]
-            for t in range(x.shape[1]):
-                y[t] = max(hor[k] * from_x[t] + to_b[t], 0)
+            y, from_z, to_b = out[g, at + k], z[g], b[k]
+            for t in range(len(from_z)):
+                y[t] = max(hor[k] * from_z[t] + to_b[t], 0)
+
+
+@inlined
+def _rows(X, m, ver, b, Y):
+    """Y (n, width) <- X[:, :m] ver + b."""
+    (n, width), ld = Y.shape, X.shape[1]
+    X_at, Y_at, ver_at, b_at, none = X.ctypes.data, Y.ctypes.data, ver.ctypes.data, b.ctypes.data, np.float32(-np.inf)
+    for r in range(0, n, ROWS):
+        A, C = X_at + 4 * r * ld, Y_at + 4 * r * width
+        c = 0
+        while c + PAIR <= width:
+            _layer(C + 4 * c, width, b_at + 4 * c, 0, none, A, ld, ver_at + 4 * c, width, m)
+            c += PAIR
+        if c < width:
+            _last_layer(C + 4 * c, width, b_at + 4 * c, 0, none, A, ld, ver_at + 4 * c, width, m)
 
 
 @kernel
 def estimated(y, noise, beta, estimates, weights):
-    """Patches y (n, 1, >= m) without their noise (n, m), times their weights exp(-beta variance): these are (n,)."""
-    n, m = noise.shape
+    """estimates (n, m) <- patches y (n, 1, >= m) without noise (n, >= m), times their weights exp(-beta variance).
+
+    weights  (n,)
+    """
+    n, m = estimates.shape
     for g in range(n):
         x_hat, from_y, e = estimates[g], y[g, 0], noise[g]
         for t in range(m):

@@ -305,7 +305,7 @@ def part2_moments(
 
 def moments_of(layer: Callable[[slice], Tensor], sample: range, chunk: int) -> Moments:
     """Mean and variance of each channel of layer(sample), (channels, n, width), a few of the sample at a time."""
-    n, total, squares = 0, 0.0, 0.0
+    n, total, squares = 0, *torch.zeros(2, dtype=torch.float64)
     for some in slices(sample, chunk):
         Y = layer(some).flatten(1).double()
         total, squares, n = total + Y.sum(1), squares + Y.square().sum(1), n + Y.shape[1]
