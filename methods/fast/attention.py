@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from bench.methods.fast.products import LANES, VECTORS, float_of_bits, product
-from bench.methods.sparse.compiled import kernel
+from bench.methods.sparse.compiled import inlined, kernel
 
 __all__ = ["COLUMNS", "FEATURES", "TILE", "attend", "first"]
 
@@ -18,13 +18,13 @@ _correlations, _add_correlations = product(3, add=False), product(3, add=True)
 _add_features = product(VECTORS, add=True)
 
 
-@kernel
+@inlined
 def first(i, n, q):
     """The first of the q neighbours, among n in a row, of i: near the border they are moved inwards."""
     return min(max(i - q // 2, 0), max(n - q, 0))
 
 
-@kernel
+@inlined
 def exp(x):
     """e^x for float32 x <= 0, to 4e-6 of itself, and e^-75 below -75.
 
@@ -136,7 +136,7 @@ def attend(S, kept, fresh, thetas, psis, length, features, out, top, tiles, shap
                         out[row, tile * TILE + p, m] *= share
 
 
-@kernel
+@inlined
 def _outside(tile, W, q, outside):
     """outside (TILE * n_c,): 0 where a column of neighbours is one of the pixel's, else minus infinity."""
     n_c = len(outside) // TILE
@@ -146,7 +146,7 @@ def _outside(tile, W, q, outside):
             outside[p * n_c + c] = 0 if skipped <= c < skipped + min(q, W) else -np.inf
 
 
-@kernel
+@inlined
 def _weigh(S, outside, P, highest, totals, sums):
     """P = the exponentials of S + outside, less the largest of each pixel so far.
 

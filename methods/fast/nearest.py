@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from bench.methods.sparse.compiled import kernel
+from bench.methods.sparse.compiled import inlined, kernel
 
 __all__ = ["ACROSS", "DOWN", "nearest"]
 
@@ -74,7 +74,7 @@ def nearest(x, size, k, radius, dilation, top, left, gh, gw, distances, candidat
             n_found = min(n_found + 1, k - 1)
 
 
-@kernel
+@inlined
 def _add_up(x, size, step, out):
     """out[b] <- x[b] + x[b + step] + ..., of `size` numbers, an odd number of them."""
     for b in range(len(out)):
@@ -85,7 +85,7 @@ def _add_up(x, size, step, out):
             out[b] += first[b] + second[b]
 
 
-@kernel
+@inlined
 def _smallest(x, k):
     """The k-th smallest of each column of x (n_rows, n), which is changed."""
     kept = np.full((k, x.shape[1]), np.inf, np.float32)
@@ -99,7 +99,7 @@ def _smallest(x, k):
     return kept[k - 1]
 
 
-@kernel
+@inlined
 def _within(D, bound):
     """For each column of D (n_rows, n) the rows whose number is at most its bound, and how many these are."""
     n_rows, n = D.shape

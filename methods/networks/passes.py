@@ -25,6 +25,10 @@ HALF, LESS, ONE = np.int32([16, 0x7FFF, 1])
 """To go from float32 to its upper half, bfloat16. Numba takes plain integers for numbers of 64 bits."""
 
 kernel = njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
+inlined = njit(
+    nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"}, forceinline=True
+)
+"""For a kernel that others call: see `methods.sparse.compiled`."""
 
 
 def by_rows(do: Callable[..., Any], *arrays: Tensor, lmbda: Tensor) -> list[Any]:
@@ -39,7 +43,7 @@ def _as_numpy(x: Tensor) -> np.ndarray:
     return bits
 
 
-@kernel
+@inlined
 def _long(short, long, bits):
     """long (p,) <- short (p,); bits are long's, in float32."""
     if short.itemsize == 2:
@@ -50,7 +54,7 @@ def _long(short, long, bits):
             long[j] = short[j]
 
 
-@kernel
+@inlined
 def _short(long, bits, short):
     """short (p,) <- long (p,), rounded."""
     if short.itemsize == 2:
@@ -61,13 +65,13 @@ def _short(long, bits, short):
             short[j] = long[j]
 
 
-@kernel
+@inlined
 def _copy(x, out):
     for j in range(len(x)):
         out[j] = x[j]
 
 
-@kernel
+@inlined
 def _room(x):
     """Two rows for long numbers, and the bits of both."""
     rows = np.empty((2, x.shape[1]), x.dtype)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from bench.methods.sparse.compiled import do_in_parallel, kernel
+from bench.methods.sparse.compiled import do_in_parallel, inlined, kernel
 from numpy.typing import DTypeLike
 
 __all__ = ["Codes", "checked", "combine", "no_codes"]
@@ -47,7 +47,7 @@ def checked(Y: np.ndarray, D: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(D, Y.dtype)
 
 
-@kernel
+@inlined
 def combine(atoms, values, k, D_T, out):
     """out (m,) = the sum over the first k of values[i] times row atoms[i] of D_T."""
     for t in range(len(out)):

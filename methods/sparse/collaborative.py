@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from bench.methods.sparse.compiled import in_parallel, kernel, product
+from bench.methods.sparse.compiled import in_parallel, inlined, kernel, product
 from numpy.typing import NDArray
 
 __all__ = ["Step", "bior15", "dct", "filtered", "grid"]
@@ -150,7 +150,7 @@ def filter_band(y, guide, rows, columns, levels, T, inverse, window, most, neare
                 put_back(stack, places, k, N, weight, window, num[c], den[c])
 
 
-@kernel
+@inlined
 def compare(image, row, columns, N, nearest, distances):
     """Squared distances of the blocks at (row, columns) to all in their search windows (Eq. 5 and 7, times N^2).
 
@@ -176,7 +176,7 @@ def compare(image, row, columns, N, nearest, distances):
                     distances[r, at] = sums[x]
 
 
-@kernel
+@inlined
 def of_rows(image, i, j, k, other, N, m, total):
     """total[x] = the sum over t < N of (image[i + t, j + x] - image[k + t, other + x])^2, for x < m."""
     for x in range(m):
@@ -199,7 +199,7 @@ def of_rows(image, i, j, k, other, N, m, total):
         t += 1
 
 
-@kernel
+@inlined
 def of_windows(x, N, n, sums):
     """sums[t] = the sum of x[t : t + N], for t < n."""
     for t in range(n):
@@ -217,7 +217,7 @@ def of_windows(x, N, n, sums):
         j += 1
 
 
-@kernel
+@inlined
 def choose(distances, row, column, nearest, most, tau, places, least):
     """The places of the blocks nearest to the one at (row, column), itself first; how many: a power of two."""
     side = 2 * nearest + 1
@@ -247,7 +247,7 @@ def choose(distances, row, column, nearest, most, tau, places, least):
     return k
 
 
-@kernel
+@inlined
 def gather(image, places, k, N, stack):
     """The blocks at `places`, each a row of stack."""
     for b in range(k):
@@ -257,7 +257,7 @@ def gather(image, places, k, N, stack):
                 stack[b, i * N + j] = image[row + i, column + j]
 
 
-@kernel
+@inlined
 def forward(stack, other, k, N, T, half, spectrum):
     """The 3D transform: Haar over the blocks, T over the columns and rows of each; spectrum (N^2, k)."""
     root = np.float32(np.sqrt(0.5))
@@ -278,7 +278,7 @@ def forward(stack, other, k, N, T, half, spectrum):
     in_2d(half, k, N, T, spectrum)
 
 
-@kernel
+@inlined
 def backward(spectrum, half, k, N, inverse, stack, other):
     """The inverse of `forward`: spectrum is used up."""
     in_2d(spectrum, k, N, inverse, half)
@@ -299,7 +299,7 @@ def backward(spectrum, half, k, N, inverse, stack, other):
                 stack[b, p] = other[b, p]
 
 
-@kernel
+@inlined
 def in_2d(blocks, k, N, T, half):
     """T X T' of every block X, turned, from `blocks` to `half`; both (N^2, k), the blocks side by side."""
     X, Y = blocks.reshape(N, N * k), half.reshape(N, N * k)
@@ -313,7 +313,7 @@ def in_2d(blocks, k, N, T, half):
         product(T[j], X, Y[j])
 
 
-@kernel
+@inlined
 def hard_threshold(spectrum, k, levels):
     """Set to 0 what is below its level, (N^2,); the weight of the stack, 1 / how many are left (Eq. 10)."""
     n = 0
@@ -326,7 +326,7 @@ def hard_threshold(spectrum, k, levels):
     return np.float32(1 / max(n, 1))
 
 
-@kernel
+@inlined
 def wiener(spectrum, of_basic, k, sigma):
     """Multiply by W = B^2 / (B^2 + sigma^2) (Eq. 8); the weight of the stack, 1 / sum W^2 (Eq. 11)."""
     variance = sigma * sigma
@@ -343,7 +343,7 @@ def wiener(spectrum, of_basic, k, sigma):
     return 1 / max(total, np.float32(1e-12))
 
 
-@kernel
+@inlined
 def put_back(stack, places, k, N, weight, window, num, den):
     """Add the blocks to what they are averaged from, with the stack's weight and the window's (Eq. 12)."""
     for b in range(k):

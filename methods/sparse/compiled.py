@@ -18,6 +18,7 @@ __all__ = [
     "gathered_product",
     "gram",
     "in_parallel",
+    "inlined",
     "kernel",
     "largest",
     "product",
@@ -38,6 +39,17 @@ _thread = threading.local()
 # changed: after work on this file remove __pycache__.
 # A division by 0 gives an infinity, as NumPy's: to check for it would keep a loop from being vectorised.
 kernel = njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz", "nnan"})
+
+# For a kernel that others call: it becomes part of each. Left apart, each caller would hold a copy that is optimised
+# in its own way, and the first one that is loaded would serve them all: code that has just been compiled would answer
+# otherwise than the same from the cache, in the last bit.
+inlined = njit(
+    nogil=True,
+    cache=True,
+    error_model="numpy",
+    fastmath={"reassoc", "contract", "arcp", "nsz", "nnan"},
+    forceinline=True,
+)
 
 
 def in_parallel(do: Callable[[int, int], T], n: int, chunk: int = CHUNK) -> Iterator[T]:
@@ -63,7 +75,7 @@ def do_in_parallel(do: Callable[[int, int], None], n: int, chunk: int = CHUNK) -
         pass
 
 
-@kernel
+@inlined
 def product(w, B, out):
     """out (p,) = w' B, for w (m,) and B (m, p)."""
     m, p = len(w), len(out)
@@ -82,7 +94,7 @@ def product(w, B, out):
         t += 1
 
 
-@kernel
+@inlined
 def gathered_product(w, rows, B, out):
     """out (p,) = the sum over k of w[k] B[rows[k]]."""
     m, p = len(w), len(out)
@@ -112,7 +124,7 @@ def gram(D):
     return G
 
 
-@kernel
+@inlined
 def squared_norm(y):
     """||y||^2, in the precision of y."""
     total = y[0] * 0
@@ -127,7 +139,7 @@ def with_bits(p: int, dtype: DTypeLike) -> tuple[np.ndarray, np.ndarray]:
     return x, x.view(np.int32 if x.itemsize == 4 else np.int64)
 
 
-@kernel
+@inlined
 def largest(bits):
     """The first index of the largest of numbers >= 0, told by their bits: these order them as integers do.
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 import torch
 from bench.methods.sparse.codes import Codes
-from bench.methods.sparse.compiled import kernel, product
+from bench.methods.sparse.compiled import inlined, kernel, product
 from bench.methods.sparse.lasso import lasso_path
 from bench.methods.sparse.patches import centre
 from bench.methods.sparse.prox import soft_threshold
@@ -160,7 +160,7 @@ def _update_atoms(D_T, values, R, users, starts, order, exact):
     return unused
 
 
-@kernel
+@inlined
 def _covariance(E, S):
     """S = E' E."""
     n, m = E.shape
@@ -172,7 +172,7 @@ def _covariance(E, S):
                 S[s, t] += x * E[i, t]
 
 
-@kernel
+@inlined
 def _leading_eigenvector(S, start, d):
     """d: by power iteration from `start`, until it moves by less than 1e-5 (a start orthogonal to it stays so)."""
     m = len(d)
@@ -189,7 +189,7 @@ def _leading_eigenvector(S, start, d):
             return
 
 
-@kernel
+@inlined
 def _normalise(d, otherwise):
     """d / ||d||, or `otherwise` where d is 0."""
     norm2 = d[0] * 0

@@ -7,7 +7,7 @@ m = C s s values are in the order of `methods.sparse.patches.extract`.
 from __future__ import annotations
 
 import numpy as np
-from bench.methods.sparse.compiled import kernel
+from bench.methods.sparse.compiled import inlined, kernel
 
 __all__ = ["add", "centre", "gather", "similar_patches"]
 
@@ -46,7 +46,7 @@ def similar_patches(x, size, rows, columns, window, threshold):
     return np.array(members), np.array(starts)
 
 
-@kernel
+@inlined
 def _any_near(x, size, i, j, a, first, threshold, d2):
     """d2: the squared distances of the patch (i, j) from (a, first), (a, first + 1), ...; whether one is near.
 
@@ -66,7 +66,7 @@ def _any_near(x, size, i, j, a, first, threshold, d2):
     return True
 
 
-@kernel
+@inlined
 def _add_squared_differences(seed, row, d2):
     """d2[b] += the sum over t of (row[b + t] - seed[t])^2."""
     t = 0
@@ -130,7 +130,7 @@ def centre(Y, starts, C, variance):
     return mu
 
 
-@kernel
+@inlined
 def _means(Y, C):
     """The means (n, C) of the C channels of the patches Y (n, m)."""
     n = Y.shape[1] // C

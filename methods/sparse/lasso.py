@@ -12,6 +12,7 @@ from bench.methods.sparse.compiled import (
     do_in_parallel,
     gathered_product,
     gram,
+    inlined,
     kernel,
     largest,
     product,
@@ -63,7 +64,7 @@ def _lars(Y, D, G, error, atoms, values, counts, gain, bits):
         values[i, k:] = 0
 
 
-@kernel
+@inlined
 def _follow(c, G, energy, error, atoms, x, inverse, s, w, g, a, free, gain, bits):
     """The path of one signal from a = 0 to where its squared residual is `error`; how many atoms its end has.
 
@@ -135,7 +136,7 @@ def _follow(c, G, energy, error, atoms, x, inverse, s, w, g, a, free, gain, bits
     return k
 
 
-@kernel
+@inlined
 def _drop(leaving, k, atoms, x, s, inverse, free):
     """Take one of k active atoms out; the last one takes its place. k - 1."""
     last = k - 1

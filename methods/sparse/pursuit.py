@@ -22,6 +22,7 @@ from bench.methods.sparse.compiled import (
     CHUNK,
     do_in_parallel,
     gram,
+    inlined,
     kernel,
     largest,
     product,
@@ -151,7 +152,7 @@ def _space(L: int, G: np.ndarray) -> tuple[np.ndarray, ...]:
     return U, R, np.diag(G).copy(), norm2, *with_bits(p, G.dtype)
 
 
-@kernel
+@inlined
 def _pursue(A, G, energy, error, by_decrease, atoms, U, R, full, norm2, score, bits):
     """Choose atoms for a group until its squared residual is at most `error`; how many they are.
 
@@ -195,7 +196,7 @@ def _pursue(A, G, energy, error, by_decrease, atoms, U, R, full, norm2, score, b
 # Loops over few arrays: a compiler that must allow for any two of them to overlap vectorises no other.
 
 
-@kernel
+@inlined
 def _orthogonalise(u, g, r, norm2):
     """From u, the part of g = D' d within the span, to D' q for d = that part + r q; norm2 loses what q spans."""
     for j in range(len(u)):
@@ -204,7 +205,7 @@ def _orthogonalise(u, g, r, norm2):
         norm2[j] -= x * x
 
 
-@kernel
+@inlined
 def _subtract(a, c, u, score):
     """a -= c u, and score += a^2."""
     for j in range(len(u)):
@@ -213,7 +214,7 @@ def _subtract(a, c, u, score):
         score[j] += x * x
 
 
-@kernel
+@inlined
 def _weigh(score, full, norm2, by_decrease):
     """Divide the scores by what the rules do; 0 for atoms that nothing is left of outside the span."""
     one, spanned = full.dtype.type(1), full.dtype.type(SPANNED)  # plain numbers would make it all double precision
@@ -222,7 +223,7 @@ def _weigh(score, full, norm2, by_decrease):
         score[j] *= one / scale[j] if norm2[j] > spanned * full[j] else one - one
 
 
-@kernel
+@inlined
 def _solve(y, D_T, atoms, k, R, out):
     """out[:k]: the least-squares coefficients of y for the first k atoms; D_I' D_I = R R'."""
     for i in range(k):
@@ -240,7 +241,7 @@ def _solve(y, D_T, atoms, k, R, out):
         out[i] = b / R[i, i]
 
 
-@kernel
+@inlined
 def _square_root(Y):
     """S (m, m) with S' S = Y' Y: Cholesky's, in double precision; a direction that Y lacks gives a row of zeros."""
     n, m = Y.shape
