@@ -103,45 +103,36 @@ def _sums_of_blocks(x: Tensor, N: int) -> Tensor:
 
 
 class _Filters:
-    """The 3D transform of stacks, the filter of the step in it, and the way back."""
+    """The 3D transform of stacks, the filter of the step in it, and the way back.
+
+    A block is a row of N^2 pixels, and T X T' its product with one matrix: few large products, not many small ones.
+    """
 
     def __init__(self, sigma: Array, step: Step, device: str) -> None:
-        N = len(step.T)
-        self.step, self.device = step, device
-        self.T = torch.tensor(step.T, device=device)
-        inverse = np.linalg.inv(step.T.astype(np.float64)).astype(np.float32)
-        self.inverse = torch.tensor(inverse, device=device)
-        window = np.outer(np.kaiser(N, step.beta), np.kaiser(N, step.beta)).astype(np.float32)
-        self.window = torch.tensor(window.ravel(), device=device)
+        N, T = len(step.T), step.T.astype(np.float64)
+        window = np.outer(np.kaiser(N, step.beta), np.kaiser(N, step.beta))
         factors = np.broadcast_to(1.0 if step.threshold is None else step.threshold, (N, N))
-        levels = (sigma[:, None, None, None, None] * factors).astype(np.float32)
-        self.levels = torch.tensor(levels, device=device)  # (C, 1, 1, N, N)
+        levels = sigma[:, None, None, None] * factors.ravel()
+        self.device = device
+        self.to_spectrum, self.to_blocks, self.window, self.levels = (
+            torch.tensor(x, dtype=torch.float32, device=device)
+            for x in (np.kron(T, T).T, np.kron(np.linalg.inv(T), np.linalg.inv(T)).T, window.ravel(), levels)
+        )
 
     def __call__(self, noisy: Tensor, basic: Tensor | None) -> tuple[Tensor, Tensor]:
         """Estimates and weights of stacks (C, B, k, N^2): of the same shape, and (C, B)."""
-        spectrum = self.forward(noisy)
+        haar_k = torch.tensor(haar(noisy.shape[2]), device=self.device)
+        spectrum = haar_k @ noisy @ self.to_spectrum
         if basic is None:
             kept = spectrum.abs() >= self.levels
             spectrum *= kept
-            weights = 1 / kept.sum(dim=(2, 3, 4)).clamp_(min=1)  # Eq. 10
+            weights = 1 / kept.sum(dim=(2, 3)).clamp_(min=1)  # Eq. 10
         else:
-            power = self.forward(basic).square_()
+            power = (haar_k @ basic @ self.to_spectrum).square_()
             W = power / (power + self.levels.square())  # Eq. 8
             spectrum *= W
-            weights = 1 / W.square_().sum(dim=(2, 3, 4)).clamp_(min=1e-12)  # Eq. 11
-        return self.backward(spectrum), weights
-
-    def forward(self, stacks: Tensor) -> Tensor:
-        """Haar over the blocks, T over the columns and rows of each: (C, B, k, N, N)."""
-        N = len(self.T)
-        return self.T @ (self._haar(stacks.shape[2]) @ stacks).unflatten(3, (N, N)) @ self.T.T
-
-    def backward(self, spectrum: Tensor) -> Tensor:
-        blocks = (self.inverse @ spectrum @ self.inverse.T).flatten(3)
-        return self._haar(blocks.shape[2]).T @ blocks
-
-    def _haar(self, k: int) -> Tensor:
-        return torch.tensor(haar(k), device=self.device)
+            weights = 1 / W.square_().sum(dim=(2, 3)).clamp_(min=1e-12)  # Eq. 11
+        return haar_k.T @ (spectrum @ self.to_blocks), weights
 
 
 def haar(k: int) -> Array:
