@@ -90,7 +90,7 @@ class _Block:
 
     def at_least(self, least: Any, values: list[Any]) -> list[Any]:
         builder = self.builder
-        return [builder.select(builder.fcmp_ordered(">", value, least), value, least) for value in values]
+        return [builder.select(builder.fcmp_unordered(">", value, least), value, least) for value in values]
 
     def added(self, values: list[Any], A: Any, lda: Any, B: Any, ldb: Any, n: Any) -> list[Any]:
         """values + A B"""
