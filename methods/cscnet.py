@@ -30,7 +30,9 @@ COPIES = {"cpu": 4, "cuda": 64, "mps": 64}
 
 
 class CSCNet(TorchRestorer):
-    """CSCNet with the authors' weights, for gray images.
+    """CSCNet, for gray images with the authors' weights.
+
+    In colour a filter has three channels; the paper's own network in colour is described nowhere that we know of.
 
     Options of its network: see `StridedCoding`.
     """
@@ -38,11 +40,8 @@ class CSCNet(TorchRestorer):
     name = "cscnet"
     tasks = {"denoise"}
 
-    def why_not(self, setting: Setting) -> str | None:
-        return super().why_not(setting) or ("cscnet is for gray images" if setting.channels != 1 else None)
-
     def network(self, setting: Setting) -> StridedCoding:
-        return StridedCoding(**self.options)
+        return StridedCoding(setting.channels, **self.options)
 
     def load(self, network: nn.Module, weights: WeightsFile) -> None:
         if weights.loader == "cscnet-authors":
@@ -59,6 +58,10 @@ class CSCNet(TorchRestorer):
     def estimate(self, network: nn.Module, y: Tensor, seen: Observation, level: Level) -> Tensor:
         return cscnet_denoise(network, y, network.stride**2)
 
+    def loss(self, x_hat: Tensor, x: Tensor) -> Tensor:
+        """The sum of squared errors, mean over crops (N, C, h, w), as in the authors' code."""
+        return (x_hat - x).square().sum() / len(x)
+
     def macs_per_pixel(self, seen: Observation) -> float:
         """Computed from the sizes: 2 K products of every code with a filter, for the codes of all copies."""
         net, (H, W, _) = self.plain, seen.restored_shape
@@ -71,23 +74,26 @@ class StridedCoding(nn.Module):
 
         Gamma <- S(Gamma + B (x - A Gamma)), starting from S(B x); the answer is C Gamma
 
-    Parameters, in the paper's letters:
-    A, C       (n^2, m)  m filters of n x n pixels, apart to the image (apply_A, apply_C)
-    B          (m, n^2)  from the image to codes (apply_B)
-    threshold  (m, 1)    one for each filter, the same in all steps
+    Parameters, in the paper's letters, with c channels:
+    A, C       (c n^2, m)  m filters of n x n pixels, apart to the image (apply_A, apply_C)
+    B          (m, c n^2)  from the image to codes (apply_B)
+    threshold  (m, 1)      one for each filter, the same in all steps
 
     A threshold below 0 (2, 4, 10 and 18 of the authors' 175 at sigma 15, 25, 50 and 75 are) does not shrink:
     methods.sparse.prox.soft_threshold says what it does, and the authors' formula does the same.
 
     Options:
     kernel_size  n
-    stride       q
+    stride       q, from 1, where filters overlap everywhere, to n, where they are patches side by side. Whatever it
+                 is, all q^2 shifts together cost about the same
     n_filters    m
     n_steps      K
+    threshold    before training, for images in [0, 1]
     """
 
     def __init__(
         self,
+        channels: int = 1,
         *,
         kernel_size: int = 11,
         stride: int = 8,
@@ -96,8 +102,10 @@ class StridedCoding(nn.Module):
         threshold: float = 0.01,
     ) -> None:
         super().__init__()
+        if not 1 <= stride <= kernel_size:
+            raise ValueError(f"stride is {stride}, expected 1 to the {kernel_size} pixels of a filter")
         self.kernel_size, self.stride, self.n_steps = kernel_size, stride, n_steps
-        A = torch.randn(kernel_size**2, n_filters)
+        A = torch.randn(channels * kernel_size**2, n_filters)
         # So many filters share a pixel along an axis. Divided so, the spectral norm of the convolution is at most 1,
         # and ISTA may take steps of 1. The bound is ours; it counts only where training begins from nothing.
         overlap = -(-kernel_size // stride)
@@ -106,7 +114,7 @@ class StridedCoding(nn.Module):
         self.threshold = nn.Parameter(torch.full((n_filters, 1), threshold))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images (N, 1, h, w) to estimates of the same shape; h - n and w - n are multiples of q."""
+        """Images (N, c, h, w) to estimates of the same shape; h - n and w - n are multiples of q."""
         X = self.patches(x)
         Gamma = soft_threshold(self.B @ X, self.threshold)
         for _ in range(self.n_steps - 1):
@@ -115,16 +123,16 @@ class StridedCoding(nn.Module):
         return self.image(self.C @ Gamma, like=x)
 
     def patches(self, x: Tensor) -> Tensor:
-        """(N, 1, h, w) to (N, n^2, places): what lies under each place of the filters."""
+        """(N, c, h, w) to (N, c n^2, places): what lies under each place of the filters."""
         return F.unfold(x, self.kernel_size, stride=self.stride)
 
     def image(self, patches: Tensor, like: Tensor) -> Tensor:
-        """Its transpose: patches (N, n^2, places) summed into images."""
+        """Its transpose: patches (N, c n^2, places) summed into images."""
         return F.fold(patches, like.shape[2:], self.kernel_size, stride=self.stride)
 
 
 def cscnet_denoise(network: StridedCoding, y: Tensor, n_copies: int) -> Tensor:
-    """The mean of the estimates of all q^2 shifted copies of y (N, 1, H, W), `n_copies` of them at a time (Sec. 4.1).
+    """The mean of the estimates of all q^2 shifted copies of y (N, c, H, W), `n_copies` of them at a time (Sec. 4.1).
 
     Shifting the image by r rows and c columns moves the filters' places; the q^2 copies have them everywhere. Around
     it the image is reflected.
@@ -135,9 +143,9 @@ def cscnet_denoise(network: StridedCoding, y: Tensor, n_copies: int) -> Tensor:
     total = torch.zeros_like(y)
     places = list(shifts(q))
     if y.device.type == "cpu" and y.dtype == torch.float32 and not torch.is_grad_enabled():
-        for k, image in enumerate(x[:, 0]):
+        for k, image in enumerate(x):
             for (r, c), x_hat in zip(places, each_copy(network, image, places, h, w), strict=True):
-                total[k, 0] += x_hat[q - r : q - r + H, q - c : q - c + W]
+                total[k] += x_hat[:, q - r : q - r + H, q - c : q - c + W]
         return total / q**2
     for first in range(0, q * q, n_copies):
         some = places[first : first + n_copies]
@@ -148,14 +156,14 @@ def cscnet_denoise(network: StridedCoding, y: Tensor, n_copies: int) -> Tensor:
 
 
 def each_copy(network: StridedCoding, x: Tensor, places: list[tuple[int, int]], h: int, w: int) -> Iterator[Tensor]:
-    """`network` of the copies (h, w) of x that begin at those places, one after the other; each core takes copies.
+    """`network` of the copies (c, h, w) of x that begin at those places, one after the other; each core takes copies.
 
     A code is a row here and not a column, and what lies under each place of the filters likewise.
     """
     n, q, m = network.kernel_size, network.stride, len(network.A)
     down, across = (h - n) // q + 1, (w - n) // q + 1
     B_T, C_T, minus_A_T = network.B.T.contiguous(), network.C.T.contiguous(), aligned(-network.A.T)
-    threshold, picture = network.threshold[:, 0].numpy(), np.ascontiguousarray(x)[None]
+    threshold, picture = network.threshold[:, 0].numpy(), np.ascontiguousarray(x)
 
     @torch.inference_mode()
     def one_copy(place: tuple[int, int]) -> Tensor:
@@ -173,7 +181,7 @@ def each_copy(network: StridedCoding, x: Tensor, places: list[tuple[int, int]], 
             passes.soft_threshold(Gamma.numpy(), threshold)
         x_hat = np.zeros_like(rest)
         add_patches(torch.mm(Gamma, C_T).numpy(), n, 0, 0, down, across, q, x_hat)
-        return torch.from_numpy(x_hat[0])
+        return torch.from_numpy(x_hat)
 
     with torch_in_parallel(x.device) as each:
         yield from each(one_copy, places)

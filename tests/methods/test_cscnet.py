@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,10 +11,13 @@ import torch.nn.functional as F
 from bench.methods.cscnet import CSCNet, StridedCoding, cscnet_denoise, read_authors
 from torch import Tensor
 
+from bench import methods
 from bench.restorer import Observation, Setting
+from bench.training.recipe import read_recipes
 from tests.methods.published import mean_psnr_db, pictures, weights
 
 GRAY = Setting("denoise", 25, 1)
+RECIPES = Path(methods.__file__).parent / "recipes" / "cscnet.toml"
 
 
 def by_convolutions(x: Tensor, state: dict[str, Tensor], stride: int, n_steps: int) -> Tensor:
@@ -57,9 +62,11 @@ def test_it_answers_as_the_authors_formula(tmp_path, size, n_copies):
     torch.testing.assert_close(answer, by_convolutions(x, state, stride=4, n_steps=5), rtol=0, atol=1e-5)
 
 
-def test_compiled_it_answers_as_the_plain_network():
+@pytest.mark.parametrize("options", [{}, {"stride": 1}, {"stride": 9}, {"stride": 11}, {"channels": 3}], ids=str)
+def test_compiled_it_answers_as_the_plain_network(options):
     torch.manual_seed(0)
-    network, x = StridedCoding(), torch.rand(1, 1, 30, 45)
+    network = StridedCoding(**{"n_filters": 30, "n_steps": 4, **options})
+    x = torch.rand(1, options.get("channels", 1), 20, 25)
     plain = cscnet_denoise(network, x, 16).detach()  # with gradients the network is run as it is written
     with torch.no_grad():
         torch.testing.assert_close(cscnet_denoise(network, x, 16), plain, rtol=0, atol=1e-5)
@@ -91,8 +98,64 @@ def test_parameters_and_products_are_counted():
     assert restorer.macs_per_pixel(seen) == pytest.approx(64 * 34**2 * 24 * 175 * 121 / 256**2)
 
 
-def test_it_declines_colour():
-    assert CSCNet().why_not(Setting("denoise", 25, 3)) == "cscnet is for gray images"
+@pytest.mark.parametrize(("stride", "places"), [(1, 248**2), (11, 121 * 26**2)])
+def test_all_shifts_together_cost_about_the_same_whatever_the_stride(stride, places):
+    restorer = CSCNet()
+    restorer.options = {"stride": stride}
+    restorer.prepare(GRAY, "cpu")
+    seen = Observation(np.zeros((256, 256, 1), np.float32), "denoise", sigma=25)
+    assert restorer.macs_per_pixel(seen) == pytest.approx(places * 24 * 175 * 121 / 256**2)
+    assert restorer.n_params() == 63_700
+
+
+def test_in_colour_a_filter_has_three_channels():
+    restorer = CSCNet()
+    restorer.prepare(Setting("denoise", 25, 3), "cpu")
+    assert restorer.n_params() == 3 * 3 * 121 * 175 + 175
+    seen = Observation(np.random.default_rng(0).random((9, 14, 3), dtype=np.float32), "denoise", sigma=25)
+    assert restorer.restore(seen).shape == (9, 14, 3)
+
+
+@pytest.mark.parametrize("options", [{"stride": 1}, {"stride": 4}, {"channels": 3}], ids=str)
+def test_every_parameter_has_the_gradient_of_the_answer(options):
+    torch.manual_seed(0)
+    net = StridedCoding(**{"kernel_size": 4, "stride": 3, "n_filters": 5, "n_steps": 3, **options}).double()
+    y = torch.rand(1, options.get("channels", 1), 7, 6, dtype=torch.float64)
+    names, values = zip(*net.named_parameters(), strict=True)
+
+    class Denoising(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = net
+
+        def forward(self, y):
+            return cscnet_denoise(self.net, y, 16)
+
+    def answer(*values):
+        state = {f"net.{name}": value for name, value in zip(names, values, strict=True)}
+        return torch.func.functional_call(Denoising(), state, (y,))
+
+    assert torch.autograd.gradcheck(answer, [x.detach().clone().requires_grad_() for x in values], fast_mode=True)
+
+
+def test_a_stride_longer_than_a_filter_is_named():
+    with pytest.raises(ValueError, match="stride is 12, expected 1 to the 11 pixels of a filter"):
+        StridedCoding(stride=12)
+
+
+@pytest.mark.parametrize("recipe", read_recipes(RECIPES).values(), ids=lambda recipe: recipe.name)
+def test_every_recipe_fits_the_network(recipe):
+    restorer = CSCNet()
+    restorer.options = recipe.network_options
+    network = restorer.network(Setting(recipe.task, 25, recipe.channels))
+    y = torch.rand(1, recipe.channels, 16, 16)
+    with torch.no_grad():
+        assert restorer.estimate(network, y, Observation(y[0].numpy(), "denoise", sigma=25), 25).shape == y.shape
+
+
+def test_the_loss_is_the_sum_over_a_crop():
+    x = torch.zeros(2, 1, 4, 5)
+    assert CSCNet().loss(x + 0.1, x) == pytest.approx(20 * 0.01)
 
 
 @pytest.mark.slow
