@@ -61,8 +61,9 @@ class N3Net(TorchRestorer):
     def macs_per_pixel(self, seen: Observation) -> float:
         """Computed from the sizes, for an inner patch has more candidates than one of a small image."""
         H, W, _ = seen.restored_shape
+        h, w = max(H, LEAST), max(W, LEAST)
         convolutions = sum(layer.weight.numel() for layer in self.plain.modules() if isinstance(layer, nn.Conv2d))
-        return convolutions + len(self.plain.n3) * products(max(H, LEAST), max(W, LEAST)) / (H * W)
+        return (h * w * convolutions + len(self.plain.n3) * products(h, w)) / (H * W)
 
     def initialise(self, network: nn.Module, crops: Tensor) -> None:
         raise RestorerError("n3net cannot be trained: its network is for evaluation alone.")

@@ -1,7 +1,7 @@
 """N3Net: convolutional blocks, and between them blocks that add to an image the nearest neighbours of its patches.
 
-Plötz, Roth, "Neural Nearest Neighbors Networks", NeurIPS 2018. The sizes are those of the authors' weights for
-Gaussian noise (github.com/visinf/n3net, commit 5d5883a). Where these follow another rule than the paper, so do we.
+Plötz, Roth, "Neural Nearest Neighbors Networks", NeurIPS 2018. What the figures of the paper leave open, sizes and how
+neighbours are drawn, is as the authors' weights for Gaussian noise want it (github.com/visinf/n3net, commit 5d5883a).
 
 For evaluation alone: in a training the distances of all patches would have to be normalised together.
 """
@@ -31,7 +31,7 @@ COLUMNS = {"cpu": 32, "cuda": 128, "mps": 128}
 
 
 class N3Network(nn.Module):
-    """Gray images (1, 1, H, W) in [0, 1], of LEAST pixels a side or more, to their estimates (Sec. 5.1)."""
+    """Gray images (1, 1, H, W) in [0, 1], of LEAST pixels a side or more, to their estimates: Fig. 2b of the paper."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -102,7 +102,7 @@ class Tile:
 
 
 class N3Block(nn.Module):
-    """x (1, C, H, W), and how K neighbour volumes differ from it: (1, (1 + K) C, H, W) (Sec. 4).
+    """x (1, C, H, W), and how K neighbour volumes differ from it: (1, (1 + K) C, H, W): Fig. 2a.
 
     In the k-th volume each patch of x is the mean of its candidates with the weights of the k-th neighbour.
 
@@ -157,12 +157,11 @@ def products(H: int, W: int) -> int:
 
 
 def relaxed_nearest(logits: Tensor, k: int) -> Tensor:
-    """Weights (k, n, candidates) that sum to 1: k draws without replacement, each in its mean (Sec. 3).
+    """Weights (k, n, candidates) that sum to 1: k draws without replacement, each in its mean.
 
         w = softmax(l),  l <- l + log(1 - w),  which is  w <- w (1 - w) / sum of w (1 - w)
 
-    logits  (n, candidates), of each row more than k finite ones. As in the authors' weights, their temperature is
-            not that of what the draws take away
+    logits  (n, candidates), divided by the temperature; in each row more than k are finite, and -inf is no candidate
     """
     x = logits - logits.amax(1, keepdim=True)
     w = x.clamp_min(LOWEST).exp_().masked_fill_(x.isneginf(), 0)

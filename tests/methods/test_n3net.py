@@ -41,7 +41,7 @@ def soft(block: N3Block) -> N3Block:
 
 
 def draws(logits: Tensor) -> list[Tensor]:
-    """As the paper writes them, in logarithms."""
+    """In logarithms: l <- l + log(1 - w)."""
     weights = []
     for _ in range(K):
         log_w = torch.log_softmax(logits, -1)
@@ -106,7 +106,7 @@ def test_patches_compared_together_do_not_change_the_answer(monkeypatch):
     torch.testing.assert_close(block(x), whole, rtol=0, atol=1e-4)
 
 
-def test_the_draws_are_those_of_the_paper():
+def test_the_draws_are_those_in_logarithms():
     logits = 3 * torch.randn(20, 30, dtype=torch.float64)
     torch.testing.assert_close(relaxed_nearest(logits, K), torch.stack(draws(logits)))
 
