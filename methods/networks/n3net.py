@@ -1,6 +1,6 @@
 """N3Net: convolutional blocks, and between them blocks that add to an image the nearest neighbours of its patches.
 
-Plötz, Roth, "Neural Nearest Neighbors Networks", NeurIPS 2018. What the figures of the paper leave open, sizes and how
+Plötz, Roth, "Neural Nearest Neighbors Networks", NeurIPS 2018. What the paper's figures leave open, the sizes and how
 neighbours are drawn, is as the authors' weights for Gaussian noise want it (github.com/visinf/n3net, commit 5d5883a).
 
 For evaluation alone: in a training the distances of all patches would have to be normalised together.
@@ -31,7 +31,7 @@ COLUMNS = {"cpu": 32, "cuda": 128, "mps": 128}
 
 
 class N3Network(nn.Module):
-    """Gray images (1, 1, H, W) in [0, 1], of LEAST pixels a side or more, to their estimates: Fig. 2b of the paper."""
+    """Gray images (1, 1, H, W) in [0, 1], of LEAST pixels a side or more, to their estimates: Fig. 2b."""
 
     def __init__(self) -> None:
         super().__init__()
