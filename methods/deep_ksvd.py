@@ -57,7 +57,7 @@ class DeepKSVD(TorchRestorer):
         net, (H, W, _) = self.plain, seen.restored_shape
         patches = (H + net.patch_size - 1) * (W + net.patch_size - 1)
         layers = sum(layer.weight.numel() for layer in net.stages[0].lmbda if isinstance(layer, nn.Linear))
-        return len(net.stages) * patches * ((2 * net.n_steps + 2) * net.D.numel() + layers) / (H * W)
+        return net.n_stages * patches * ((2 * net.n_steps + 2) * net.D.numel() + layers) / (H * W)
 
 
 class Unrolled(nn.Module):
@@ -74,6 +74,7 @@ class Unrolled(nn.Module):
     atoms_side   p = atoms_side^2
     n_steps      T. The paper says 7, as does the authors' evaluation; their training script has 5
     n_stages     times that an image is denoised, one to three in the paper
+    shared       all stages have the weights and layers of the first, which the authors' code has for each
     lmbda_init   threshold lambda before training, for images in [-1, 1]; None: what PyTorch's default makes of it,
                  as the authors' code (about 0)
     """
@@ -85,14 +86,15 @@ class Unrolled(nn.Module):
         atoms_side: int = 16,
         n_steps: int = 7,
         n_stages: int = 1,
+        shared: bool = False,
         lmbda_init: float | None = None,
     ) -> None:
         super().__init__()
-        self.patch_size, self.n_steps = patch_size, n_steps
+        self.patch_size, self.n_steps, self.n_stages = patch_size, n_steps, n_stages
         D = torch.from_numpy(overcomplete_dct(patch_size, atoms_side)).float()
         self.D = nn.Parameter(D)
         self.c = nn.Parameter(torch.linalg.matrix_norm(D, 2).square().reshape(1))
-        self.stages = nn.ModuleList(Stage(patch_size**2, lmbda_init) for _ in range(n_stages))
+        self.stages = nn.ModuleList(Stage(patch_size**2, lmbda_init) for _ in range(1 if shared else n_stages))
 
     def forward(self, image: Tensor) -> Tensor:
         """Images (B, 1, h, w) in [0, 1] to estimates of the same shape; h, w >= patch_size.
@@ -103,8 +105,8 @@ class Unrolled(nn.Module):
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else image.dtype
         with torch.autocast(kind, enabled=False):
             x = 2 * image - 1
-            for stage in self.stages:
-                x = self.denoised(x, stage, dtype)
+            for k in range(self.n_stages):
+                x = self.denoised(x, self.stages[k % len(self.stages)], dtype)
             return (x + 1) / 2
 
     def denoised(self, x: Tensor, stage: nn.Module, dtype: torch.dtype) -> Tensor:

@@ -21,6 +21,28 @@ def test_it_has_as_many_parameters_as_the_authors_code(n_stages, n_params):
     assert restorer.n_params() == n_params
 
 
+def test_stages_that_share_all_are_one_applied_again():
+    torch.manual_seed(0)
+    sizes = {"patch_size": 3, "atoms_side": 4, "n_steps": 2, "lmbda_init": 0.1}
+    once, twice = Unrolled(**sizes), Unrolled(**sizes, n_stages=2, shared=True)
+    twice.load_state_dict(once.state_dict())
+    y = torch.rand(1, 1, 8, 9)
+    torch.testing.assert_close(twice(y), once(once(y)))
+    (twice(y) - y).square().sum().backward()
+    assert all(p.grad.any() for p in twice.parameters())
+
+
+def test_shared_two_stages_cost_twice_one_and_have_its_parameters():
+    seen, costs = Observation(np.zeros((20, 30, 1), np.float32), "denoise", sigma=25), []
+    for options in ({}, {"n_stages": 2, "shared": True}):
+        restorer = DeepKSVD()
+        restorer.options = options
+        restorer.prepare(GRAY, "cpu")
+        costs.append((restorer.n_params(), restorer.macs_per_pixel(seen)))
+    (n_params, macs), twice = costs
+    assert twice == (n_params, 2 * macs)
+
+
 def test_it_declines_colour():
     assert DeepKSVD().why_not(Setting("denoise", 25, 3)) == "deep-ksvd is for gray images"
 
