@@ -65,6 +65,14 @@ class KilledError(Exception):
 def test_killed_and_resumed_it_gives_the_weights_of_an_uninterrupted_training(tmp_path, monkeypatch, optimizer):
     name = with_recipe(tmp_path, f"optimizer = '{optimizer}'")
     run(tmp_path / "whole", name=name)
+    run_killed_at_step_13(monkeypatch, tmp_path / "killed", name)
+    run(tmp_path / "killed", name=name)
+    assert same(state(tmp_path / "killed"), state(tmp_path / "whole"))
+    assert same(weights(tmp_path / "killed"), weights(tmp_path / "whole"))
+    assert log(tmp_path / "killed", "step") == [0, 5, 10, 15, 20]
+
+
+def run_killed_at_step_13(monkeypatch, folder, name):
     original, calls = Crops.batch, []
 
     def dies_at_step_13(self, step):
@@ -73,15 +81,30 @@ def test_killed_and_resumed_it_gives_the_weights_of_an_uninterrupted_training(tm
             raise KilledError
         return original(self, step)
 
-    monkeypatch.setattr(Crops, "batch", dies_at_step_13)
-    with pytest.raises(KilledError):
-        run(tmp_path / "killed", name=name)
-    monkeypatch.setattr(Crops, "batch", original)
-    run(tmp_path / "killed", name=name)
+    with monkeypatch.context() as patched:
+        patched.setattr(Crops, "batch", dies_at_step_13)
+        with pytest.raises(KilledError):
+            run(folder, name=name)
     assert 13 in calls
+
+
+DRAWING = """
+class Drawing(Affine):
+    def estimate(self, network, y, seen, level):
+        return network(y + 0.1 * torch.randn_like(y))
+"""
+
+
+def test_what_a_network_itself_draws_is_drawn_again(tmp_path, monkeypatch):
+    """As dropout does: it hangs on seed and step, not on what was drawn before."""
+    name = with_recipe(tmp_path, "seed = 0", "Drawing")
+    with (tmp_path / "net.py").open("a") as file:
+        file.write(DRAWING)
+    run(tmp_path / "whole", name=name)
+    run_killed_at_step_13(monkeypatch, tmp_path / "killed", name)
+    torch.rand(3)
+    run(tmp_path / "killed", name=name)
     assert same(state(tmp_path / "killed"), state(tmp_path / "whole"))
-    assert same(weights(tmp_path / "killed"), weights(tmp_path / "whole"))
-    assert log(tmp_path / "killed", "step") == [0, 5, 10, 15, 20]
 
 
 def test_a_finished_training_is_not_trained_further(tmp_path, capsys):
