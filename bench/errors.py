@@ -8,7 +8,8 @@
     ├── StoreError             a store that is not ours, or cannot be written
     ├── PaperError             a paper's table that does not parse, or a comparison of nothing
     └── TrainingError          a recipe, a training set or a checkpoint that will not do
-        └── RecipeError        all that is wrong with recipes, which is printed in a line each
+        ├── RecipeError        all that is wrong with recipes, which is printed in a line each
+        └── DivergedError      a training that has come to nothing
 
 Anything else that reaches the top is a bug of ours and keeps its traceback.
 """
@@ -22,6 +23,7 @@ from bench.data.errors import BenchError, DataError, near_miss
 __all__ = [
     "BenchError",
     "DataError",
+    "DivergedError",
     "OutOfReachError",
     "PaperError",
     "RecipeError",
