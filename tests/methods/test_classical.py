@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from bench.methods.bicubic import Bicubic
 from bench.methods.identity import Jpeg, Noisy
+from bench.methods.nl_ridge import NLRidge
 from bench.methods.nlm import NonLocalMeans
 from bench.methods.tv import TotalVariation
 from bench.methods.wavelet import Wavelet
 
 from bench.restorer import Observation
 
-DENOISERS = [NonLocalMeans, TotalVariation, Wavelet]
+DENOISERS = [NonLocalMeans, NLRidge, TotalVariation, Wavelet]
 
 every_denoiser = pytest.mark.parametrize("denoiser", DENOISERS, ids=lambda denoiser: denoiser.name)
 
