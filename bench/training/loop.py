@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from bench.checkpoints import shown
 from bench.errors import BenchError, DivergedError, TrainingError
+from bench.escape import terminal
 from bench.level import Level
 from bench.restorer import TorchRestorer
 from bench.task import Observation
@@ -36,6 +37,7 @@ __all__ = ["Training"]
 
 N_CROPS_TO_INITIALISE = 512
 AT_MOST_AHEAD = 32  # steps that the host may be ahead of the device
+MOST_SAID = 300  # letters of what a network says of its options
 
 
 class Training:
@@ -135,7 +137,7 @@ class Training:
             given = ", ".join(f"{name} = {value!r}" for name, value in self.recipe.network_options.items())
             raise TrainingError(
                 f"recipe '{self.recipe.name}': {self.restorer.name} does not work with options {shown(given)}:"
-                f" {type(error).__name__}: {shown(str(error))[1:-1]}."
+                f" {type(error).__name__}: {terminal(str(error).rstrip('.'), MOST_SAID)}."
             ) from None
 
     def _optimizer(self, network: nn.Module) -> torch.optim.Optimizer:

@@ -318,6 +318,21 @@ def test_a_recipe_that_will_not_do_is_named(tmp_path, change, says):
         trained_steps(tmp_path, change)
 
 
+PICKY = """
+class Picky(Affine):
+    def network(self, setting):
+        raise ValueError("size is 2; expected one of " + ", ".join(map(str, range(3, 40))))
+"""
+
+
+def test_what_a_network_says_of_its_options_is_told_to_its_end(tmp_path):
+    name = with_recipe(tmp_path, "options = { size = 2 }", "Picky")
+    with (tmp_path / "net.py").open("a") as file:
+        file.write(PICKY)
+    with pytest.raises(TrainingError, match=r"ValueError: size is 2; expected one of 3, 4, .* 38, 39\.$"):
+        run(tmp_path / "t", name=name)
+
+
 def test_a_recipe_takes_over_what_it_does_not_say(tmp_path):
     path = tmp_path / "affine.toml"
     path.write_text(RECIPE.read_text() + '[other]\nlike = "quick"\nbatch = 7\n')
