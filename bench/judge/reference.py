@@ -42,6 +42,7 @@ __all__ = [
     "read_verdicts",
     "renewed",
     "write",
+    "write_verdicts",
 ]
 
 COLUMNS = (
@@ -196,7 +197,6 @@ def _settings(frame: pd.DataFrame) -> Iterator[tuple[Any, ...]]:
 
 def write(frame: pd.DataFrame, comparisons: Iterable[Comparison], to: Path) -> None:
     """Make records, one a cell and device, and the verdicts on the papers the reference in the folder `to`."""
-    import pandas as pd
 
     # new machines come last: the places of the others, and so their lines, stay as they are
     there = {*frame["environment"]}
@@ -209,6 +209,13 @@ def write(frame: pd.DataFrame, comparisons: Iterable[Comparison], to: Path) -> N
     kept.to_csv(to / "records.csv", index=False)
     told = json.dumps([json.loads(text) for text in places], indent=1)
     (to / "environments.json").write_text(told + "\n", encoding="utf-8")
+    write_verdicts(comparisons, to)
+
+
+def write_verdicts(comparisons: Iterable[Comparison], to: Path) -> None:
+    """Make the verdicts on the papers those of the reference in the folder `to`."""
+    import pandas as pd
+
     verdicts = [row for comparison in comparisons for row in _told(comparison)]
     pd.DataFrame(verdicts).to_csv(to / "verdicts.csv", index=False)
 

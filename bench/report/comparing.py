@@ -17,6 +17,7 @@ from bench.judge.reference import (
     read_verdicts,
     renewed,
     write,
+    write_verdicts,
 )
 from bench.judge.significance import contests
 from bench.judge.verdict import Comparison, compare
@@ -133,9 +134,10 @@ def write_reference(records: pd.DataFrame, at: Path | None = None) -> str:
     """Take the records into the committed reference, or the one in the folder `at`; says what it holds."""
     at = at or folder()
     before = read_reference(at)
-    reference = renewed(before, records)
+    write(renewed(before, records), [], at)
+    reference = read_reference(at)  # as committed, without what a store tells two codes of one restorer apart by
     comparisons = [compare(load(name), reference) for name in names()]
-    write(reference, comparisons, at)
+    write_verdicts(comparisons, at)
     held = f"{terminal(at)}: {len(reference)} cells, {len(before)} before"
     return "\n".join([held, *(terminal(c.summary()) for c in comparisons)])
 

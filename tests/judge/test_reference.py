@@ -1,6 +1,7 @@
 """The reference run: any record is held against it, and what changed is named."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -433,6 +434,18 @@ def test_a_reproduced_figure_that_is_off_now_or_gone_is_named(tmp_path):
     (complaint,) = complaints(verdicts(tmp_path, without, records()), recorded)
     assert "Table I, BM3D" in complaint
     assert complaint.endswith("the paper's file no longer has it")
+
+
+def test_a_new_level_of_changed_code_leaves_the_verdicts_of_the_others(reference, tmp_path, monkeypatch):
+    """In a store the code last asked for counts. The reference keeps what was not measured anew."""
+    (tmp_path / "p.toml").write_text(PAPER)
+    monkeypatch.setattr(comparing, "names", lambda: ["p"])
+    monkeypatch.setattr(comparing, "load", lambda name: read(tmp_path / f"{name}.toml"))
+    monkeypatch.setattr(comparing, "compare", partial(compare, images_in=lambda dataset: 4))
+    changed = {"level": 50.0, "code_sha256": "c" * 64, "asked_at": "2026-11-28T00:00:00Z"}
+    anew = records(bm3d=changed)
+    comparing.write_reference(anew[anew["restorer"] == "bm3d"])
+    assert list(read_verdicts(tmp_path / "verdicts.csv").values()) == ["reproduced", "reproduced"]
 
 
 def test_a_figure_that_was_off_in_the_reference_run_is_no_news(tmp_path):
