@@ -437,14 +437,14 @@ def test_a_reproduced_figure_that_is_off_now_or_gone_is_named(tmp_path):
 
 
 def test_a_new_level_of_changed_code_leaves_the_verdicts_of_the_others(reference, tmp_path, monkeypatch):
-    """In a store the code last asked for counts. The reference keeps what was not measured anew."""
+    """Of two devices one code counts, and in a store it is the one last asked for: the reference has no codes."""
     (tmp_path / "p.toml").write_text(PAPER)
     monkeypatch.setattr(comparing, "names", lambda: ["p"])
     monkeypatch.setattr(comparing, "load", lambda name: read(tmp_path / f"{name}.toml"))
     monkeypatch.setattr(comparing, "compare", partial(compare, images_in=lambda dataset: 4))
-    changed = {"level": 50.0, "code_sha256": "c" * 64, "asked_at": "2026-11-28T00:00:00Z"}
-    anew = records(bm3d=changed)
-    comparing.write_reference(anew[anew["restorer"] == "bm3d"])
+    changed = {"level": 50.0, "plugin": "bench.methods.bm3d:BM3D", "code_sha256": "c" * 64, "asked_at": "2026-11-28"}
+    anew = records(bm3d=changed, noisy={"device": "cuda"})
+    comparing.write_reference(anew[anew["restorer"] != "dncnn"])
     assert list(read_verdicts(tmp_path / "verdicts.csv").values()) == ["reproduced", "reproduced"]
 
 
