@@ -7,7 +7,7 @@
    they are stored (methods.fast.separable).
 4. Threads that each take whole groups.
 
-Memory grows with the image, by about 420 bytes a patch at its peak: the layers that weigh the members need most of it.
+Memory grows with the image, by about 420 bytes a patch at its peak: the layers that weigh the members need most.
 """
 
 from __future__ import annotations
