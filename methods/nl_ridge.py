@@ -21,8 +21,8 @@ class NLRidge(Restorer):
        were the clean image: ridge regressions.
 
     Written from the papers' equations, which `sparse.ridge` gives, not from the authors' program: that is under the
-    AGPL. Windows, steps, and for sigma up to 15 sizes are those that its README prints. Sizes above are those with
-    which the figures of that README are met within 0.1 dB on set12.
+    AGPL. Windows, steps, and for sigma up to 15 sizes are those that its README prints for sigma 5. Sizes above are
+    ICIP's as we remember its table; on set12 they give within 0.1 dB what that README prints.
 
     Colour is ours, for the papers' figures are gray: as BM3D's, in luma and two opponent colours. Patches are matched
     in luma, and each of the three has weights of its own.
