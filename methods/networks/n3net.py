@@ -79,7 +79,9 @@ def merged(chain: nn.Sequential) -> nn.Sequential:
     layers: list[nn.Module] = []
     for layer in chain:
         if isinstance(layer, nn.BatchNorm2d):
-            layers[-1] = fuse_conv_bn_eval(layers[-1], layer)
+            convolution = layers[-1]
+            assert isinstance(convolution, nn.Conv2d)
+            layers[-1] = fuse_conv_bn_eval(convolution, layer)
         else:
             layers.append(layer)
     return nn.Sequential(*layers)

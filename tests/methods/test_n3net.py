@@ -211,4 +211,4 @@ def test_reaches_what_was_measured_with_the_published_weights():
     read_authors(file.path)
     restorer = N3Net(weights=file)
     restorer.prepare(GRAY, "cpu")
-    assert mean_psnr_db(restorer, pictures("set12")[1:2], sigma=25) == pytest.approx(33.27, abs=0.02)
+    assert mean_psnr_db(restorer, pictures("set12")[1:2], sigma=25) == pytest.approx(33.26, abs=0.01)
