@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 from bench.methods.sparse.collaborative import Step, bior15, dct, filtered
 
-from bench.restorer import Image, Observation, Restorer, RestorerError, Setting, WeightsFile
+from bench.restorer import Image, Observation, Restorer, RestorerError, Setting
 
 LARGEST_NORMAL = 40
 """the highest sigma, of 255, that the normal profile is for"""
@@ -43,9 +43,7 @@ class BM3D(Restorer):
     requires_of = {"package": {"bm3d": "non-commercial use only (Tampere University)"}}
     devices = ("cpu", "cuda")
 
-    def __init__(self, variant: str = "", weights: WeightsFile | None = None) -> None:
-        super().__init__(variant, weights)
-        self.filtered: Callable[..., np.ndarray] = filtered
+    filtered: Callable[..., np.ndarray] = staticmethod(filtered)
 
     def prepare(self, setting: Setting, device: str) -> None:
         if device == "cpu":

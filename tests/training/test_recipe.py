@@ -142,7 +142,7 @@ VALUES = st.recursive(
 def test_whatever_a_table_holds_it_is_a_recipe_or_one_line(change):
     good = tomllib.loads(TEXT)["quick"]
     with contextlib.suppress(TrainingError):
-        made = recipes._recipe("quick", {**good, **change})
+        made = recipes.recipe_of("quick", {**good, **change})
         assert 0 < made.lr <= 1000
         assert made.as_dict()["name"] == "quick"
 
