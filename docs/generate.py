@@ -401,6 +401,7 @@ SPEED = """
 Scripts in `tests/asv/` time two ways to do the same work, in one run on one machine. Most of them take turns, so that
 what else the machine does weighs on both alike. **times as fast** is the median of the ratios turn by turn. Where
 other work kept cores busy meanwhile, the seconds are too many, and the ratio is less certain.
+A cell that does nothing is to take one millisecond beyond degrading and scoring: `no_op` shows how far that is.
 [Contributing](../contributing.md#measure-the-ratios-again) tells how to measure them again.
 """
 
