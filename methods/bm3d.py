@@ -11,16 +11,12 @@ from functools import partial
 
 import numpy as np
 from bench.methods.sparse.collaborative import Step, bior15, dct, filtered
+from bench.methods.sparse.opponent import FROM_OPPONENT, TO_OPPONENT
 
 from bench.restorer import Image, Observation, Restorer, RestorerError, Setting
 
 LARGEST_NORMAL = 40
 """the highest sigma, of 255, that the normal profile is for"""
-
-TO_OPPONENT = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[9], [6], [18]])
-"""R, G, B to luma and two colours; every row has norm 1 / sqrt 3 (Sec. V, Eq. 13)"""
-FROM_OPPONENT = np.linalg.inv(TO_OPPONENT)
-
 
 BORDER = 2
 """Pixels that are mirrored at each side, so that the outermost ones lie in more blocks: 0.01 to 0.02 dB on set12.

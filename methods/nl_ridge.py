@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from bench.methods.bm3d import FROM_OPPONENT, TO_OPPONENT
+from bench.methods.sparse.opponent import FROM_OPPONENT, TO_OPPONENT
 from bench.methods.sparse.ridge import combined
 
 from bench.restorer import Image, Observation, Restorer, Setting

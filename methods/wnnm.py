@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from bench.methods.bm3d import FROM_OPPONENT, TO_OPPONENT
 from bench.methods.sparse.compiled import in_parallel, inlined, kernel
 from bench.methods.sparse.low_rank import padded, shrink
 from bench.methods.sparse.matching import similar_blocks
+from bench.methods.sparse.opponent import FROM_OPPONENT, TO_OPPONENT
 from numpy.typing import NDArray
 
 from bench.restorer import Image, Observation, Restorer, Setting

@@ -195,8 +195,8 @@ def _settings(frame: pd.DataFrame) -> Iterator[tuple[Any, ...]]:
     return zip(origin, *(frame[column] for column in columns), strict=True)
 
 
-def write(frame: pd.DataFrame, comparisons: Iterable[Comparison], to: Path) -> None:
-    """Make records, one a cell and device, and the verdicts on the papers the reference in the folder `to`."""
+def write(frame: pd.DataFrame, to: Path) -> None:
+    """Make records, one a cell and device, those of the reference in the folder `to`."""
 
     # new machines come last: the places of the others, and so their lines, stay as they are
     there = {*frame["environment"]}
@@ -209,7 +209,6 @@ def write(frame: pd.DataFrame, comparisons: Iterable[Comparison], to: Path) -> N
     kept.to_csv(to / "records.csv", index=False)
     told = json.dumps([json.loads(text) for text in places], indent=1)
     (to / "environments.json").write_text(told + "\n", encoding="utf-8")
-    write_verdicts(comparisons, to)
 
 
 def write_verdicts(comparisons: Iterable[Comparison], to: Path) -> None:

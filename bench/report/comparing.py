@@ -134,7 +134,7 @@ def write_reference(records: pd.DataFrame, at: Path | None = None) -> str:
     """Take the records into the committed reference, or the one in the folder `at`; says what it holds."""
     at = at or folder()
     before = read_reference(at)
-    write(renewed(before, records), [], at)
+    write(renewed(before, records), at)
     reference = read_reference(at)  # as committed, without what a store tells two codes of one restorer apart by
     comparisons = [compare(load(name), reference) for name in names()]
     write_verdicts(comparisons, at)

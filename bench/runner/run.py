@@ -340,7 +340,12 @@ def _measured(
             cell = cells[job.number]
             executor.submit(job, partial(watcher.measuring, cell)).add_done_callback(partial(finish, cell))
             n_submitted += 1
-        batch = [*_finished(done, n_submitted - n_done)]
+        batch: list[_Done | BaseException] = []
+        try:
+            for one in _finished(done, n_submitted - n_done):
+                batch.append(one)
+        except BaseException as error:  # a signal: what has been taken is stored first
+            batch.append(error)
         n_done += len(batch)
         if measured := [one for one in batch if isinstance(one, _Done)]:
             yield measured

@@ -18,6 +18,7 @@ from bench.judge.reference import (
     read_reference,
     read_verdicts,
     write,
+    write_verdicts,
 )
 from bench.judge.verdict import compare
 from bench.records.files import read_records
@@ -70,7 +71,7 @@ def reference(tmp_path, monkeypatch):
     for module in ("reference", "holding"):
         monkeypatch.setattr(f"bench.judge.{module}.folder", lambda: tmp_path)
     monkeypatch.setattr(comparing, "folder", lambda: tmp_path)
-    write(records(), [], tmp_path)
+    write(records(), tmp_path)
     return read_records(tmp_path / "records.csv")
 
 
@@ -421,7 +422,8 @@ def verdicts(tmp_path, text, frame):
 
 def test_a_reproduced_figure_that_is_off_now_or_gone_is_named(tmp_path):
     before = verdicts(tmp_path, PAPER, records())
-    write(records(), [before], tmp_path)
+    write(records(), tmp_path)
+    write_verdicts([before], tmp_path)
     recorded = read_verdicts(tmp_path / "verdicts.csv")
     assert list(recorded.values()) == ["reproduced", "reproduced"]
     assert not complaints(before, recorded)
@@ -450,7 +452,8 @@ def test_a_new_level_of_changed_code_leaves_the_verdicts_of_the_others(reference
 
 def test_a_figure_that_was_off_in_the_reference_run_is_no_news(tmp_path):
     off = verdicts(tmp_path, PAPER, records(dncnn={"psnr_db": 29.0}))
-    write(records(), [off], tmp_path)
+    write(records(), tmp_path)
+    write_verdicts([off], tmp_path)
     assert not complaints(off, read_verdicts(tmp_path / "verdicts.csv"))
 
 

@@ -6,7 +6,8 @@ from functools import partial
 
 import numpy as np
 import pytest
-from bench.methods.bm3d import BM3D, FROM_OPPONENT, TO_OPPONENT, package_profile, steps
+from bench.methods.bm3d import BM3D, package_profile, steps
+from bench.methods.sparse.opponent import FROM_OPPONENT, TO_OPPONENT
 
 from bench.restorer import Observation, RestorerError, Setting
 

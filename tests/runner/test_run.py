@@ -14,6 +14,7 @@ import bench
 from bench.errors import RequestError
 from bench.measure.environment import n_cores
 from bench.records.store import Store
+from bench.runner import run as runs
 from tests.conftest import BAD
 
 FIGURES = ["restorer", "dataset", "image", "level", "psnr_db", "ssim", "input_sha256"]
@@ -284,6 +285,20 @@ class Slow(Restorer):
         time.sleep(0.1)
         return seen.image
 """
+
+
+def test_a_signal_while_records_wait_for_others_costs_none_that_is_there(photos, monkeypatch):
+    real = runs._finished
+
+    def stopped(done, n_running):
+        yield next(real(done, n_running))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(runs, "_finished", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            run(photos)
+    assert run(photos).n_measured == 2
 
 
 def test_killed_in_the_middle_only_the_missing_cells_are_measured(photos, tmp_path):
