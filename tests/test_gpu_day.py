@@ -289,7 +289,7 @@ def store_of(day, *records):
 
 def test_records_of_the_gpu_come_in_beside_those_of_the_cpu(home, root, day, capsys):
     at = root / "results/reference"
-    write(frame_of([record("cpu"), record("cpu", image="b.png")]), [], at)
+    write(frame_of([record("cpu"), record("cpu", image="b.png")]), at)
     before = (at / "records.csv").read_text().splitlines()
     failed = {"status": "failed", "reason": "out of memory", "psnr_db": None, "ssim": None}
     store_of(
@@ -313,7 +313,7 @@ def test_records_of_the_gpu_come_in_beside_those_of_the_cpu(home, root, day, cap
 def test_what_replaced_weights_gave_is_to_be_measured_again(home, root, day, capsys):
     of_ours = {"restorer": "affine", "weights": "ours:affine-25.safetensors"}
     cells = [record("cpu", **of_ours, dataset=name) for name in ("bsd68", "set12")]
-    write(frame_of([*cells, record("cpu")]), [], root / "results/reference")
+    write(frame_of([*cells, record("cpu")]), root / "results/reference")
     came_back(day, root, weights="better")
     assert home(root, day) == 0
     told = capsys.readouterr().out.split("Measure again")[1].splitlines()

@@ -39,7 +39,7 @@ from bench.runner.worker import Limits
 __all__ = ["Measured", "Split", "Watcher", "look_up", "run"]
 
 TOGETHER_SECONDS = 0.01
-"""that the first of several records waits to be committed with others: a commit takes as long as a small cell"""
+"""between two commits, in which records wait for the second: a commit takes as long as a small cell"""
 
 
 class Watcher:
@@ -326,6 +326,7 @@ def _measured(
     """
     done: SimpleQueue[_Done | BaseException] = SimpleQueue()
     n_submitted = n_done = 0
+    due = time.monotonic()  # when the next commit may be
 
     def finish(cell: Cell, outcome: Future[Outcome]) -> None:
         try:
@@ -342,13 +343,14 @@ def _measured(
             n_submitted += 1
         batch: list[_Done | BaseException] = []
         try:
-            for one in _finished(done, n_submitted - n_done):
+            for one in _finished(done, n_submitted - n_done, due):
                 batch.append(one)
         except BaseException as error:  # a signal: what has been taken is stored first
             batch.append(error)
         n_done += len(batch)
         if measured := [one for one in batch if isinstance(one, _Done)]:
             yield measured
+            due = time.monotonic() + TOGETHER_SECONDS
         faults = [one.unsaved if isinstance(one, _Done) else one for one in batch]
         for fault in filter(None, faults):
             raise fault
@@ -371,13 +373,14 @@ def _unmeasured(cell: Cell, reason: str) -> Record:
     return record_of(cell, status="failed", reason=reason, environment=cell.machine.environment)
 
 
-def _finished(done: SimpleQueue[_Done | BaseException], n_running: int) -> Iterator[_Done | BaseException]:
-    """The next that is done, and those of `n_running` that are done soon after it: one commit is for all of them."""
+def _finished(
+    done: SimpleQueue[_Done | BaseException], n_running: int, due: float
+) -> Iterator[_Done | BaseException]:
+    """The next that is done, and those of `n_running` that are done until a commit is due: it is for all of them."""
     yield done.get()
-    deadline = time.monotonic() + TOGETHER_SECONDS
     with contextlib.suppress(Empty):
         for _ in range(n_running - 1):
-            yield done.get(timeout=max(0.0, deadline - time.monotonic()))
+            yield done.get(timeout=max(0.0, due - time.monotonic()))
 
 
 def _saved(pictures: Pictures | None, record: Record, seen: Seen | None) -> DataError | None:

@@ -290,8 +290,8 @@ class Slow(Restorer):
 def test_a_signal_while_records_wait_for_others_costs_none_that_is_there(photos, monkeypatch):
     real = runs._finished
 
-    def stopped(done, n_running):
-        yield next(real(done, n_running))
+    def stopped(*words):
+        yield next(real(*words))
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
