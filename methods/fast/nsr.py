@@ -50,9 +50,6 @@ class Mixed(nn.Module):
         x.inside.copy_(features)
         x.means = torch.cat([part.mean((2, 3)) for part in x.parts])
         with torch_in_parallel(y.device) as each:
-            if y.device.type == "cpu":
-                # Until the pool ends: OpenMP's threads, awake for the next gates, would take its cores.
-                torch.set_num_threads(1)
             for conv_1, conv_2 in self.body:
                 hidden.become(x, conv_1, each)
                 x.add(hidden, conv_2, each, x.means if self.net.shared else hidden.means)

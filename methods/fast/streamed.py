@@ -59,8 +59,6 @@ class Streamed(nn.Module):
     def forward(self, y: Tensor) -> Tensor:
         """Degraded image (1, C, H, W), float32 in [0, 1], to the estimate."""
         with torch_in_parallel(y.device) as each:
-            # Until the pool ends: OpenMP's threads, awake for the next operation, would take its cores.
-            torch.set_num_threads(1)
             image = Image(*y.shape[2:], self.q, each)
             s0 = Initial(self.norm(y)[0].permute(1, 2, 0), self.begin)
             passed = Passed(image, [state.attention for state in self.states if state.attention], self.propagate)
