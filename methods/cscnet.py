@@ -183,8 +183,8 @@ def each_copy(network: StridedCoding, x: Tensor, places: list[tuple[int, int]], 
         add_patches(torch.mm(Gamma, C_T).numpy(), n, 0, 0, down, across, q, x_hat)
         return torch.from_numpy(x_hat)
 
-    with torch_in_parallel(x.device) as each:
-        yield from each(one_copy, places)
+    with torch_in_parallel(x.device) as workers:
+        yield from workers.map(one_copy, places)
 
 
 def shifts(stride: int) -> Iterator[tuple[int, int]]:

@@ -47,7 +47,7 @@ def sum_of_estimates(images: Sequence[Tensor], size: int, estimate: Callable[...
         return estimate(*patches).numpy()
 
     total = np.zeros_like(pictures[0])
-    with torch_in_parallel(torch.device("cpu")) as each:
-        for top, estimates in zip(tops, each(one_band, tops), strict=True):
+    with torch_in_parallel(torch.device("cpu")) as workers:
+        for top, estimates in zip(tops, workers.map(one_band, tops), strict=True):
             add_patches(estimates, size, top, 0, min(rows, gh - top), gw, 1, total)
     return torch.from_numpy(total)

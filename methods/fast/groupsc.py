@@ -30,7 +30,7 @@ from collections.abc import Callable
 
 import torch
 from bench.methods.fast.sweep import Sweep
-from bench.methods.fast.threads import Map, torch_in_parallel
+from bench.methods.fast.threads import torch_in_parallel
 from bench.methods.fast.windows import Tiling
 from bench.methods.networks.on_gpu import minus_squared_distance
 from bench.methods.networks.sparse_coding import SparseCoding
@@ -70,18 +70,16 @@ def sliding_restore(
     y = reflect(y, s - 1)
     mask = None if mask is None else reflect(mask, s - 1).to(y.dtype)
     if y.device.type == "cpu" and dtype == torch.float32 and Sweep.can(network):
-        n_workers = torch.get_num_threads()
-        with torch_in_parallel(y.device) as each:
-            sweep = Sweep(network, y[0], None if mask is None else mask[0], lmbda, thin, each, n_workers)
+        with torch_in_parallel(y.device) as workers:
+            sweep = Sweep(network, y[0], None if mask is None else mask[0], lmbda, thin, workers)
             return sweep.restored()[None][:, :, inside[0], inside[1]]
     patches, mu = centre(extract(y, s))
     M = None if mask is None else extract(mask, s)
-    with torch_in_parallel(y.device) as each:
-        state = Inference(network, patches, M, thin, dtype, each)
-        for k in range(network.n_steps):
-            if k in network.refreshed:
-                state.refresh(network.estimated_alike(state.patches() + mu, mu), torch.sigmoid(network.nu).item())
-            state.step(lmbda[k], masked=k > 0 or not network.first_guess)
+    state = Inference(network, patches, M, thin, dtype)
+    for k in range(network.n_steps):
+        if k in network.refreshed:
+            state.refresh(network.estimated_alike(state.patches() + mu, mu), torch.sigmoid(network.nu).item())
+        state.step(lmbda[k], masked=k > 0 or not network.first_guess)
     x_hat = average(state.patches() + mu, s)
     return x_hat[:, :, inside[0], inside[1]]
 
@@ -95,9 +93,7 @@ class Inference:
     Sigma  (n_tiles, n, n_near), each row divided by its sum, which is in mass (n_tiles, n, 1), float32
     """
 
-    def __init__(
-        self, network: SparseCoding, y: Tensor, M: Tensor | None, thin: int, dtype: torch.dtype, each: Map
-    ) -> None:
+    def __init__(self, network: SparseCoding, y: Tensor, M: Tensor | None, thin: int, dtype: torch.dtype) -> None:
         self.penalty = network.penalty
         self.tiling = Tiling(y.shape[1], y.shape[2], network.window, thin, y.device)
         self.C, self.D_T, self.W_T = (x.to(dtype).contiguous() for x in (network.C, network.D.T, network.W.T))
@@ -112,7 +108,6 @@ class Inference:
         size = min(BATCH[y.device.type], n_tiles)
         self.batches = [slice(a, min(a + size, n_tiles)) for a in range(0, n_tiles, size)]
         self.scratch = Scratch(self.y[:size], self.alpha[:size], n_near)
-        self.each = each
         self.refresh(network.seen_alike(y, M), nu=1.0)
 
     def patches(self) -> Tensor:
@@ -124,7 +119,6 @@ class Inference:
         left, right = minus_squared_distance(self.tiling.cut(u), self.y.dtype)
         right = right.flatten(0, 1)
 
-        @torch.inference_mode()
         def refresh_batch(t: slice) -> None:
             near = right[self.near[t]]
             near[..., -1].masked_fill_(self.missing[t], -math.inf)
@@ -141,10 +135,9 @@ class Inference:
         self.all_batches(lambda t: self.shrink(t, lmbda))
 
     def all_batches(self, do: Callable[[slice], None]) -> None:
-        for _ in self.each(do, self.batches):  # a plain `map` works only when it is asked, and errors come out here
-            pass
+        with torch_in_parallel(self.y.device) as workers:
+            workers.do(do, self.batches)
 
-    @torch.inference_mode()
     def gradient_step(self, t: slice, masked: bool) -> None:
         """B = alpha + C^T (M * (y - D alpha)), without M unless masked, and its squares."""
         y, alpha = self.y[t].flatten(0, 1), self.alpha[t].flatten(0, 1)
@@ -158,7 +151,6 @@ class Inference:
         else:
             torch.mul(self.alpha[t], self.alpha[t], out=self.B2[t])
 
-    @torch.inference_mode()
     def shrink(self, t: slice, lmbda: Tensor) -> None:
         """alpha = max(1 - lmbda sqrt(||Sigma_i||_1) / sqrt(sum_a Sigma_ia B_a^2), 0) B, or another penalty's."""
         near, alpha, scratch = self.near[t], self.alpha[t], self.scratch

@@ -32,7 +32,7 @@ from bench.methods.fast.separable import (
     one_patch,
     separable,
 )
-from bench.methods.fast.threads import Map, torch_in_parallel
+from bench.methods.fast.threads import Workers, torch_in_parallel
 from bench.methods.networks.lidia import (
     GRAY,
     OUTLIER,
@@ -73,8 +73,8 @@ def restored(net: PatchNetwork, y: Tensor, statistics: str) -> Tensor:
             for dilation, (scale, x) in enumerate(zip(net.scales, images, strict=True), start=1)
         ]
         patches = Groups.alone(images[0][0], 1, np.ones((grid.h * grid.w, 1), np.float32))
-        with torch_in_parallel(y.device) as each:
-            x_hat = Restoration(net, grid, groups, patches, split((grid.h, grid.w), statistics), each).image()
+        with torch_in_parallel(y.device) as workers:
+            x_hat = Restoration(net, grid, groups, patches, split((grid.h, grid.w), statistics), workers).image()
         x_hat = x_hat[None, :, s - 1 : s - 1 + H, s - 1 : s - 1 + W]
         return ((x_hat + mean).clamp(-1, 1) + 1) / 2
 
@@ -126,9 +126,8 @@ class Groups:
             for left in range(0, grid.w, ACROSS):
                 nearest(gray, s, K, RADIUS, dilation, top, left, grid.h, grid.w, distances.numpy(), candidates)
 
-        with torch_in_parallel(x.device) as each:
-            for _ in each(search, range(0, grid.h, DOWN)):  # errors come out here
-                pass
+        with torch_in_parallel(x.device) as workers:
+            workers.do(search, range(0, grid.h, DOWN))
         distances[:, K - 1] = spreads(x[0], s, dilation).flatten()  # where the patch itself would have a 0
         weights = scale.weights(distances, stored).contiguous().numpy()
         return cls(dilation, phases(around[0], dilation), SIDE, candidates, weights)
@@ -259,16 +258,16 @@ class Restoration:
     """
 
     def __init__(
-        self, net: PatchNetwork, grid: Grid, groups: list[Groups], patches: Groups, pieces: list[Piece], each: Map
+        self,
+        net: PatchNetwork,
+        grid: Grid,
+        groups: list[Groups],
+        patches: Groups,
+        pieces: list[Piece],
+        workers: Workers,
     ) -> None:
-        self.net, self.grid, self.groups, self.patches, self.pieces, self.each = (
-            net,
-            grid,
-            groups,
-            patches,
-            pieces,
-            each,
-        )
+        self.net, self.grid, self.workers = net, grid, workers
+        self.groups, self.patches, self.pieces = groups, patches, pieces
         self.m, self.width = net.out.ver.shape
         self.scratch = Scratch(net.size, self.m, self.width)
         self.first = [Layer(scale.part1.first) for scale in net.scales]
@@ -387,7 +386,7 @@ class Restoration:
         def one(task: tuple[int, range]) -> np.ndarray:
             return estimates(*task)
 
-        for (_, groups), patches in zip(tasks, self.each(one, tasks), strict=True):
+        for (_, groups), patches in zip(tasks, self.workers.map(one, tasks), strict=True):
             add_estimates(patches, grid.size, dilation, grid.w, groups.start, total)
         return torch.from_numpy(total)
 
@@ -402,7 +401,7 @@ class Restoration:
             return sums
 
         total = Sums(len(layer.hor))
-        for sums in self.each(one, cut(sample, TASK)):
+        for sums in self.workers.map(one, cut(sample, TASK)):
             total += sums
         return total.moments()
 

@@ -19,7 +19,7 @@ import copy
 
 import torch
 from bench.methods.fast.banded import BandedConvolutions
-from bench.methods.fast.threads import Map, torch_in_parallel
+from bench.methods.fast.threads import torch_in_parallel
 from bench.methods.networks.nlrn import NonLocal, NonLocalRecurrent, is_neighbour
 from torch import Tensor, nn
 
@@ -116,14 +116,13 @@ class Sliding(nn.Module):
         """Degraded image (1, C, H, W), float32 in [0, 1], to the estimate."""
         y = y.contiguous(memory_format=torch.channels_last)
         tiling = Tiling(*y.shape[2:], self.q)
-        with torch_in_parallel(y.device) as each:
-            correlations = Correlations(tiling, self.dtype, y.device, keep=self.propagate, each=each)
-            s0 = s = self.input(y).to(self.dtype)
-            for norm_1, non_local, norm_2, local in self.states:
-                X = norm_1(s).relu_()
-                if non_local is not None:
-                    X = correlations.attend(non_local, X)
-                s = local(norm_2(X)).add_(s0)
+        correlations = Correlations(tiling, self.dtype, y.device, keep=self.propagate)
+        s0 = s = self.input(y).to(self.dtype)
+        for norm_1, non_local, norm_2, local in self.states:
+            X = norm_1(s).relu_()
+            if non_local is not None:
+                X = correlations.attend(non_local, X)
+            s = local(norm_2(X)).add_(s0)
         return y + self.output(s.float())
 
 
@@ -133,8 +132,8 @@ class Correlations:
     keep  whether those of one state are added to the next's
     """
 
-    def __init__(self, tiling: Tiling, dtype: torch.dtype, device: torch.device, *, keep: bool, each: Map) -> None:
-        self.tiling, self.each, self.keep = tiling, each, keep
+    def __init__(self, tiling: Tiling, dtype: torch.dtype, device: torch.device, *, keep: bool) -> None:
+        self.tiling, self.keep = tiling, keep
         step = TILES_AT_ONCE[device.type]
         self.batches = [slice(k, min(k + step, len(tiling.tiles))) for k in range(0, len(tiling.tiles), step)]
         self.penalties = Penalties(tiling, dtype, device)
@@ -149,7 +148,6 @@ class Correlations:
         Z_and_X, tiling = answer[0].permute(1, 2, 0), self.tiling
         n_neighbours = min(tiling.q, tiling.shape[0]) * min(tiling.q, tiling.shape[1])
 
-        @torch.inference_mode()
         def one_batch(tiles: slice) -> None:
             own, near = tiling.inside(theta, tiles), tiling.around(psi, tiles).transpose(1, 2)
             if self.keep and not self.fresh:
@@ -159,8 +157,8 @@ class Correlations:
             weights = torch.softmax(S, -1) if non_local.softmax else S.masked_fill(S.isneginf(), 0) / n_neighbours
             tiling.add(Z_and_X, torch.bmm(weights, tiling.around(g, tiles)), tiles)
 
-        for _ in self.each(one_batch, self.batches):  # errors come out here
-            pass
+        with torch_in_parallel(X.device) as workers:
+            workers.do(one_batch, self.batches)
         self.fresh = False
         return answer
 

@@ -15,7 +15,7 @@ from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
-from bench.methods.fast.threads import Map, torch_in_parallel
+from bench.methods.fast.threads import Workers, torch_in_parallel
 from bench.methods.networks.nsr import SparseConv2d, SparseResidual
 from torch import Tensor, nn
 
@@ -49,10 +49,10 @@ class Mixed(nn.Module):
         x, hidden = (Features(n, H, W, patches, features) for n in (features.shape[1], self.body[0][0].n_out))
         x.inside.copy_(features)
         x.means = torch.cat([part.mean((2, 3)) for part in x.parts])
-        with torch_in_parallel(y.device) as each:
+        with torch_in_parallel(y.device) as workers:
             for conv_1, conv_2 in self.body:
-                hidden.become(x, conv_1, each)
-                x.add(hidden, conv_2, each, x.means if self.net.shared else hidden.means)
+                hidden.become(x, conv_1, workers)
+                x.add(hidden, conv_2, workers, x.means if self.net.shared else hidden.means)
         return self.net.end(x.inside, y)
 
 
@@ -97,22 +97,21 @@ class Features:
         self.parts = [self.inside[:, :, rows, columns] for rows, columns in patches]
         self.around = [padded[:, :, i.start : i.stop + 2, j.start : j.stop + 2] for i, j in patches]
 
-    def become(self, x: Features, kernels: Kernels, each: Map) -> None:
+    def become(self, x: Features, kernels: Kernels, workers: Workers) -> None:
         """ReLU(W^ * x), patch by patch."""
-        self.means = self._convolved(x, kernels, each, x.means, lambda part, answer: part.copy_(answer.relu_()))
+        self.means = self._convolved(x, kernels, workers, x.means, lambda part, answer: part.copy_(answer.relu_()))
 
-    def add(self, x: Features, kernels: Kernels, each: Map, pooled: Tensor) -> None:
+    def add(self, x: Features, kernels: Kernels, workers: Workers, pooled: Tensor) -> None:
         """These and W^ * x, patch by patch; W^ by the means `pooled`."""
-        self.means += self._convolved(x, kernels, each, pooled, Tensor.add_)
+        self.means += self._convolved(x, kernels, workers, pooled, Tensor.add_)
 
     def _convolved(
-        self, x: Features, kernels: Kernels, each: Map, pooled: Tensor, put: Callable[[Tensor, Tensor], object]
+        self, x: Features, kernels: Kernels, workers: Workers, pooled: Tensor, put: Callable[[Tensor, Tensor], object]
     ) -> Tensor:
         """`put` W^ * x into these features; the means (n_patches, n) of what was put, which the next gates want."""
         gammas, biases = kernels.gates(pooled)
         means = torch.empty_like(self.means)
 
-        @torch.inference_mode()
         def some_patches(these: slice) -> None:
             # Every call here takes the interpreter's lock again, from all threads: few, and none to find a part.
             for around, gamma, bias, part, mean in zip(*(some[these] for some in patches), strict=True):
@@ -121,6 +120,5 @@ class Features:
                 torch.mean(answer, (2, 3), out=mean)
 
         patches = x.around, gammas.unbind(), biases.unbind(), self.parts, means.split(1)
-        for _ in each(some_patches, [slice(n, n + AT_ONCE) for n in range(0, len(means), AT_ONCE)]):
-            pass  # errors come out here
+        workers.do(some_patches, [slice(n, n + AT_ONCE) for n in range(0, len(means), AT_ONCE)])
         return means

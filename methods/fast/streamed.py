@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from bench.methods.fast.attention import COLUMNS, FEATURES, TILE, TOGETHER, attend, first
 from bench.methods.fast.banded import Convolution
-from bench.methods.fast.threads import Map, torch_in_parallel
+from bench.methods.fast.threads import Workers, torch_in_parallel
 from bench.methods.networks.nlrn import METRICS, NonLocal, NonLocalRecurrent, State
 from torch import Tensor, nn
 
@@ -58,8 +58,8 @@ class Streamed(nn.Module):
     @torch.inference_mode()
     def forward(self, y: Tensor) -> Tensor:
         """Degraded image (1, C, H, W), float32 in [0, 1], to the estimate."""
-        with torch_in_parallel(y.device) as each:
-            image = Image(*y.shape[2:], self.q, each)
+        with torch_in_parallel(y.device) as workers:
+            image = Image(*y.shape[2:], self.q, workers)
             s0 = Initial(self.norm(y)[0].permute(1, 2, 0), self.begin)
             passed = Passed(image, [state.attention for state in self.states if state.attention], self.propagate)
             strips = map(s0.rows, image.strips())
@@ -97,7 +97,6 @@ class Streamed(nn.Module):
         """X = ReLU(norm_1(s)) for a strip (rows, W, m), with zeros where a product of attention reaches beyond."""
         X = torch.zeros(len(s), image.width, padded(state.width))
 
-        @torch.inference_mode()
         def one(row: int) -> None:
             x = X[row, : image.W, : state.width]
             torch.addcmul(state.offset_1, s[row], state.scale_1, out=x).relu_()
@@ -109,7 +108,6 @@ class Streamed(nn.Module):
         """psi of the last rows of X: (rows, l, width)."""
         psi = torch.empty(n_rows, attention.length, image.width)
 
-        @torch.inference_mode()
         def one(row: int) -> None:
             torch.addmm(attention.b_psi, attention.W_psi, X[X.end - n_rows + row].T, out=psi[row])
 
@@ -125,7 +123,6 @@ class Streamed(nn.Module):
         mean = np.empty((len(rows), image.tiles * TILE, padded(state.width)), np.float32)
         W = theta.shape[1]
 
-        @torch.inference_mode()
         def embed(row: int) -> None:
             torch.addmm(attention.b_theta, X[row][:W], attention.W_theta, out=theta[row - rows.start])
 
@@ -153,7 +150,6 @@ class Streamed(nn.Module):
         image.do(attend_to, range(0, image.tiles, TOGETHER))
         means = torch.from_numpy(mean)
 
-        @torch.inference_mode()
         def finish(row: int) -> None:
             Z = torch.addmm(attention.b_g, means[row - rows.start, : image.W], attention.W_g)
             torch.addcmul(Z, X[row][: image.W, : state.width], state.scale, out=z[row])
@@ -221,8 +217,8 @@ class Image:
     width  of rows of pixels with zeros after them, so that all those columns exist
     """
 
-    def __init__(self, H: int, W: int, q: int, each: Map) -> None:
-        self.H, self.W, self.q, self.each = H, W, q, each
+    def __init__(self, H: int, W: int, q: int, workers: Workers) -> None:
+        self.H, self.W, self.q, self.do = H, W, q, workers.do
         self.tiles = -(-W // TILE)
         n_w = min(q, W)
         self.n_c = -(-(n_w + TILE - 1) // COLUMNS) * COLUMNS
@@ -235,14 +231,9 @@ class Image:
         """Those in which pixels of some rows have neighbours."""
         return range(first(rows.start, self.H, self.q), first(rows.stop - 1, self.H, self.q) + min(self.q, self.H))
 
-    def do(self, one, pieces: range) -> None:
-        for _ in self.each(one, pieces):  # errors come out here
-            pass
-
     def convolve(self, convolution: Convolution, x: Margined, rows: range, out: Tensor) -> None:
         """out (rows, W, n) of x."""
 
-        @torch.inference_mode()
         def one(top: int) -> None:
             piece = rows[top : top + PIECE]
             around = x.rows(range(piece.start - 1, piece.stop + 1))

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Container
+from collections.abc import Container
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from bench.methods.fast.bands import aligned
 from bench.methods.fast.passes import add_patches, compared, mix, residual, shrink_groups, squares_around
-from bench.methods.fast.threads import Map
+from bench.methods.fast.threads import Workers
 from bench.methods.fast.windows import Tiling
 from bench.methods.networks.sparse_coding import SparseCoding
 from bench.methods.sparse.patches import coverage
@@ -63,8 +63,7 @@ class Sweep:
     mask       1 where a value was observed, else 0, like y; None: all were
     lmbda      thresholds (K, p)
     thin       see methods.fast.groupsc
-    each       starts workers, each of which takes tiles of a row while there are any
-    n_workers  how many
+    workers    take tiles of a row while there are any
 
     codes   B of a row's step and of the one before, by turns: (2, n_slots, across * n, p); row r in slot r % n_slots
     Sigma   (n_slots, across, n_parts, n / n_parts, n_each), each row divided by its sum; see `Tiling.halves`
@@ -79,10 +78,9 @@ class Sweep:
         mask: Tensor | None,
         lmbda: Tensor,
         thin: int,
-        each: Map,
-        n_workers: int,
+        workers: Workers,
     ) -> None:
-        self.net, self.each, self.n_workers, self.size = network, each, n_workers, network.patch_size
+        self.net, self.workers, self.size = network, workers, network.patch_size
         self.y, self.masked = np.ascontiguousarray(y), mask is not None
         self.M = np.empty((0, 0, 0), np.float32) if mask is None else np.ascontiguousarray(mask.to(y.dtype))
         s, (channels, height, width), (m, p) = self.size, y.shape, network.D.shape
@@ -133,20 +131,9 @@ class Sweep:
 
     def _row(self, r: int, kind: str, k: int) -> None:
         do = {"begin": self._begin, "refresh": self._refresh, "step": self._step}[kind]
-        self._all_tiles(lambda c: do(r, c, k))
+        self.workers.do(lambda c: do(r, c, k), range(self.tiling.across))
         if kind == "step" and k in self.x_hat:
             self._average(r, k)
-
-    def _all_tiles(self, do: Callable[[int], None]) -> None:
-        columns = iter(range(self.tiling.across))
-
-        @torch.inference_mode()
-        def work(_: int) -> None:
-            for c in columns:
-                do(c)
-
-        for _ in self.each(work, range(self.n_workers)):  # errors come out here
-            pass
 
     def _begin(self, r: int, c: int, k: int) -> None:
         """The similarities of the degraded image, and B of the first step, which starts from 0."""

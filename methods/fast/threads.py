@@ -5,18 +5,44 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-__all__ = ["Map", "torch_in_parallel"]
+__all__ = ["Workers", "torch_in_parallel"]
 
-Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
+
+@dataclass(frozen=True)
+class Workers:
+    """n threads, each on a core of its own.
+
+    map  the answers to pieces of work, in order, as the built-in `map`
+    """
+
+    n: int
+    map: Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
+
+    def do(self, one: Callable[[Any], object], pieces: Iterable[Any]) -> None:
+        """`one` of all pieces, in any order: a thread that is done with a piece takes the next.
+
+        To hand a piece to a thread and to hear that it is done costs as much as many a row of an image: here that is
+        once for each thread.
+        """
+        left = iter(list(pieces))  # a generator could not be asked by two threads at once
+
+        @torch.inference_mode()
+        def work(_: int) -> None:
+            for piece in left:
+                one(piece)
+
+        for _ in self.map(work, range(self.n)):  # errors come out here
+            pass
 
 
 @contextmanager
-def torch_in_parallel(device: torch.device) -> Iterator[Map]:
-    """A `map` whose calls share the processor's cores, each call on one of them.
+def torch_in_parallel(device: torch.device) -> Iterator[Workers]:
+    """Workers that share the processor's cores; on a GPU the caller alone.
 
     torch splits every operation among the cores and waits for the slowest: thousands of waits per image, each of
     them long when another program has one of the cores. Batches of tiles wait for each other twice a step.
@@ -28,11 +54,11 @@ def torch_in_parallel(device: torch.device) -> Iterator[Map]:
     """
     n = torch.get_num_threads()
     if device.type != "cpu" or n == 1:
-        yield map
+        yield Workers(1, map)
         return
     try:
         torch.set_num_threads(1)
         with ThreadPoolExecutor(n, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            yield pool.map
+            yield Workers(n, pool.map)
     finally:
         torch.set_num_threads(n)  # the workers' 1 would be that of threads yet to come

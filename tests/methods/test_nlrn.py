@@ -11,6 +11,7 @@ import torch
 from bench.methods.fast import streamed
 from bench.methods.fast.nlrn import Sliding, Tiling
 from bench.methods.fast.streamed import Streamed
+from bench.methods.fast.threads import Workers
 from bench.methods.networks.nlrn import METRICS, NonLocal, NonLocalRecurrent, neighbours
 from bench.methods.nlrn import NLRN, averaged_patches, starts
 from torch import nn
@@ -220,7 +221,7 @@ def test_the_correlations_held_are_those_that_the_memory_is_enough_for(monkeypat
     ]
 
     def begins(width):
-        return streamed.Passed(streamed.Image(1024, width, 45, map), modules, propagate=True).begins
+        return streamed.Passed(streamed.Image(1024, width, 45, Workers(1, map)), modules, propagate=True).begins
 
     assert begins(256) == 0
     assert 0 < begins(512) < begins(1024) <= 11
