@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from math import prod
 
 import numpy as np
 import torch
@@ -32,7 +33,8 @@ __all__ = ["Streamed"]
 
 STRIP = 8  # rows that a state gives at a time
 PIECE = 4  # rows that a thread convolves at a time
-HELD_BYTES = 2**30  # of correlations, or of theta and psi, that pass from state to state
+SLAB = 2**24  # numbers that memory is taken for at once
+HELD_BYTES = 7 * 2**27  # of what passes from state to state: so a row of 1024 pixels needs less than 2 GiB in all
 
 
 class Streamed(nn.Module):
@@ -73,7 +75,7 @@ class Streamed(nn.Module):
         self, state: Prepared, strips: Iterator[Tensor], s0: Initial, image: Image, passed: Passed, k: int
     ) -> Iterator[Tensor]:
         """s^t, strip after strip (rows, W, m), from that of s^(t-1); k counts the non-local modules before."""
-        X = Rows()
+        X = Rows(image.spare)
         z, x = Margined(image, state.width), Margined(image, state.width)
         for n, rows in enumerate(image.strips()):
             z_rows, x_rows = z.extend(rows.stop + 2), x.extend(rows.stop + 1)
@@ -95,7 +97,8 @@ class Streamed(nn.Module):
 
     def _features(self, state: Prepared, s: Tensor, image: Image) -> Tensor:
         """X = ReLU(norm_1(s)) for a strip (rows, W, m), with zeros where a product of attention reaches beyond."""
-        X = torch.zeros(len(s), image.width, padded(state.width))
+        X = image.spare.take(len(s), image.width, padded(state.width))
+        X[:, image.W :] = X[:, :, state.width :] = 0
 
         def one(row: int) -> None:
             x = X[row, : image.W, : state.width]
@@ -106,7 +109,7 @@ class Streamed(nn.Module):
 
     def _psi(self, attention: Attention, X: Rows, n_rows: int, image: Image) -> Tensor:
         """psi of the last rows of X: (rows, l, width)."""
-        psi = torch.empty(n_rows, attention.length, image.width)
+        psi = image.spare.take(n_rows, attention.length, image.width)
 
         def one(row: int) -> None:
             torch.addmm(attention.b_psi, attention.W_psi, X[X.end - n_rows + row].T, out=psi[row])
@@ -119,8 +122,8 @@ class Streamed(nn.Module):
     ) -> None:
         """norm_2(Z + X) for rows of z, the n-th strip of them."""
         attention = state.attention
-        theta = torch.empty(len(rows), image.tiles * TILE, attention.length)
-        mean = np.empty((len(rows), image.tiles * TILE, padded(state.width)), np.float32)
+        theta = image.spare.take(len(rows), image.tiles * TILE, attention.length)
+        mean = image.spare.take(len(rows), image.tiles * TILE, padded(state.width))
         W = theta.shape[1]
 
         def embed(row: int) -> None:
@@ -140,7 +143,7 @@ class Streamed(nn.Module):
                 psis,
                 attention.length,
                 features,
-                mean,
+                mean.numpy(),
                 rows.start,
                 tiles,
                 shape,
@@ -148,13 +151,13 @@ class Streamed(nn.Module):
             )
 
         image.do(attend_to, range(0, image.tiles, TOGETHER))
-        means = torch.from_numpy(mean)
 
         def finish(row: int) -> None:
-            Z = torch.addmm(attention.b_g, means[row - rows.start, : image.W], attention.W_g)
+            Z = torch.addmm(attention.b_g, mean[row - rows.start, : image.W], attention.W_g)
             torch.addcmul(Z, X[row][: image.W, : state.width], state.scale, out=z[row])
 
         image.do(finish, rows)
+        image.spare.give(mean)
         passed.done(k, n, rows)
 
     def _output(self, strips: Iterator[Tensor], image: Image) -> Tensor:
@@ -215,10 +218,12 @@ class Image:
     tiles  of TILE pixels in a row
     n_c    columns that the pixels of a tile have correlations with
     width  of rows of pixels with zeros after them, so that all those columns exist
+    spare  memory for strips of rows
     """
 
     def __init__(self, H: int, W: int, q: int, workers: Workers) -> None:
         self.H, self.W, self.q, self.do = H, W, q, workers.do
+        self.spare = Spare()
         self.tiles = -(-W // TILE)
         n_w = min(q, W)
         self.n_c = -(-(n_w + TILE - 1) // COLUMNS) * COLUMNS
@@ -278,10 +283,32 @@ class Margined:
         return self.x[row - self.top]
 
 
-class Rows:
-    """Rows of an image that come strip by strip, and go when they are no longer needed."""
+class Spare:
+    """The memory of strips that are no longer needed, for those to come.
+
+    The system would clear it for each anew. Strips that stay for a longer or a shorter time would leave gaps among
+    what comes and goes between them: so memory is taken for many at once, and is there when it is first written to.
+    """
 
     def __init__(self) -> None:
+        self.strips: dict[tuple[int, ...], list[Tensor]] = {}
+
+    def take(self, *shape: int) -> Tensor:
+        """With any values."""
+        strips = self.strips.setdefault(shape, [])
+        if not strips:
+            strips.extend(torch.empty(max(1, SLAB // prod(shape)), *shape))
+        return strips.pop()
+
+    def give(self, strip: Tensor) -> None:
+        self.strips.setdefault(tuple(strip.shape), []).append(strip)
+
+
+class Rows:
+    """Rows of an image that come strip by strip, and are given to `spare` when they are no longer needed."""
+
+    def __init__(self, spare: Spare) -> None:
+        self.spare = spare
         self.strips: deque[tuple[int, Tensor]] = deque()
         self.end = 0
 
@@ -291,7 +318,7 @@ class Rows:
 
     def drop(self, before: int) -> None:
         while self.strips and self.strips[0][0] + len(self.strips[0][1]) <= before:
-            self.strips.popleft()
+            self.spare.give(self.strips.popleft()[1])
 
     def __getitem__(self, row: int) -> Tensor:
         for start, strip in self.strips:
@@ -308,10 +335,9 @@ class Passed:
 
     def __init__(self, image: Image, modules: list[Attention], propagate: bool) -> None:
         self.image, self.propagate = image, propagate
-        self.psi = [Rows() for _ in modules]
+        self.psi = [Rows(image.spare) for _ in modules]
         self.theta: list[dict[int, Tensor]] = [{} for _ in modules]
-        self.S: dict[int, np.ndarray] = {}
-        self.spare: list[np.ndarray] = []  # fresh memory would have to be cleared
+        self.S: dict[int, Tensor] = {}
         self.last = len(modules) - 1
         self.begins = self._begins(modules[0].length) if propagate and modules else 0
 
@@ -334,10 +360,8 @@ class Passed:
         fresh = not self.propagate or k <= self.begins
         shape = (len(rows), image.tiles, min(image.q, image.H), TILE, image.n_c)
         if passes_on and fresh:
-            fitting = (i for i, S in enumerate(self.spare) if S.shape == shape)
-            i = next(fitting, None)
-            self.S[n] = np.empty(shape, np.float32) if i is None else self.spare.pop(i)
-        S = self.S[n] if passes_on else np.empty((0, *shape[1:]), np.float32)
+            self.S[n] = image.spare.take(*shape)
+        S = self.S[n].numpy() if passes_on else np.empty((0, *shape[1:]), np.float32)
         products = range(k + 1) if self.propagate and fresh else [k]
         thetas = np.array([self.theta[i][n].data_ptr() for i in products], np.uintp)
         psis = np.stack([self.psi[i].addresses(image.neighbours(rows)) for i in products])
@@ -351,7 +375,7 @@ class Passed:
             self.image.neighbours(range(rows.stop, rows.stop + 1)).start if rows.stop < self.image.H else self.image.H
         )
         for i in range(k + 1) if self.propagate and k == self.begins else [k]:
-            del self.theta[i][n]
+            self.image.spare.give(self.theta[i].pop(n))
             self.psi[i].drop(next_row)
         if k == self.last and n in self.S:
-            self.spare.append(self.S.pop(n))
+            self.image.spare.give(self.S.pop(n))
