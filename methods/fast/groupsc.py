@@ -13,13 +13,14 @@ many estimates as inner ones; the parameters are the same. Five things make it f
    every `thin` x `thin` is taken, drawn once and for all, and counts thin^2 times.
 5. Threads that each take whole tiles, instead of sharing every operation (`torch_in_parallel`).
 
-In float32 a CPU goes through the image row of tiles by row of tiles, all steps at once (`methods.fast.sweep`). A GPU,
+In float32 a CPU goes through the image row of tiles by row of tiles, all steps at once (`methods.fast.sweep`), with
+similarities of 16 bits between the steps: that moves no pixel by more than 2e-6 of the range. A GPU,
 bfloat16, and networks of other options than `Sweep.can` take one step of the whole image after the other, below.
 
-3 and 4 are the only approximations. Against all neighbours in float32, with the weights groupsc.gray-25 (window 24)
-on five 96x96 parts of set12 at sigma 25: bfloat16 0.0004 dB lower on average, thin=2 0.0006 dB, both 0.0004 dB,
-0.004 dB in the worst case (0.12 to 0.18 grey levels rms); thin=3 would cost 0.013 dB and save little more. On seven
-parts of bsd400, 128x160, thin=2 is 0.005 dB lower on average than thin=1, 0.015 dB in the worst case.
+3 and 4 are the approximations that can be told. Against all neighbours in float32, with the weights groupsc.gray-25
+(window 24) on five 96x96 parts of set12 at sigma 25: bfloat16 0.0004 dB lower on average, thin=2 0.0006 dB, both
+0.0004 dB, 0.004 dB in the worst case (0.12 to 0.18 grey levels rms); thin=3 would cost 0.013 dB and save little more.
+On seven parts of bsd400, 128x160, thin=2 is 0.005 dB lower on average than thin=1, 0.015 dB in the worst case.
 """
 
 from __future__ import annotations

@@ -9,13 +9,15 @@ from __future__ import annotations
 from math import copysign, sqrt
 
 import numpy as np
-from bench.methods.sparse.compiled import kernel
+from bench.methods.fast.products import float_of_bits
+from bench.methods.sparse.compiled import inlined, kernel
 from bench.methods.sparse.prox import MASS_EPS, NORM_EPS
 
 __all__ = [
     "add_patches",
     "compared",
     "mix",
+    "normalised",
     "residual",
     "shrink_groups",
     "soft_threshold",
@@ -25,9 +27,6 @@ __all__ = [
 ]
 
 ZERO, ONE, TWO, ROOT2 = np.float32([0, 1, 2, sqrt(2)])  # Numba takes 0 and 1 for numbers of double length
-TINY = np.float32(1e-20)
-"""A similarity below it is 0: it is nothing beside a patch's own, 1, and products with numbers too small for all the
-digits of a float32 take five times as long."""
 NORM2, MASS = np.float32(NORM_EPS), np.float32(MASS_EPS)
 
 
@@ -165,26 +164,54 @@ def compared(x, mu, kappa, gray, rows, columns, top, left, size, out, exists):
         u[m + 1] = -norm2 / TWO  # of sqrt(2) u, half
 
 
+# A similarity has 16 bits, which halves the memory they need: of a float32 the last 6 bits of its exponent, for it is 0
+# or between 2^-54 and 2^10, and the first 10 of its fraction. Rounding moves it by 1/2048 at most, the norm of a group,
+# a mean over hundreds of them, by far less, and an answer by 2e-6 of the range.
+SHORTER, LEAST, HALF, NONE = np.int32([13, (127 - 54) << 10, 1 << 12, 0])
+
+
+@inlined
+def short(bits):
+    """The 16 bits for a number >= 0, from the bits of a float32."""
+    return np.uint16(max(((bits + HALF) >> SHORTER) - LEAST, NONE))
+
+
+@inlined
+def long(short):
+    """The float32."""
+    return float_of_bits((np.int32(short) + LEAST) << SHORTER) if short > 0 else ZERO
+
+
 @kernel
-def mix(Sigma, mass, estimate, weight, exists, step, nu):
-    """Algorithm 1, line 7: Sigma (n_parts, n, n_near), whose rows are divided by their sums, mass (n_parts * n,).
+def mix(Sigma, mass, estimate, bits, weight, exists, step, nu):
+    """Algorithm 1, line 7: Sigma (n_parts, n, n_near), `short`, and the sums of its rows, mass (n_parts * n,).
 
     The new similarities are estimate * weight * exists; a part's neighbours begin `step` later than those of the part
     before. A row is stored first and summed then: see `sparse.compiled`.
+
+    bits  the memory of `estimate`, as int32; both are changed
     """
     n_parts, n, n_near = Sigma.shape
     for part in range(n_parts):
         there = exists[part * step : part * step + n_near]
         for b in range(n):
-            row, new, times = Sigma[part, b], estimate[part, b], weight[part, b]
-            old = (ONE - nu) * mass[part * n + b]
+            row, new, times, new_bits = Sigma[part, b], estimate[part, b], weight[part, b], bits[part, b]
             for a in range(n_near):
-                mixed = old * row[a] + nu * new[a] * times[a] * there[a]
-                row[a] = mixed if mixed > TINY else ZERO
+                new[a] = (ONE - nu) * long(row[a]) + nu * new[a] * times[a] * there[a]
+            for a in range(n_near):
+                row[a] = short(new_bits[a])
             total = ZERO
             for a in range(n_near):
-                total += row[a]
+                total += long(row[a])
             mass[part * n + b] = total
-            scale = ONE / (total + MASS)
+
+
+@kernel
+def normalised(Sigma, mass, out):
+    """out (n_parts, n, n_near) <- the rows of Sigma, divided by their sums."""
+    n_parts, n, n_near = Sigma.shape
+    for part in range(n_parts):
+        for b in range(n):
+            row, numbers, scale = Sigma[part, b], out[part, b], ONE / (mass[part * n + b] + MASS)
             for a in range(n_near):
-                row[a] *= scale
+                numbers[a] = scale * long(row[a])

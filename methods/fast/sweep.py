@@ -20,7 +20,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from bench.methods.fast.bands import aligned
-from bench.methods.fast.passes import add_patches, compared, mix, residual, shrink_groups, squares_around
+from bench.methods.fast.passes import add_patches, compared, mix, normalised, residual, shrink_groups, squares_around
 from bench.methods.fast.threads import Workers
 from bench.methods.fast.windows import Tiling
 from bench.methods.networks.sparse_coding import SparseCoding
@@ -66,8 +66,8 @@ class Sweep:
     workers    take tiles of a row while there are any
 
     codes   B of a row's step and of the one before, by turns: (2, n_slots, across * n, p); row r in slot r % n_slots
-    Sigma   (n_slots, across, n_parts, n / n_parts, n_each), each row divided by its sum; see `Tiling.halves`
-    mass    those sums, (n_slots, across, n)
+    Sigma   (n_slots, across, n_parts, n / n_parts, n_each); see `Tiling.halves` and `passes.short`
+    mass    the sums of its rows, (n_slots, across, n)
     x_hat   by step: the sum of its estimates, the mean of them in rows that are complete, (C, > h, > w)
     """
 
@@ -97,7 +97,7 @@ class Sweep:
         n, n_near = tiling.weight.shape
         n_parts, n_each, self.step = tiling.halves()
         self.codes = np.zeros((2, self.n_slots, tiling.across * n, p), np.float32)
-        self.Sigma = np.zeros((self.n_slots, tiling.across, n_parts, n // n_parts, n_each), np.float32)
+        self.Sigma = np.zeros((self.n_slots, tiling.across, n_parts, n // n_parts, n_each), np.uint16)
         self.mass = np.zeros((self.n_slots, tiling.across, n), np.float32)
         self.near = tiling.rows.numpy(), tiling.columns.numpy()
         parts = tiling.weight.view(n_parts, -1, n_near)
@@ -158,7 +158,8 @@ class Sweep:
         left[:, -2:] = left[:, -2:].flip(1)
         products = torch.bmm(left.view(len(self.weight), -1, width), scratch.parts(right).transpose(1, 2))
         estimate = products.exp_().numpy()  # Eq. 12
-        mix(self.Sigma[slot, c], self.mass[slot, c], estimate, self.weight, exists, self.step, nu)
+        Sigma, mass = self.Sigma[slot, c], self.mass[slot, c]
+        mix(Sigma, mass, estimate, estimate.view(np.int32), self.weight, exists, self.step, nu)
 
     def _step(self, r: int, c: int, k: int) -> None:
         """Eq. 11, its second line before its first: from B_k to B_{k+1}; the estimates, if they are looked at."""
@@ -166,9 +167,9 @@ class Sweep:
         (_, B), (codes, alpha) = self._tile(r, c, k), self._tile(r, c, k + 1)
         place = r * tiling.h, c * tiling.w, tiling.gh, tiling.gw, tiling.h, tiling.w
         squares_around(self.codes[k % 2], *self.near, *place, scratch.squares)
-        torch.bmm(
-            torch.from_numpy(self.Sigma[r % self.n_slots, c]), scratch.squares_of_parts, out=scratch.norm2_of_parts
-        )
+        slot = r % self.n_slots
+        normalised(self.Sigma[slot, c], self.mass[slot, c], scratch.Sigma.numpy())
+        torch.bmm(scratch.Sigma, scratch.squares_of_parts, out=scratch.norm2_of_parts)
         shrink_groups(B, scratch.norm2, self.lmbda[k], alpha)
         if k in self.x_hat:
             torch.mm(codes, self.W_T, out=self.estimates[c])
@@ -216,6 +217,7 @@ class Scratch(threading.local):
         squares, norm2 = torch.empty(n_near, p), torch.empty(n, p)
         self.squares, self.norm2 = squares.numpy(), norm2.numpy()
         self.squares_of_parts, self.norm2_of_parts = self.parts(squares), norm2.view(parts_[0], -1, p)
+        self.Sigma = torch.empty(parts_[0], n // parts_[0], parts_[1])
 
     def parts(self, x: Tensor) -> Tensor:
         """x (n_near, n) as it belongs to the parts of a tile, (n_parts, n_each, n): a view in which they overlap."""
