@@ -164,9 +164,9 @@ def compared(x, mu, kappa, gray, rows, columns, top, left, size, out, exists):
         u[m + 1] = -norm2 / TWO  # of sqrt(2) u, half
 
 
-# A similarity has 16 bits, which halves the memory they need: of a float32 the last 6 bits of its exponent, for it is 0
-# or between 2^-54 and 2^10, and the first 10 of its fraction. Rounding moves it by 1/2048 at most, the norm of a group,
-# a mean over hundreds of them, by far less, and an answer by 2e-6 of the range.
+# A similarity has 16 bits, which halves the memory they need: of a float32 the last 6 bits of its exponent, for it is
+# 0 or between 2^-54 and 2^10, and the first 10 of its fraction. Rounding moves it by 1/2048 at most, the norm of a
+# group, a mean over hundreds of them, by far less, and an answer by 2e-6 of the range.
 SHORTER, LEAST, HALF, NONE = np.int32([13, (127 - 54) << 10, 1 << 12, 0])
 
 
