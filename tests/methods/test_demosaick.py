@@ -6,10 +6,11 @@ import warnings
 
 import numpy as np
 import pytest
-from bench.methods import demosaick
 from bench.methods.demosaick import Bilinear, Malvar, Menon
+from bench.methods.fast import bayer
 
 from bench.restorer import Observation
+from tests.methods import convolved
 
 METHODS = [Bilinear, Malvar, Menon]
 PATTERNS = ["RGGB", "BGGR", "GRBG", "GBRG"]
@@ -59,11 +60,31 @@ def test_one_row_lacks_colours_and_is_answered_in_gray(method):
 
 
 @every_method
-def test_a_wider_border_of_reflection_changes_nothing(method, monkeypatch):
+@every_pattern
+def test_is_what_filters_of_the_whole_image_give_border_and_all(method, pattern):
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 5, (31, 40, 3)) / 4  # of few values: often both directions are equally good
+    for image in (photo(), photo(9, 30), photo(2, 7), photo(3, 2), coarse.astype(np.float32)):
+        seen = mosaicked(image, pattern)
+        expected = getattr(convolved, method.name)(seen.image[..., 0], seen.mask)
+        np.testing.assert_allclose(method().restore(seen), expected, rtol=0, atol=5e-7)
+
+
+@every_method
+def test_bands_of_rows_and_threads_do_not_change_a_bit(method, monkeypatch):
     seen = mosaicked(photo())
     x_hat = method().restore(seen)
-    monkeypatch.setattr(demosaick, "BORDER", 2 * demosaick.BORDER)
-    np.testing.assert_allclose(method().restore(seen), x_hat, atol=1e-7)
+    monkeypatch.setattr(bayer, "ROWS", 7)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert np.array_equal(method().restore(seen), x_hat)
+
+
+@pytest.mark.parametrize("place", [(0, 0), (1, 1), (5, 0), (0, 6), (7, 8)], ids=str)
+def test_a_mask_that_is_no_bayer_pattern_is_refused(place):
+    seen = mosaicked(photo(8, 9))
+    seen.mask[place] = ~seen.mask[place]
+    with pytest.raises(ValueError, match=r"^The mask is not that of a Bayer pattern: two greens, a red and a blue"):
+        Malvar().restore(seen)
 
 
 @every_pattern
@@ -86,7 +107,7 @@ def test_each_method_does_better_than_the_one_before(pattern):
 def test_agrees_with_colour_demosaicing_inside_the_image(colour_demosaicing, method, theirs, pattern):
     seen = mosaicked(photo(), pattern)
     expected = getattr(colour_demosaicing, theirs)(seen.image[..., 0], pattern)
-    inside = np.s_[demosaick.BORDER : -demosaick.BORDER, demosaick.BORDER : -demosaick.BORDER]
+    inside = np.s_[11:-11, 11:-11]  # what no filter of Menon's chain sees the border from
     np.testing.assert_allclose(method().restore(seen)[inside], expected[inside], atol=1e-6)
 
 
