@@ -39,6 +39,7 @@ PLACE = ("paper", "table", "part")
 SETTING = ("task", "dataset", "image", "level", "channels", "variant")
 FALLS_WITH_LEVEL = {"denoise": True, "denoise-blind": True, "superres": True, "deblock": False}
 SIZE = re.compile(r"\d+x\d+")
+BETWEEN = {"psnr_db": (0, 99), "ssim": (0, 1), "ssim8": (0, 1)}
 DEGRADED = ("noisy", "jpeg", "bicubic")
 
 
@@ -82,7 +83,7 @@ def _agree(a: Entry, b: Entry) -> bool:
 
 def _impossible(entries: Sequence[Entry]) -> Iterator[Conflict]:
     for entry in entries:
-        low, high = (0, 1) if entry.metric == "ssim" else (0, 99) if entry.metric == "psnr_db" else (0, float("inf"))
+        low, high = BETWEEN.get(entry.metric, (0, float("inf")))
         if not low <= entry.value <= high:
             yield Conflict("impossible", (entry,), f"{entry.metric} {entry.printed} is not between {low} and {high}")
 
@@ -143,7 +144,7 @@ def _ssim_out_of_step(entries: Sequence[Entry]) -> Iterator[Conflict]:
     """Nearly the same PSNR but another SSIM: a misprint, or another SSIM than the neighbour's."""
     for same in _by(_quality(entries), *PLACE, *SETTING).values():
         methods = [{e.metric: e for e in method} for method in _by(same, "method", "id").values()]
-        both = sorted((m for m in methods if len(m) == 2), key=lambda m: m["psnr_db"].value)
+        both = sorted((m for m in methods if {"psnr_db", "ssim"} <= m.keys()), key=lambda m: m["psnr_db"].value)
         for low, high in pairwise(both):
             rise = high["ssim"].value - low["ssim"].value
             step = high["psnr_db"].value - low["psnr_db"].value

@@ -10,7 +10,7 @@ from bench.level import Level, format_level
 
 __all__ = ["FACTS", "METRICS", "QUALITY", "SIZES", "TIMES", "Entry", "figure"]
 
-QUALITY = ("psnr_db", "ssim")
+QUALITY = ("psnr_db", "ssim", "ssim8")
 SIZES = ("params", "macs_per_pixel")
 TIMES = ("seconds", "seconds_cpu", "seconds_gpu", "milliseconds")
 FACTS = ("max_effective_depth", "training_images", "smallest_gap_db", "largest_gap_db")

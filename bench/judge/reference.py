@@ -47,7 +47,7 @@ __all__ = [
 
 COLUMNS = (
     *("restorer", "weights", "task", "level", "channels", "dataset", "image", "protocol", "repeat"),
-    *("status", "reason", "psnr_db", "ssim", "estimated_level", "seconds", "device_seconds", "device"),
+    *("status", "reason", "psnr_db", "ssim", "metrics", "estimated_level", "seconds", "device_seconds", "device"),
     *("threads", "params", "macs_per_pixel", "peak_mib", "input_sha256", "weights_sha256"),
     *("restorer_version", "environment"),
 )
@@ -97,7 +97,7 @@ def read_plan(path: Path, *, quick: bool = False, only: Collection[str] = ()) ->
     ]
 
 
-WORDS = ("methods", "task", "datasets", "protocol")
+WORDS = ("methods", "task", "datasets", "protocol", "metrics")
 OF_CI = ("quick", "quick_limit")
 MOST_BYTES = 1 << 20
 """of a plan"""

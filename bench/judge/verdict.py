@@ -38,7 +38,8 @@ RECORD_COLUMNS = {
     "protocol",
     "repeat",
     "status",
-    *QUALITY,
+    "psnr_db",
+    "ssim",
 }
 
 
@@ -218,6 +219,8 @@ class _Bench:
 
     def _quality(self, entry: Entry, rows: pd.DataFrame) -> tuple[float | None, str]:
         """Mean over repeats, then over the images: all of them, or the one asked for."""
+        if entry.metric not in rows:
+            return None, f"the records have no {entry.metric}"
         good = rows[rows["status"] == "ok"].dropna(subset=[entry.metric])
         images = good.groupby("image")[entry.metric].mean()
         if entry.image:

@@ -22,6 +22,7 @@ from bench.judge.reference import (
 from bench.judge.significance import contests
 from bench.judge.verdict import Comparison, compare
 from bench.records.current import current, of_each
+from bench.records.figures import with_figures
 from bench.records.labels import Maker
 from bench.records.record import COLUMNS as RECORD
 from bench.report.drawing import draw, in_words
@@ -69,7 +70,7 @@ def against_papers(
     """
     papers = [load(name) for name in (names() if paper == "all" else [paper])]
     datasets = {entry.dataset for one in papers for entry in one.entries}
-    last = of_each(records, lambda these: _of_papers(current(these), datasets))
+    last = with_figures(of_each(records, lambda these: _of_papers(current(these), datasets)))
     comparisons = [compare(one, last, tolerance=tolerance, protocol=protocol) for one in papers]
     recorded = read_verdicts(folder() / "verdicts.csv")
     failures = [line for comparison in comparisons for line in complaints(comparison, recorded)]

@@ -211,3 +211,14 @@ def test_what_two_devices_measured_counts_once_and_the_cpus_figures_count(paper)
     assert verdict(paper(), on_gpu).measured == pytest.approx(31.0)
     half = verdict(paper(), on_cpu[:1] + on_gpu[1:])
     assert half.measured == pytest.approx((29.44 + 32.0) / 2)
+
+
+def test_another_ssim_is_a_metric_of_its_own():
+    def of_jpeg(**figures):
+        rows = [{**record("jpeg", 10, 27.8, image, "", **figures), "task": "deblock"} for image in ("a.bmp", "b.bmp")]
+        frame = pd.DataFrame(rows).assign(dataset="classic5")
+        found = compare(load("nsr-2020"), frame, images_in={"classic5": 2}.get).verdicts
+        return next(v for v in found if v.entry.printed == "0.7800")
+
+    assert of_jpeg().why == "the records have no ssim8"
+    assert (of_jpeg(ssim8=0.78).verdict, of_jpeg(ssim8=0.7595).verdict) == ("reproduced", "off")
