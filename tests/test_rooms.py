@@ -167,3 +167,9 @@ def test_public_names_are_said_and_sorted(name):
     assert said or not defined, f"{name} has no __all__"
     for names in said:
         assert names == sorted(names, key=lambda n: (not n.isupper(), not n[0].isupper(), n))
+
+
+def test_tests_of_two_rooms_may_have_one_name():
+    """pytest imports a test by the packages that it stands in; two of one name outside of packages stop all."""
+    folders = {path.parent for path in (ROOT / "tests").rglob("test_*.py")}
+    assert not [str(folder) for folder in folders if not (folder / "__init__.py").exists()]
