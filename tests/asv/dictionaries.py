@@ -1,8 +1,9 @@
-"""Learns the dictionaries that K-SVD and LSSC start from, on clean patches, and writes them with their cards.
+"""Learns what K-SVD, LSSC and EPLL know of clean patches, dictionaries and a mixture, and writes it with its card.
 
     python tests/asv/dictionaries.py --out methods/weights [--only ksvd-gray-8]
 
-Minutes each. Then enter the files' sha256 in methods/weights.toml.
+Minutes each. A mixture takes half an hour: killed, the same command goes on. Then enter the files' sha256 in
+methods/weights.toml.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ import torch
 from bench.data import datasets
 from bench.methods.ksvd import centred, metric, start
 from bench.methods.sparse.dictionary import adapt_online, ksvd
+from bench.methods.sparse.mixture import pack
+from bench.methods.sparse.mixture_learning import Learner, Statistics
 from bench.methods.sparse.patches import centre
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 
 @dataclass(frozen=True)
@@ -31,9 +34,9 @@ class ByKSVD:
     iterations: int
     atoms_a_patch: int = 6
 
-    def learn(self, Y: np.ndarray) -> np.ndarray:
+    def learn(self, Y: np.ndarray, progress: Path) -> dict[str, np.ndarray]:
         channels = Y.shape[1] // self.size**2
-        return ksvd(
+        D = ksvd(
             centred(torch.from_numpy(Y), channels)[0].numpy(),
             start(self.size, channels),
             error=0.0,
@@ -42,6 +45,7 @@ class ByKSVD:
             metric=metric(channels),
             exact=channels == 1,
         )
+        return {"D": D}
 
 
 @dataclass(frozen=True)
@@ -55,13 +59,40 @@ class Online:
     passes: int = 2
     atoms: int = 512
 
-    def learn(self, Y: np.ndarray) -> np.ndarray:
+    def learn(self, Y: np.ndarray, progress: Path) -> dict[str, np.ndarray]:
         Y = centre(torch.from_numpy(Y), channels=Y.shape[1] // self.size**2)[0].numpy()
         error = Y.shape[1] * (self.coded_to_gray_levels_rms / 255) ** 2
         busy = Y[(Y**2).sum(1) > 4 * error]
         D = busy[np.random.default_rng(1).choice(len(busy), self.atoms, replace=False)].T
         D = D / np.linalg.norm(D, axis=0)
-        return adapt_online(Y, D, error=error, n_passes=self.passes, rho=2.0, n_trusted=0)
+        return {"D": adapt_online(Y, D, error=error, n_passes=self.passes, rho=2.0, n_trusted=0)}
+
+
+@dataclass(frozen=True)
+class ByEM:
+    """Expectation maximisation, step by step on batches drawn from all patches; `progress` keeps every tenth step."""
+
+    data: str
+    size: int
+    patches: int
+    steps: int
+    batch: int = 2**16
+    components: int = 200
+
+    def learn(self, Y: np.ndarray, progress: Path) -> dict[str, np.ndarray]:
+        learner, known, done = Learner(Y, self.components, batch=self.batch), None, 0
+        if progress.exists():
+            kept = load_file(progress)
+            known, done = Statistics(kept["counts"], kept["scatter"]), int(kept["done"])
+        for step in range(done + 1, self.steps + 1):
+            known, mean = learner.update(step, known)
+            if step % 10 == 0:
+                print(f"step {step}: log-likelihood of a patch {mean:.2f} nats", flush=True)
+                save_file({**known._asdict(), "done": np.array(step)}, progress.with_suffix(".new"))
+                progress.with_suffix(".new").replace(progress)
+        priors, covariances = learner.mixture(known)
+        progress.unlink()
+        return {"priors": priors, "covariances": pack(covariances)}
 
 
 RECIPES = {
@@ -72,6 +103,7 @@ RECIPES = {
     "lssc-gray-12": Online("bsd400", 12, 120_000, 15),
     "lssc-gray-16": Online("bsd400", 16, 80_000, 20),
     "lssc-colour-7": Online("cbsd400", 7, 60_000, 5),
+    "epll-gray-8": ByEM("bsd400", 8, 4_000_000, 400),
 }
 
 
@@ -83,8 +115,8 @@ def main() -> None:
     for name in options.only or RECIPES:
         recipe = RECIPES[name]
         Y = clean_patches(recipe.data, recipe.size, recipe.patches)
-        D = recipe.learn(Y)
-        save_file({"D": D}, options.out / f"{name}.safetensors")
+        learned = recipe.learn(Y, options.out / f"{name}.progress")
+        save_file(learned, options.out / f"{name}.safetensors")
         card = {
             "restorer": name.partition("-")[0],
             **asdict(recipe),
@@ -92,7 +124,7 @@ def main() -> None:
             "script": "tests/asv/dictionaries.py",
         }
         (options.out / f"{name}.json").write_text(json.dumps(card, indent=2) + "\n")
-        print(f"{name}: norms of the atoms from {np.linalg.norm(D, axis=0).min():.6f} on", flush=True)
+        print(f"{name}: {', '.join(f'{key} {value.shape}' for key, value in learned.items())}", flush=True)
 
 
 def clean_patches(name: str, size: int, n: int) -> np.ndarray:

@@ -20,7 +20,7 @@ from bench.tasks import TASKS
 
 OUR_RESTORERS = {
     *("noisy", "jpeg", "bicubic", "bm3d", "dncnn", "ksvd", "lssc", "sc", "groupsc", "nlrn", "nsr"),
-    *("cscnet", "lidia", "ffdnet", "deep-ksvd", "vdsr", "n3net", "wnnm"),
+    *("cscnet", "lidia", "ffdnet", "deep-ksvd", "vdsr", "n3net", "wnnm", "epll"),
 }
 
 
