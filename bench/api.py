@@ -6,7 +6,7 @@ Importing it imports neither torch nor any restorer; each function imports what 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from math import inf
@@ -803,7 +803,8 @@ def ablate(
 ) -> Report:
     """Train the variants of an ablation with each seed, measure their last weights, and hold them against the paper.
 
-    What has been trained already is not trained again: see bench.training.ablation for the file.
+    What has been trained already, here or for the results that are kept, is not trained again: see
+    bench.training.ablation for the file.
 
     folder   of the trainings and of the store of their records; None: training/ablations/ and the file's name
     results  the folder for `runs.json` and `records.csv`, which `ablation` reads; None: beside the file, by its name.
@@ -817,25 +818,48 @@ def ablate(
     from bench.report.drawing import check_format
     from bench.report.export import write
     from bench.training.ablation import read_ablation
-    from bench.training.ablation_runs import WEIGHTS, check_test, measured, runs_of, train_all, write_runs
+    from bench.training.ablation_runs import (
+        WEIGHTS,
+        measured,
+        pictures_of,
+        results_of,
+        runs_of,
+        train_all,
+        write_runs,
+    )
 
     check_format(format)
     ablation, file = read_ablation(Path(file)), Path(file)
-    check_test(ablation, device)
+    pictures = pictures_of(ablation, device)
     to = Path("training") / "ablations" / file.stem if folder is None else Path(folder)
+    kept = file.with_suffix("") if results is None else Path(results)
     runs = runs_of(ablation, to)
+    known, before = results_of(runs, pictures, kept)
     if dry_run:
-        return _ablation_ahead(runs, device)
-    outcome = train_all(runs, device)
-    frame = frame_of(measured(ablation, outcome.trained, to / "records.sqlite", device, watcher))
-    if outcome.is_whole:
-        kept = file.with_suffix("") if results is None else Path(results)
+        return _ablation_ahead([run for run in runs if run not in known], len(runs), device)
+    outcome = train_all(runs, known, device)
+    new = {run: one for run, one in outcome.trained.items() if run not in known}
+    files = {one.weights_sha256: f"{run.folder.name}/{WEIGHTS}" for run, one in new.items()}  # below `folder`
+    frame = frame_of(measured(ablation, new, to / "records.sqlite", device, watcher))
+    frame = frame.assign(current=True, weights_file=frame["weights_sha256"].map(files))
+    frame = _as_trained([before, frame], outcome.trained.values())
+    if outcome.is_whole and new:
         write_runs(outcome.trained.values(), kept / "runs.json")
-        files = {one.weights_sha256: f"{run.folder.name}/{WEIGHTS}" for run, one in outcome.trained.items()}
-        frame = frame.assign(current=True, weights_file=frame["weights_sha256"].map(files))  # where the trainings are
         write(frame, "csv", kept / "records.csv")
     without = {str(run): why for run, why in outcome.without.items()}
     return _ablation_report(ablation, [*outcome.trained.values()], frame, without, format)
+
+
+def _as_trained(frames: Iterable[pd.DataFrame], trained: Iterable[Trained]) -> pd.DataFrame:
+    """The records of all frames, in the order of the trainings whose weights they are of."""
+    import pandas as pd
+
+    frames = [*frames]
+    together = pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)
+    place = {one.weights_sha256: number for number, one in enumerate(trained)}
+    return together.sort_values(
+        "weights_sha256", key=lambda sha256: sha256.map(place), kind="stable", ignore_index=True
+    )
 
 
 def _ablation_report(
@@ -852,7 +876,7 @@ def _ablation_report(
     return Report(draw(table, format), all(row.is_whole for row in rows))
 
 
-def _ablation_ahead(runs: Sequence[Run], device: str) -> Report:
+def _ablation_ahead(runs: Sequence[Run], n_all: int, device: str) -> Report:
     from bench.report.comparing import Report
     from bench.report.drawing import draw, in_words
     from bench.training.ablation_runs import ended, estimated, short
@@ -864,7 +888,7 @@ def _ablation_ahead(runs: Sequence[Run], device: str) -> Report:
         rows.append([run.variant.name, f"{run.steps:,}", short(run.macs), f"{rate:.3g}", duration(takes)])
     left = [run for run in runs if not ended(run)]
     headers = ["variant", "steps", "MACs", "steps/s", "a training"]
-    told = f"{len(runs)} trainings, {len(runs) - len(left)} of which have ended; the others take about"
+    told = f"{n_all} trainings, {n_all - len(left)} of which have ended; the others take about"
     told += f" {duration(sum(seconds[run.variant] for run in left))}, and measuring comes on top."
     return Report(f"{draw(in_words(headers, rows))}\n\n{told}", True)
 
@@ -875,12 +899,15 @@ def ablation(file: str | Path, *, results: str | Path | None = None, format: str
     from bench.records.files import read_records
     from bench.report.drawing import check_format
     from bench.training.ablation import read_ablation
-    from bench.training.ablation_runs import read_runs
+    from bench.training.ablation_runs import outdated, read_runs
 
     check_format(format)
     kept = Path(file).with_suffix("") if results is None else Path(results)
     told, trained = read_ablation(Path(file)), read_runs(kept / "runs.json")
-    return _ablation_report(told, trained, read_records(kept / "records.csv"), {}, format)
+    others = outdated(told, trained)
+    without = {f"{one.variant}, seed {one.seed}": why for one, why in others.items()}
+    trained = [one for one in trained if one not in others]
+    return _ablation_report(told, trained, read_records(kept / "records.csv"), without, format)
 
 
 @named

@@ -37,7 +37,8 @@ def ablate(
     """Train the variants of a network at one budget, and hold their differences against the paper's.
 
     Killed, the same command goes on from the last checkpoint, to the same table. Started several times, also on
-    machines that share the folder, each trains what no other does.
+    machines that share the folder, each trains what no other does. A variant or seed that is added to the file is
+    trained alone: what the results have of the others stays.
 
     Exit status: 0, or 1 if a training gave no figure, or 2 if the request will not do.
     """

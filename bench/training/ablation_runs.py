@@ -2,7 +2,8 @@
 
 Each has a folder of its own, with the files of any training and, when it has ended, run.json: its card and its curve.
 What was killed goes on from there. Several processes may share the folders: a training that is under way in another
-is passed over.
+is passed over. One whose results are kept beside the ablation's file is not trained again, though its folder be gone:
+so an ablation gets a variant or a seed more at the price of that alone.
 """
 
 from __future__ import annotations
@@ -16,15 +17,16 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.errors import DivergedError, TrainingError
+from bench.errors import BenchError, DivergedError, TrainingError
 from bench.measure.complexity import count_macs
 from bench.measure.environment import n_cores
 from bench.plugins.registry import RestorerSpec
-from bench.records.record import Record
+from bench.records.files import read_records
+from bench.records.record import Record, frame_of
 from bench.records.store import Store
 from bench.runner.plan import make_plan
 from bench.runner.request import make_request
@@ -37,16 +39,21 @@ from bench.training.progress import duration, follow
 from bench.training.recipe import Recipe
 from bench.training.session import begun, network_of, quoted
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 __all__ = [
     "WEIGHTS",
     "Outcome",
     "Run",
     "Trained",
-    "check_test",
     "ended",
     "estimated",
     "measured",
+    "outdated",
+    "pictures_of",
     "read_runs",
+    "results_of",
     "runs_of",
     "short",
     "train_all",
@@ -88,7 +95,7 @@ class Run:
         return self.steps * self.macs_per_step
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Trained:
     """A training that has ended, as run.json has it.
 
@@ -141,13 +148,17 @@ def runs_of(ablation: Ablation, folder: Path) -> list[Run]:
             ablation.setting,
             variant,
             seed,
-            ablation.steps or max(1, int((ablation.macs or 0) // cost[variant])),
+            _steps(ablation, cost[variant]),
             cost[variant],
             folder / f"{variant.slug}-{seed}",
         )
         for seed in ablation.seeds
         for variant in ablation.variants
     ]
+
+
+def _steps(ablation: Ablation, macs_per_step: int) -> int:
+    return ablation.steps or max(1, int((ablation.macs or 0) // macs_per_step))
 
 
 def _macs_per_step(ablation: Ablation, variant: Variant) -> int:
@@ -198,16 +209,17 @@ def estimated(runs: Iterable[Run], device: str) -> Iterator[tuple[Run, float, fl
 # --- training --------------------------------------------------------------------------------------------
 
 
-def train_all(runs: Sequence[Run], device: str) -> Outcome:
-    """Train what has not ended yet, one after the other; what became of each, in the order of `runs`.
+def train_all(runs: Sequence[Run], known: Mapping[Run, Trained], device: str) -> Outcome:
+    """Train what is not known and has not ended yet, one after the other; what became of each, in the runs' order.
 
     Raises a BenchError for what keeps a training from beginning. One that diverges does not end the others.
     """
     diverged: dict[Run, str] = {}
     for number, run in enumerate(runs, 1):
-        if ended(run):
+        if run in known or ended(run):
             continue
-        _say(f"[{number} of {len(runs)}] {run}: {run.steps} steps of {short(run.macs_per_step)} MACs{_left(runs)}")
+        left = _left([run for run in runs if run not in known])
+        _say(f"[{number} of {len(runs)}] {run}: {run.steps} steps of {short(run.macs_per_step)} MACs{left}")
         try:
             _train(run, device)
         except BusyError:
@@ -215,7 +227,7 @@ def train_all(runs: Sequence[Run], device: str) -> Outcome:
         except DivergedError as error:
             diverged[run] = str(error)
             _say(str(error))
-    found = {run: ended(run) for run in runs}
+    found = {run: known.get(run) or ended(run) for run in runs}
     busy = {run: BUSY for run, trained in found.items() if trained is None and run not in diverged}
     return Outcome({run: trained for run, trained in found.items() if trained}, {**diverged, **busy}, not busy)
 
@@ -244,12 +256,21 @@ def ended(run: Run) -> Trained | None:
 
     with suppress(OSError, ValueError, TypeError, KeyError):
         trained = Trained.of_dict(json.loads((run.folder / "run.json").read_text(encoding="utf-8")))
-        card = trained.card
-        told = (card["recipe"], card["setting"], card["code"], card["parameters"])
-        own = (run.recipe.as_dict(), str(run.setting), run.spec.code_sha256, dict(run.spec.parameters))
-        if json.dumps(told) == json.dumps(own) and sha256_of(run.folder / WEIGHTS) == trained.weights_sha256:
+        if _is_of(run, trained) and sha256_of(run.folder / WEIGHTS) == trained.weights_sha256:
             return trained
     return None
+
+
+def _is_of(run: Run, trained: Trained) -> bool:
+    """Whether it is of this very training, by the code of today. Raises KeyError or TypeError for what is no card."""
+    return trained.card["code"] == run.spec.code_sha256 and _is_as_told(run, trained)
+
+
+def _is_as_told(run: Run, trained: Trained) -> bool:
+    card = trained.card
+    told = (trained.variant, card["recipe"], card["setting"], card["parameters"])
+    own = (run.variant.name, run.recipe.as_dict(), str(run.setting), dict(run.spec.parameters))
+    return json.dumps(told) == json.dumps(own)
 
 
 def _left(runs: Sequence[Run]) -> str:
@@ -278,9 +299,13 @@ def _say(text: str) -> None:
 # --- measuring -------------------------------------------------------------------------------------------
 
 
-def check_test(ablation: Ablation, device: str) -> None:
-    """Raise a BenchError if what is measured at the end could not be asked for: before anything is trained."""
-    make_request(ablation.restorer, **_words(ablation, device))
+def pictures_of(ablation: Ablation, device: str) -> set[tuple[str, str]]:
+    """Data set and name of each picture that is measured at the end.
+
+    Raises a BenchError if they could not be asked for: it is called before anything is trained.
+    """
+    request = make_request(ablation.restorer, **_words(ablation, device))
+    return {(dataset.label, entry.name) for dataset in request.datasets for entry in dataset.entries}
 
 
 def measured(
@@ -322,6 +347,53 @@ def write_runs(trained: Iterable[Trained], path: Path) -> None:
     except OSError as error:
         raise TrainingError(f"{path.parent}: {error.strerror}.") from None
     write(path, lambda part: part.write_text(f"[\n{lines}\n]\n", encoding="utf-8"))
+
+
+def results_of(
+    runs: Iterable[Run], pictures: set[tuple[str, str]], folder: Path
+) -> tuple[dict[Run, Trained], pd.DataFrame]:
+    """Of these trainings those whose results a folder has, with records of all test pictures; and those records.
+
+    None of results that cannot be read: what they were of is trained again.
+    """
+    with suppress(BenchError, KeyError, TypeError):
+        of_name = {(one.variant, one.seed): one for one in read_runs(folder / "runs.json")}
+        records = read_records(folder / "records.csv")
+        good = records[records["status"] == "ok"]
+        measured = {
+            sha256: {*zip(rows["dataset"], rows["image"], strict=True)}
+            for sha256, rows in good.groupby("weights_sha256")
+        }
+        known = {
+            run: one
+            for run in runs
+            if (one := of_name.get((run.variant.name, run.seed)))
+            and _is_of(run, one)
+            and measured.get(one.weights_sha256) == pictures
+        }
+        return known, good[good["weights_sha256"].isin([one.weights_sha256 for one in known.values()])]
+    return {}, frame_of([])
+
+
+def outdated(ablation: Ablation, results: Iterable[Trained]) -> dict[Trained, str]:
+    """Those that the file no longer tells of as they were trained, and why: by another recipe or budget.
+
+    The restorer's code may have changed since. Raises TrainingError for cards that are none.
+    """
+    variants = {variant.name: variant for variant in ablation.variants}
+    found = {}
+    for one in results:
+        if (variant := variants.get(one.variant)) is None:
+            continue
+        steps = _steps(ablation, one.macs_per_step)
+        run = Run(ablation.spec, ablation.setting, variant, one.seed, steps, one.macs_per_step, Path())
+        try:
+            is_as_told = _is_as_told(run, one)
+        except (KeyError, TypeError):
+            raise TrainingError(f"The results of {run} have no card of a training.") from None
+        if not is_as_told:
+            found[one] = "the results are of another recipe or budget; bench ablate without --table trains it anew"
+    return found
 
 
 def read_runs(path: Path) -> list[Trained]:

@@ -110,7 +110,6 @@ def _differences(psnr_db: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDA
 
     psnr_db  (variants, seeds), NaN where there is none
 
-
     The error is estimated from the variants that have all seeds. It takes two of those, and two seeds.
     """
     from scipy.stats import t

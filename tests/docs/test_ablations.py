@@ -2,6 +2,7 @@
 
 import pytest
 
+import bench
 from bench.training.ablation import read_ablation
 from bench.training.ablation_runs import Trained, runs_of, write_runs
 from tests.conftest import PLUGINS
@@ -52,6 +53,14 @@ def test_this_projects_ablations_can_be_read(file):
     ablation = read_ablation(file)
     assert len(ablation.seeds) >= 2
     assert ablation.test not in {variant.recipe.data for variant in ablation.variants}
+
+
+@pytest.mark.parametrize(
+    "file", [file for file in FILES if file.with_suffix("").exists()], ids=lambda file: file.stem
+)
+def test_the_results_are_of_the_files_budgets(file):
+    report = bench.ablation(file)
+    assert report.ok, str(report)
 
 
 @pytest.mark.slow

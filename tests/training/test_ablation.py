@@ -325,6 +325,47 @@ def test_results_that_are_none_are_named(file, tmp_path, text):
         bench.ablation(file)
 
 
+# --- the results that are kept -----------------------------------------------------------------------------
+
+
+def test_a_seed_more_costs_itself_alone_though_the_trainings_are_gone(file, tmp_path, here, capsys):
+    bench.ablate(file)
+    shutil.rmtree(tmp_path / "training")
+    edited(file, ("seeds = [0, 1]", "seeds = [0, 1, 2]"))
+    assert "6 trainings, 4 of which have ended" in str(bench.ablate(file, dry_run=True))
+    capsys.readouterr()
+    grown = tables(file)
+    told = capsys.readouterr().err
+    assert [number for number in range(1, 7) if f"[{number} of 6]" in told] == [5, 6]
+    shutil.rmtree(tmp_path / "training")
+    shutil.rmtree(tmp_path / "size")
+    assert tables(file) == grown  # as if all had been trained at once
+    assert grown[0] == grown[1]
+
+
+@pytest.mark.parametrize(
+    "change", [("steps = 4", "steps = 5"), ('[variants."3x3"]', '[all]\nlr = 0.5\n[variants."3x3"]')], ids=str
+)
+def test_results_of_another_recipe_or_budget_are_not_shown_as_the_files_own(file, unmeasured, change):
+    bench.ablate(file)
+    edited(file, change)
+    report = bench.ablation(file)
+    assert not report.ok
+    assert "3x3, seed 0: the results are of another recipe or budget" in str(report)
+
+
+def test_results_that_lack_a_picture_or_cannot_be_read_are_made_anew(file, tmp_path, here, capsys):
+    bench.ablate(file)
+    shutil.rmtree(tmp_path / "training")
+    edited(file, ("limit = 1", "limit = 2"))
+    bench.ablate(file)
+    assert capsys.readouterr().err.count("[4 of 4]") == 2
+    shutil.rmtree(tmp_path / "training")
+    (tmp_path / "size" / "records.csv").write_text("restorer\n")
+    bench.ablate(file)
+    assert capsys.readouterr().err.count("[4 of 4]") == 1
+
+
 # --- the table -------------------------------------------------------------------------------------------
 
 
