@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from bench.methods.fast import passes
 from bench.methods.fast.bands import aligned
+from bench.methods.fast.multiply import addmm, mm
 from bench.methods.fast.passes import add_patches, take_patches
 from bench.methods.fast.threads import torch_in_parallel
 from bench.methods.sparse.patches import reflect
@@ -171,16 +172,16 @@ def each_copy(network: StridedCoding, x: Tensor, places: list[tuple[int, int]], 
         own = picture[:, r : r + h, c : c + w]
         residual, rest = torch.zeros(down * across, minus_A_T.shape[1]), np.empty_like(own, order="C")
         take_patches(picture, n, r, c, down, across, q, residual.numpy())
-        Gamma = torch.mm(residual[:, :m], B_T)
+        Gamma = mm(residual[:, :m], B_T)
         passes.soft_threshold(Gamma.numpy(), threshold)
         for _ in range(network.n_steps - 1):
             rest[:] = own
-            add_patches(torch.mm(Gamma, minus_A_T, out=residual).numpy(), n, 0, 0, down, across, q, rest)
+            add_patches(mm(Gamma, minus_A_T, out=residual).numpy(), n, 0, 0, down, across, q, rest)
             take_patches(rest, n, 0, 0, down, across, q, residual.numpy())
-            Gamma.addmm_(residual[:, :m], B_T)
+            addmm(Gamma, residual[:, :m], B_T, out=Gamma)
             passes.soft_threshold(Gamma.numpy(), threshold)
         x_hat = np.zeros_like(rest)
-        add_patches(torch.mm(Gamma, C_T).numpy(), n, 0, 0, down, across, q, x_hat)
+        add_patches(mm(Gamma, C_T).numpy(), n, 0, 0, down, across, q, x_hat)
         return torch.from_numpy(x_hat)
 
     with torch_in_parallel(x.device) as workers:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from bench.methods.fast.bands import aligned, sum_of_estimates
+from bench.methods.fast.multiply import addmm, mm
 from bench.methods.fast.passes import soft_threshold_rows
 from bench.methods.sparse.dictionary import overcomplete_dct
 from bench.methods.sparse.patches import extract, reflect
@@ -165,14 +166,14 @@ class Coding:
     def __call__(self, y: Tensor) -> Tensor:
         inside = y[:, : self.m]
         threshold = (self.stage.threshold(inside) / self.c)[:, 0].numpy()
-        z = torch.mm(inside, self.D)
+        z = mm(inside, self.D)
         soft_threshold_rows(z.numpy(), threshold)
         residual = torch.empty_like(y)
         for _ in range(self.n_steps):
-            torch.addmm(y, z, self.D_T, alpha=-1, out=residual)
-            z.addmm_(residual[:, : self.m], self.D_c)
+            addmm(y, z, self.D_T, alpha=-1, out=residual)
+            addmm(z, residual[:, : self.m], self.D_c, out=z)
             soft_threshold_rows(z.numpy(), threshold)
-        return torch.mm(z, self.D.T).clamp_(-1, 1).mul_(self.stage.w)
+        return mm(z, self.D.T).clamp_(-1, 1).mul_(self.stage.w)
 
 
 class Stage(nn.Module):

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from bench.methods.fast.bands import aligned, sum_of_estimates
+from bench.methods.fast.multiply import addmm, mm
 from bench.methods.fast.passes import soft_threshold
 from bench.methods.networks.sparse_coding import FIRST_GUESSES, SparseCoding
 from bench.methods.noise import estimate_sigma
@@ -164,13 +165,13 @@ class Coding:
         inside = y[:, : self.m]
         mu = inside.mean(1, keepdim=True)
         inside -= mu
-        alpha = torch.mm(inside if M is None or self.guessed else (y * M)[:, : self.m], self.C)
+        alpha = mm(inside if M is None or self.guessed else (y * M)[:, : self.m], self.C)
         soft_threshold(alpha.numpy(), self.lmbda[0])
         residual = torch.empty_like(y)
         for lmbda in self.lmbda[1:]:
-            torch.addmm(y, alpha, self.D_T, alpha=-1, out=residual)
+            addmm(y, alpha, self.D_T, alpha=-1, out=residual)
             if M is not None:
                 residual *= M
-            alpha.addmm_(residual[:, : self.m], self.C)
+            addmm(alpha, residual[:, : self.m], self.C, out=alpha)
             soft_threshold(alpha.numpy(), lmbda)
-        return torch.addmm(mu, alpha, self.W_T)
+        return addmm(mu, alpha, self.W_T)

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from bench.methods.fast.attention import COLUMNS, FEATURES, TILE, TOGETHER, attend, first
 from bench.methods.fast.banded import Convolution
+from bench.methods.fast.multiply import addmm
 from bench.methods.fast.threads import Workers, torch_in_parallel
 from bench.methods.networks.nlrn import METRICS, NonLocal, NonLocalRecurrent, State
 from torch import Tensor, nn
@@ -112,7 +113,7 @@ class Streamed(nn.Module):
         psi = image.spare.take(n_rows, attention.length, image.width)
 
         def one(row: int) -> None:
-            torch.addmm(attention.b_psi, attention.W_psi, X[X.end - n_rows + row].T, out=psi[row])
+            addmm(attention.b_psi, attention.W_psi, X[X.end - n_rows + row].T, out=psi[row])
 
         image.do(one, range(n_rows))
         return psi
@@ -127,7 +128,7 @@ class Streamed(nn.Module):
         W = theta.shape[1]
 
         def embed(row: int) -> None:
-            torch.addmm(attention.b_theta, X[row][:W], attention.W_theta, out=theta[row - rows.start])
+            addmm(attention.b_theta, X[row][:W], attention.W_theta, out=theta[row - rows.start])
 
         image.do(embed, rows)
         S, fresh, thetas, psis = passed.to(k, n, rows, theta)
@@ -153,7 +154,7 @@ class Streamed(nn.Module):
         image.do(attend_to, range(0, image.tiles, TOGETHER))
 
         def finish(row: int) -> None:
-            Z = torch.addmm(attention.b_g, mean[row - rows.start, : image.W], attention.W_g)
+            Z = addmm(attention.b_g, mean[row - rows.start, : image.W], attention.W_g)
             torch.addcmul(Z, X[row][: image.W, : state.width], state.scale, out=z[row])
 
         image.do(finish, rows)

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from bench.methods.fast.bands import aligned
+from bench.methods.fast.multiply import addmm, bmm, mm
 from bench.methods.fast.passes import add_patches, compared, mix, normalised, residual, shrink_groups, squares_around
 from bench.methods.fast.threads import Workers
 from bench.methods.fast.windows import Tiling
@@ -142,7 +143,7 @@ class Sweep:
         scratch, (codes, _) = self.scratch, self._tile(r, c, 0)
         scratch.residual.zero_()
         self._residual(r, c, scratch, masked=not self.net.first_guess)
-        torch.mm(scratch.m_residual, self.C, out=codes)
+        mm(scratch.m_residual, self.C, out=codes)
 
     def _refresh(self, r: int, c: int, k: int) -> None:
         self._similarity(r, c, self.x_hat[k - 1], self.nu, gray=False)
@@ -156,7 +157,7 @@ class Sweep:
         compared(x, self.mu, self.kappa, gray, *self.near, *place, scratch.compared.numpy(), exists)
         left = right[self.own]
         left[:, -2:] = left[:, -2:].flip(1)
-        products = torch.bmm(left.view(len(self.weight), -1, width), scratch.parts(right).transpose(1, 2))
+        products = bmm(left.view(len(self.weight), -1, width), scratch.parts(right).transpose(1, 2))
         estimate = products.exp_().numpy()  # Eq. 12
         Sigma, mass = self.Sigma[slot, c], self.mass[slot, c]
         mix(Sigma, mass, estimate, estimate.view(np.int32), self.weight, exists, self.step, nu)
@@ -169,14 +170,14 @@ class Sweep:
         squares_around(self.codes[k % 2], *self.near, *place, scratch.squares)
         slot = r % self.n_slots
         normalised(self.Sigma[slot, c], self.mass[slot, c], scratch.Sigma.numpy())
-        torch.bmm(scratch.Sigma, scratch.squares_of_parts, out=scratch.norm2_of_parts)
+        bmm(scratch.Sigma, scratch.squares_of_parts, out=scratch.norm2_of_parts)
         shrink_groups(B, scratch.norm2, self.lmbda[k], alpha)
         if k in self.x_hat:
-            torch.mm(codes, self.W_T, out=self.estimates[c])
+            mm(codes, self.W_T, out=self.estimates[c])
         if k + 1 < self.net.n_steps:
-            torch.mm(codes, self.D_T, out=scratch.residual)
+            mm(codes, self.D_T, out=scratch.residual)
             self._residual(r, c, scratch, masked=True)
-            codes.addmm_(scratch.m_residual, self.C)
+            addmm(codes, scratch.m_residual, self.C, out=codes)
 
     def _tile(self, r: int, c: int, k: int) -> tuple[Tensor, np.ndarray]:
         """A tile's codes at step k, (n, p), as torch and as NumPy see them."""

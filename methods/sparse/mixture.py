@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from bench.methods.fast.multiply import addmm, mm
 from bench.methods.fast.threads import torch_in_parallel
 from bench.methods.sparse.compiled import kernel, product
 from bench.methods.sparse.patches import coverage
@@ -87,10 +88,10 @@ class Mixture:
 
 def likeliest(Y: Array, mixture: UnderNoise) -> NDArray[np.int64]:
     """Of each patch (N, m), less its mean, the component (N,) under which it is most likely."""
-    u = (mixture.T @ torch.from_numpy(Y).T).numpy()
+    u = mm(mixture.T, torch.from_numpy(Y).T).numpy()
     pairs = np.empty((mixture.forms.shape[1], len(Y)), np.float32)
     _products(u, pairs)
-    log_likelihoods = torch.addmm(mixture.constant, mixture.forms, torch.from_numpy(pairs))
+    log_likelihoods = addmm(mixture.constant, mixture.forms, torch.from_numpy(pairs))
     return log_likelihoods.argmax(0).numpy()
 
 
