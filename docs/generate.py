@@ -356,7 +356,8 @@ PEAK = """
 ## How near to the machine
 
 `tests/asv/peak.py` measures what this machine can do, and then each learned restorer in float32 on one noisy picture.
-**share** is what a restorer multiplies a second, of what a product of two large matrices does. **floor** is the time
+**share** is what a restorer multiplies a second, of what a product of two large matrices does: by MKL or by oneDNN,
+whichever is faster. On AMD's processors MKL leaves AVX-512 alone, and half of the rate with it. **floor** is the time
 that the products alone would take, or the bytes that must go through memory, whichever is longer. **peak MiB** is the
 highest resident memory of a process that restores one picture; the row *nothing* is one that loads torch alone.
 

@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from bench.methods.fast import passes
 from bench.methods.fast.bands import aligned
-from bench.methods.fast.multiply import addmm, mm
 from bench.methods.fast.passes import add_patches, take_patches
 from bench.methods.fast.threads import torch_in_parallel
+from bench.methods.sparse.multiply import addmm, mm
 from bench.methods.sparse.patches import reflect
 from bench.methods.sparse.prox import soft_threshold
 from torch import Tensor, nn

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from bench.methods.fast.bands import aligned, sum_of_estimates
-from bench.methods.fast.multiply import addmm, mm
 from bench.methods.fast.passes import soft_threshold_rows
 from bench.methods.sparse.dictionary import overcomplete_dct
+from bench.methods.sparse.multiply import addmm, mm
 from bench.methods.sparse.patches import extract, reflect
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from bench.methods.fast.bands import aligned, sum_of_estimates
-from bench.methods.fast.multiply import addmm, mm
 from bench.methods.fast.passes import soft_threshold
 from bench.methods.networks.sparse_coding import FIRST_GUESSES, SparseCoding
 from bench.methods.noise import estimate_sigma
 from bench.methods.sparse.dictionary import learn_dictionary, sample_patches
+from bench.methods.sparse.multiply import addmm, mm
 from bench.methods.sparse.patches import centre, coverage, extract, reflect
 from torch import Tensor, nn
 

@@ -27,10 +27,13 @@ def count_macs(f: Callable[[], Any]) -> int:
 
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             out = func(*args, **(kwargs or {}))
-            formula = flop_registry.get(func._overloadpacket)
-            if formula is not None:
+            if func._overloadpacket is by_onednn:  # of which torch has no formula
+                self.flops += 2 * args[0].numel() * args[1].shape[0]
+            elif (formula := flop_registry.get(func._overloadpacket)) is not None:
                 self.flops += formula(*args, **(kwargs or {}), out_val=out)
             return out
+
+    by_onednn = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
 
     with torch.no_grad(), Counter() as counter:  # type: ignore[no-untyped-call]  # inference mode would hide what composite functions are made of
         f()

@@ -25,9 +25,9 @@ import numpy as np
 import torch
 from bench.methods.fast.attention import COLUMNS, FEATURES, TILE, TOGETHER, attend, first
 from bench.methods.fast.banded import Convolution
-from bench.methods.fast.multiply import addmm
 from bench.methods.fast.threads import Workers, torch_in_parallel
 from bench.methods.networks.nlrn import METRICS, NonLocal, NonLocalRecurrent, State
+from bench.methods.sparse.multiply import addmm
 from torch import Tensor, nn
 
 __all__ = ["Streamed"]
@@ -35,7 +35,7 @@ __all__ = ["Streamed"]
 STRIP = 8  # rows that a state gives at a time
 PIECE = 4  # rows that a thread convolves at a time
 SLAB = 2**24  # numbers that memory is taken for at once
-HELD_BYTES = 7 * 2**27  # of what passes from state to state: so a row of 1024 pixels needs less than 2 GiB in all
+HELD_BYTES = 13 * 2**26  # of what passes from state to state: so a row of 1024 pixels needs less than 2 GiB in all
 
 
 class Streamed(nn.Module):

@@ -20,11 +20,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from bench.methods.fast.bands import aligned
-from bench.methods.fast.multiply import addmm, bmm, mm
 from bench.methods.fast.passes import add_patches, compared, mix, normalised, residual, shrink_groups, squares_around
 from bench.methods.fast.threads import Workers
 from bench.methods.fast.windows import Tiling
 from bench.methods.networks.sparse_coding import SparseCoding
+from bench.methods.sparse.multiply import addmm, bmm, mm
 from bench.methods.sparse.patches import coverage
 from torch import Tensor
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from bench.methods.sparse.multiply import product
 from torch import Tensor, nn
 
 __all__ = ["METRICS", "NonLocal", "NonLocalRecurrent", "is_neighbour", "neighbours"]
@@ -163,8 +164,8 @@ class NonLocal(nn.Module):
         theta, psi, g = (x.flatten(1, 2) for x in self.embed(X))
         with torch.autocast(X.device.type, enabled=False):  # it would have the softmax in float32
             psi_T = psi.transpose(1, 2)
-            S = torch.bmm(theta, psi_T) if S is None else torch.baddbmm(S, theta, psi_T)
-            Z = torch.bmm(self.weights(S, neighbours), g)
+            S = product(theta, psi_T, S)
+            Z = product(self.weights(S, neighbours), g)
         return X + Z.transpose(1, 2).unflatten(2, X.shape[2:]), S
 
     def weights(self, S: Tensor, neighbours: Tensor | None) -> Tensor:

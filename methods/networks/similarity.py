@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from bench.methods.networks.on_gpu import dense_similarity
+from bench.methods.sparse.multiply import baddbmm, bmm, product
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -132,7 +133,7 @@ class Similarity:
         """sum_a Sigma_ba q_a for all patches b; q (B, gh, gw, p)."""
         B, _, _, p = q.shape
         q = q.to(self.Sigma[0].dtype)
-        products = [S @ tile.around(q) for tile, S in zip(self.tiles, self.Sigma, strict=True)]
+        products = [product(S, tile.around(q)) for tile, S in zip(self.tiles, self.Sigma, strict=True)]
         parts = [part.view(B, *tile.shape, p) for tile, part in zip(self.tiles, products, strict=True)]
         across = sum(tile.rows.start == 0 for tile in self.tiles)
         return torch.cat([torch.cat(parts[k : k + across], 2) for k in range(0, len(parts), across)], 1)
@@ -149,7 +150,7 @@ class _Gaussian(torch.autograd.Function):
         Sigma = []
         for tile in cut:
             penalty = tile.penalty(window, u).expand(len(u), -1, -1)
-            S = torch.baddbmm(penalty, tile.inside(left), tile.around(right).transpose(1, 2))  # minus the distance
+            S = baddbmm(penalty, tile.inside(left), tile.around(right).transpose(1, 2))  # minus the distance
             S.clamp_max_(0).exp_()  # rounding can leave a distance a little below 0
             mass[:, tile.rows, tile.columns] = S.sum(-1).view(len(u), *tile.shape, 1)
             Sigma.append(S.to(dtype))
@@ -167,6 +168,6 @@ class _Gaussian(torch.autograd.Function):
         for tile, S, dS in zip(ctx.cut, Sigma, dSigma, strict=True):
             G = torch.add(dS, tile.inside(dmass)).mul_(S)
             own, near = du[:, tile.rows, tile.columns], du[:, tile.near_rows, tile.near_columns]
-            own += (G @ tile.around(u1)).view(own.shape)
-            near += (G.transpose(1, 2) @ tile.inside(u1)).view(near.shape)
+            own += bmm(G, tile.around(u1)).view(own.shape)
+            near += bmm(G.transpose(1, 2), tile.inside(u1)).view(near.shape)
         return 2 * (du[..., :-1] - du[..., -1:] * u), None, None, None

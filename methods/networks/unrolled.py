@@ -26,6 +26,7 @@ from bench.methods.networks.lista import gradient_step
 from bench.methods.networks.on_gpu import steps_on_gpu
 from bench.methods.networks.passes import by_rows
 from bench.methods.networks.similarity import Similarity, Tile
+from bench.methods.sparse.multiply import addmm, bmm, mm
 from bench.methods.sparse.prox import MASS_EPS, centred_soft_threshold
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -132,10 +133,10 @@ class _Steps(torch.autograd.Function):
             if k == 0 and alpha0 is None:
                 r[i].copy_(y)
             else:
-                torch.addmm(y, a[i], D.T, alpha=-1, out=r[i])  # r = y - D alpha
+                addmm(y, a[i], D.T, alpha=-1, out=r[i])  # r = y - D alpha
             if M is not None:
                 r[i].mul_(M)
-            torch.mm(r[i], C, out=move)
+            mm(r[i], C, out=move)
             after = a[0] if not training else a[k + 1] if k + 1 < K else move  # the last codes are wanted long only
             if not tiles:
                 by_rows(passes.shrink, alpha, move, b[i], after, lmbda=lmbda[k])
@@ -170,20 +171,20 @@ class _Steps(torch.autograd.Function):
                 by_rows(passes.forget_squares, g, b[k], v, short, lmbda=lmbda[k])
             else:
                 dlmbda[k] = _total(by_rows(passes.forget, g, short, b[k], lmbda=lmbda[k]))
-            dC += r[k].T @ short
+            dC += mm(r[k].T, short)
             if k == 0 and ctx.from_zero:
                 break
-            torch.mm(short, C.T, out=dr)
+            mm(short, C.T, out=dr)
             if M is not None:
                 dr.mul_(M)
-            dD -= dr.T @ a[k]
-            torch.mm(dr, D, out=short)
+            dD -= mm(dr.T, a[k])
+            mm(dr, D, out=short)
         dSigma: list[Tensor | None] = []
         dmass = None
         if tiles:
             dmass = (droot / (2 * root_mass)).view(mass.shape)
             dn, q = (x.view(K, *grid, p).permute(1, 2, 3, 0, 4) for x in (dn, b.square()))
-            dSigma = [tile.inside(dn).flatten(2) @ tile.around(q).flatten(2).transpose(1, 2) for tile in tiles]
+            dSigma = [bmm(tile.inside(dn).flatten(2), tile.around(q).flatten(2).transpose(1, 2)) for tile in tiles]
         dalpha = None if ctx.from_zero else (g - short).view(*grid, p)
         return None, None, None, None, None, dalpha, dC, dD, dlmbda, dmass, *dSigma
 
@@ -196,7 +197,7 @@ def _total(parts: list[np.ndarray]) -> Tensor:
 def _sum(tiles: tuple[Tile, ...], Sigma: tuple[Tensor, ...], q: Tensor, out: Tensor) -> None:
     """out_b = sum_a Sigma_ba q_a, (B, gh, gw, p)."""
     for tile, S in zip(tiles, Sigma, strict=True):
-        out[:, tile.rows, tile.columns] = (S @ tile.around(q)).view(len(q), *tile.shape, -1)
+        out[:, tile.rows, tile.columns] = bmm(S, tile.around(q)).view(len(q), *tile.shape, -1)
 
 
 def _sum_transposed(tiles: tuple[Tile, ...], Sigma: tuple[Tensor, ...], q: Tensor, out: Tensor) -> None:
@@ -204,4 +205,4 @@ def _sum_transposed(tiles: tuple[Tile, ...], Sigma: tuple[Tensor, ...], q: Tenso
     out.zero_()
     for tile, S in zip(tiles, Sigma, strict=True):
         part = out[:, tile.near_rows, tile.near_columns]
-        part += (S.transpose(1, 2) @ tile.inside(q)).view(part.shape)
+        part += bmm(S.transpose(1, 2), tile.inside(q)).view(part.shape)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from bench.methods.fast.multiply import addmm, mm
 from bench.methods.fast.threads import torch_in_parallel
 from bench.methods.sparse.compiled import kernel, product
+from bench.methods.sparse.multiply import addmm, mm
 from bench.methods.sparse.patches import coverage
 from numpy.typing import NDArray
 from torch import Tensor

@@ -11,8 +11,9 @@ for the products alone, or for the bytes that must go through memory, whichever 
 that its steps hand on to the whole image (`VALUES`), not what the code moves.
 
 --memory gives the peaks of processes that each restore one picture and do nothing else, and of one that only starts.
---write puts a table into results/peak.json, in place of the one of the same size, colours and threads; the page of
-performance shows all. A restorer whose weights are not here is run with random ones: times hardly depend on them.
+--write puts a table into results/peak.json, in place of the one of the same size, colours, threads and, of times,
+processor. The page of performance shows all. A restorer whose weights are not here is run with random ones:
+times hardly depend on them.
 """
 
 from __future__ import annotations
@@ -107,10 +108,10 @@ def _times(options: argparse.Namespace) -> None:
 # --- what the machine can do -------------------------------------------------------------------------------------
 
 
-def matrix_rate(side: int = 2048, repeats: int = 12) -> float:
+def matrix_rate(side: int = 2048, repeats: int = 30) -> float:
     """Operations a second of the best of some products of two float32 matrices, by torch's own way and by ours."""
     import torch
-    from bench.methods.fast import multiply
+    from bench.methods.sparse import multiply
 
     a, b = torch.randn(2, side, side)
     out = torch.empty_like(a)
@@ -241,7 +242,7 @@ def _peak_of(name: str, side: int, channels: int) -> float | None:
 
 
 def write(kind: str, told: dict[str, Any], rows: list[dict[str, Any]]) -> None:
-    """A table into the file, in place of the one of its kind, size, colours and threads."""
+    """A table into the file, in place of the one of its kind, size, colours, threads and, of times, processor."""
     table = {
         "kind": kind,
         **told,
@@ -258,8 +259,10 @@ def write(kind: str, told: dict[str, Any], rows: list[dict[str, Any]]) -> None:
     print(f"wrote {FILE.relative_to(ROOT)}")
 
 
-def _key(table: dict[str, Any]) -> tuple[int, int, int, int]:
-    return ("times", "memory").index(table["kind"]), table["channels"], table.get("side", 0), table["threads"]
+def _key(table: dict[str, Any]) -> tuple[int, int, int, int, str]:
+    kind = ("times", "memory").index(table["kind"])
+    processor = "" if kind else table["machine"]["cpu"]
+    return kind, table["channels"], table.get("side", 0), table["threads"], processor
 
 
 def _short(value: Any) -> Any:

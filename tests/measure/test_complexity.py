@@ -20,5 +20,12 @@ def test_products_of_every_kind_are_counted():
     assert count_macs(lambda: torch.nn.functional.linear(batch, b.T)) == 2 * 4 * 6 * 5
 
 
+def test_products_by_another_library_are_counted_alike():
+    if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        pytest.skip("this torch has no such products")
+    x, W = torch.zeros(2, 4, 6), torch.zeros(5, 6)
+    assert count_macs(lambda: torch.ops.mkldnn._linear_pointwise(x, W, None, "none", [], "")) == 2 * 4 * 6 * 5
+
+
 def test_what_is_no_product_costs_nothing():
     assert count_macs(lambda: torch.zeros(9).relu().sum()) == 0

@@ -5,7 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from bench.methods.fast import multiply  # noqa: E402
+from bench.methods.sparse import multiply  # noqa: E402
 
 
 @pytest.fixture(params=["MKL", "oneDNN"])
@@ -61,6 +61,30 @@ def test_products_one_by_one_though_their_factors_overlap(library):
     out = torch.empty(3, 5, 8)
     assert multiply.bmm(a, b, out=out) is out
     torch.testing.assert_close(out, want, atol=1e-4, rtol=1e-5)
+    c = random(3, 5, 8)
+    torch.testing.assert_close(multiply.baddbmm(c, a, b), c + want, atol=1e-4, rtol=1e-5)
+
+
+def test_gradients_are_those_of_torch(library):
+    with torch.inference_mode(False), torch.enable_grad():
+        a, b, c, g = (random(3, *shape).clone() for shape in [(5, 12), (12, 8), (5, 8), (5, 8)])
+        for factors in ((a, b), (a, b, c)):
+            factors = [x.clone().requires_grad_() for x in factors]
+            ab = multiply.product(*factors)
+            want = torch.bmm(*factors[:2]) + (factors[2] if len(factors) > 2 else 0)
+            torch.testing.assert_close(ab, want, atol=1e-4, rtol=1e-5)
+            for one, other in zip(
+                torch.autograd.grad(ab, factors, g), torch.autograd.grad(want, factors, g), strict=True
+            ):
+                torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)
+def test_other_dtypes_keep_theirs(library, dtype):
+    a, b = torch.arange(6).view(2, 3).to(dtype), torch.arange(12).view(3, 4).to(dtype)
+    ab = multiply.mm(a, b)
+    assert ab.dtype == dtype
+    assert torch.equal(ab, torch.tensor([[20, 23, 26, 29], [56, 68, 80, 92]], dtype=dtype))
 
 
 @pytest.mark.parametrize(
