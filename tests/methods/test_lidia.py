@@ -38,7 +38,7 @@ def surrounded(x: Tensor, n: int) -> Tensor:
     patch as from its mirror image, and which of the two is the nearer is left to the rounding.
     """
     noise = torch.Generator().manual_seed(n)
-    answer = torch.rand(*x.shape[:2], x.shape[2] + 2 * n, x.shape[3] + 2 * n, generator=noise) - 0.5
+    answer = torch.rand(*x.shape[:2], x.shape[2] + 2 * n, x.shape[3] + 2 * n, generator=noise).to(x) - 0.5
     answer[:, :, n:-n, n:-n] = x
     return answer
 
@@ -121,14 +121,20 @@ def test_it_answers_as_the_transcription(channels, small, statistics, monkeypatc
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("statistics", ["sample", "authors"])
 def test_the_fast_way_is_the_plain_one(channels, statistics, monkeypatch):
-    """Over several tiles of the search, several pieces of the authors' and a sample that is not everything."""
+    """Over several tiles of the search, several pieces of the authors' and a sample that is not everything.
+
+    Both are held against the plain one in double precision. In colour these random weights leave 4e-5 of rounding in the
+    plain one, so the fast one may have that too, and no more than a tenth beyond it.
+    """
     for module in (lidia, fast):
         monkeypatch.setattr(module, "reflect", surrounded)
     monkeypatch.setattr(lidia, "AUTHORS_CHUNK", 700)
     monkeypatch.setattr(lidia, "SAMPLE", 300)
     net, y = randomised(channels), torch.rand(1, channels, 17, 45)
-    expected = lidia_denoise(net, y, statistics)
-    torch.testing.assert_close(fast.restored(net, y, statistics), expected, rtol=0, atol=1e-5)
+    plain, quick = lidia_denoise(net, y, statistics), fast.restored(net, y, statistics)
+    exact = lidia_denoise(net.double(), y.double(), statistics)
+    of_plain, of_quick = ((x_hat - exact).abs().max() for x_hat in (plain, quick))
+    assert of_quick < max(1.1 * of_plain, 1e-6)
 
 
 @pytest.mark.parametrize(("size", "dilation", "shape"), [(7, 1, (30, 50)), (5, 2, (21, 12))])
