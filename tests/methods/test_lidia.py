@@ -123,8 +123,8 @@ def test_it_answers_as_the_transcription(channels, small, statistics, monkeypatc
 def test_the_fast_way_is_the_plain_one(channels, statistics, monkeypatch):
     """Over several tiles of the search, several pieces of the authors' and a sample that is not everything.
 
-    Both are held against the plain one in double precision. In colour these random weights leave 4e-5 of rounding in the
-    plain one, so the fast one may have that too, and no more than a tenth beyond it.
+    Both are held against the plain one in double precision. In colour these random weights leave 4e-5 of rounding in
+    the plain one, so the fast one may have that too, and no more than a tenth beyond it.
     """
     for module in (lidia, fast):
         monkeypatch.setattr(module, "reflect", surrounded)
