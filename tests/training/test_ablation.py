@@ -255,6 +255,7 @@ def test_a_killed_command_goes_on_to_the_same_table(file, tmp_path):
     whole = subprocess.run([*command, "--folder", "whole"], env=environment, capture_output=True, text=True)
     assert whole.returncode == 0, whole.stderr
     first = [one.curve for one in read_runs(tmp_path / "size" / "runs.json")]
+    shutil.rmtree(tmp_path / "size")  # with results nothing would be trained
     for cut in ("3x3-0", "1x1-1"):
         begun = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
         log = tmp_path / "training/ablations/size" / cut / "log.csv"
