@@ -7,9 +7,9 @@ writes them all, as the build does.
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -363,8 +363,8 @@ highest resident memory of a process that restores one picture; the row *nothing
 
 The aim is a share of 60 % for the sparse and the non-local networks, and 40 % for `lidia`. At 1024x1024 `nlrn` is to
 hold less than 2 GiB, `groupsc` and `lidia` less than 1.5 GiB. Where a table falls short, the work is not done. `nlrn`
-pays for its memory with time: in a picture wider than some 400 pixels it forms products anew that it cannot hold, and
-takes up to twice as long for a pixel at 1024.
+pays for its memory with time: in a wide picture it forms products anew that it cannot hold. The tables of 1024x1024
+and of 256x256 show what that costs.
 """
 
 
@@ -866,4 +866,6 @@ NOISES = {
 }
 
 if __name__ == "__main__":
-    write_all(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description="Write the pages that are made from records.")
+    parser.add_argument("folder", type=Path)
+    write_all(parser.parse_args().folder)

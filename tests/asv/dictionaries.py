@@ -116,7 +116,8 @@ def main() -> None:
         recipe = RECIPES[name]
         Y = clean_patches(recipe.data, recipe.size, recipe.patches)
         learned = recipe.learn(Y, options.out / f"{name}.progress")
-        save_file(learned, options.out / f"{name}.safetensors")
+        # safetensors writes numbers as they lie in memory, and reads them row by row
+        save_file({key: np.ascontiguousarray(x) for key, x in learned.items()}, options.out / f"{name}.safetensors")
         card = {
             "restorer": name.partition("-")[0],
             **asdict(recipe),

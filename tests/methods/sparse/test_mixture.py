@@ -79,3 +79,13 @@ def test_triangles_are_packed_row_by_row_and_come_back():
     A = np.array([[[1, 2, 3], [2, 4, 5], [3, 5, 6]], [[7, 8, 9], [8, 10, 11], [9, 11, 12]]])
     assert pack(A).tolist() == [[1, 2, 3, 4, 5, 6], [7, 8, 9, 10, 11, 12]]
     assert np.array_equal(unpack(pack(A)), A)
+
+
+def test_what_is_packed_can_be_kept_in_a_file_and_read_again(tmp_path):
+    """safetensors writes numbers as they lie in memory, and reads them row by row."""
+    from safetensors.numpy import load_file, save_file
+
+    A = np.arange(2 * 9, dtype=np.float32).reshape(2, 3, 3)
+    A = A + A.transpose(0, 2, 1)
+    save_file({"A": pack(A)}, tmp_path / "packed.safetensors")
+    assert np.array_equal(unpack(load_file(tmp_path / "packed.safetensors")["A"]), A)
