@@ -6,7 +6,7 @@ Importing it imports neither torch nor any restorer; each function imports what 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from math import inf
@@ -820,6 +820,7 @@ def ablate(
     from bench.training.ablation import read_ablation
     from bench.training.ablation_runs import (
         WEIGHTS,
+        joined,
         measured,
         pictures_of,
         results_of,
@@ -842,24 +843,12 @@ def ablate(
     files = {one.weights_sha256: f"{run.folder.name}/{WEIGHTS}" for run, one in new.items()}  # below `folder`
     frame = frame_of(measured(ablation, new, to / "records.sqlite", device, watcher))
     frame = frame.assign(current=True, weights_file=frame["weights_sha256"].map(files))
-    frame = _as_trained([before, frame], outcome.trained.values())
+    frame = joined([before, frame], outcome.trained.values())
     if outcome.is_whole and new:
         write_runs(outcome.trained.values(), kept / "runs.json")
         write(frame, "csv", kept / "records.csv")
     without = {str(run): why for run, why in outcome.without.items()}
     return _ablation_report(ablation, [*outcome.trained.values()], frame, without, format)
-
-
-def _as_trained(frames: Iterable[pd.DataFrame], trained: Iterable[Trained]) -> pd.DataFrame:
-    """The records of all frames, in the order of the trainings whose weights they are of."""
-    import pandas as pd
-
-    frames = [*frames]
-    together = pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)
-    place = {one.weights_sha256: number for number, one in enumerate(trained)}
-    return together.sort_values(
-        "weights_sha256", key=lambda sha256: sha256.map(place), kind="stable", ignore_index=True
-    )
 
 
 def _ablation_report(

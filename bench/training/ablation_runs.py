@@ -49,6 +49,7 @@ __all__ = [
     "Trained",
     "ended",
     "estimated",
+    "joined",
     "measured",
     "outdated",
     "pictures_of",
@@ -373,6 +374,17 @@ def results_of(
         }
         return known, good[good["weights_sha256"].isin([one.weights_sha256 for one in known.values()])]
     return {}, frame_of([])
+
+
+def joined(frames: Sequence[pd.DataFrame], trained: Iterable[Trained]) -> pd.DataFrame:
+    """The records of all frames, in the order of the trainings whose weights they are of."""
+    import pandas as pd
+
+    together = pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)
+    place = {one.weights_sha256: number for number, one in enumerate(trained)}
+    return together.sort_values(
+        "weights_sha256", key=lambda sha256: sha256.map(place), kind="stable", ignore_index=True
+    )
 
 
 def outdated(ablation: Ablation, results: Iterable[Trained]) -> dict[Trained, str]:
