@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from bench.methods.fast.products import LANES, VECTORS, float_of_bits, product
+from bench.methods.fast.products import LANES, VECTORS, bits_of_float, float_of_bits, prefetch, product
 from bench.methods.sparse.compiled import inlined, kernel
 
-__all__ = ["COLUMNS", "FEATURES", "TILE", "attend", "first"]
+__all__ = ["AT_ONCE", "COLUMNS", "FEATURES", "TILE", "TOGETHER", "attend", "first"]
 
 TILE = 4  # pixels side by side, whose correlations with those of another row are one small product
 COLUMNS = 3 * LANES  # pixels of a row that have correlations with a tile's: a multiple of this
 FEATURES = VECTORS * LANES  # of a pixel: a multiple of this
+LINE = 16  # float32 that are brought from one cache into another together
 TOGETHER = 8  # tiles side by side that look at a row of pixels while it is in the first cache
 AT_ONCE = 8  # rows of neighbours that they look at before their weights are wanted: these stay in the second cache
 
@@ -43,17 +44,39 @@ def exp(x):
     return power * float_of_bits((np.int32(n) + np.int32(127)) << np.int32(23))
 
 
+# A correlation that passes from state to state has 16 bits, which halves the memory they need. Held is how far it
+# lies below the largest that its pixel has in some rows of neighbours, d + 1/32: of a float32 the last 4 bits of the
+# exponent and the first 12 of the fraction, enough for d < 2047, where a weight is 0 long since. Rounding moves d by
+# d/8192 + 4e-6 at most, and so a weight, e^-d, by less than 5e-5 of the largest.
+NEAREST, FARTHEST = np.float32([2**-5, 2046])
+SHORTER, LEAST, HALF = np.int32([11, (127 - 5) << 12, 1 << 10])
+ZERO = np.float32(0)
+
+
+@inlined
+def short(d):
+    """The 16 bits for how far a correlation lies below the largest; those above it, of no neighbours, become it."""
+    return np.uint16(((bits_of_float(min(max(d, ZERO), FARTHEST) + NEAREST) + HALF) >> SHORTER) - LEAST)
+
+
+@inlined
+def long(short):
+    """How far it lies below the largest."""
+    return float_of_bits((np.int32(short) + LEAST) << SHORTER) - NEAREST
+
+
 @kernel
-def attend(S, kept, fresh, thetas, psis, length, features, out, top, tiles, shape, q):
+def attend(S, largest, given, keep, thetas, psis, length, features, out, top, tiles, shape, q):
     """The weighted means of the features of the q x q pixels around each pixel of some rows and tiles.
 
-    The weights are a softmax of S + the sum of theta_i psi_j. It is taken while the neighbours pass by, a few rows at
-    a time: where one is found that is larger than all before, what was summed is made as much smaller.
+    The weights are a softmax of S + the sum of theta_i psi_j. It is taken while the neighbours pass by, AT_ONCE rows
+    at a time: where one is found that is larger than all before, what was summed is made as much smaller.
 
-    S         (n_rows, n_tiles, n_h, TILE, n_c) correlations so far, which become those with theta_i psi_j: those of a
-              tile's pixels with n_c pixels from the first neighbour on, in each of its n_h rows of neighbours
-    kept      whether S is that; if not, it has no entries and nothing is kept
-    fresh     whether S is 0 so far
+    S         (n_tiles * n_rows * n_h, TILE * n_c) correlations so far, `short`: those of a tile's pixels with n_c
+              pixels from the first neighbour on, in each of its n_h rows of neighbours, in the order of their use
+    largest   (n_rows, n_tiles, n, TILE) the largest of each pixel, every AT_ONCE rows of those around
+    given     whether S and `largest` are that; if not, the correlations are 0 so far
+    keep      whether they are to become those with theta_i psi_j
     thetas    (n,) addresses of (n_rows, n_tiles * TILE, length): n of them
     psis      (n, n_near) addresses of (length, width), one for each row of pixels around
     features  (n_near,) addresses of (width, n_features) likewise
@@ -65,16 +88,16 @@ def attend(S, kept, fresh, thetas, psis, length, features, out, top, tiles, shap
     """
     H, W, width = shape
     n_rows, n_pixels, n_features = out.shape
-    n_h, n_c = min(q, H), S.shape[4]
-    a_tile, a_row = TILE * n_c, n_h * TILE * n_c
+    n_h, a_tile = min(q, H), S.shape[1]
+    n_c = a_tile // TILE
     near, below = first(top, H, q), first(top + n_rows - 1, H, q) + n_h
-    P = np.empty((n_rows, TOGETHER, AT_ONCE, a_tile), np.float32)
-    passing = np.empty_like(P)  # correlations that are not kept
-    S_at, passing_at, P_at, out_at = S.ctypes.data, passing.ctypes.data, P.ctypes.data, out.ctypes.data
-    S = S.reshape(S.shape[0], S.shape[1], n_h, a_tile)
+    P = np.empty((n_rows, TOGETHER, AT_ONCE, a_tile), np.float32)  # correlations, then weights
+    P_at, out_at = P.ctypes.data, out.ctypes.data
     highest = np.empty((n_rows, TOGETHER, TILE), np.float32)
     totals = np.empty((n_rows, TOGETHER, TILE), np.float32)
     outside = np.empty((TOGETHER, a_tile), np.float32)
+    # memory of their own: the compiler sees that they do not overlap, and vectorises
+    shift, most, total = np.empty(a_tile, np.float32), np.empty(a_tile, np.float32), np.empty(a_tile, np.float32)
     for left in range(tiles[0], tiles[1], TOGETHER):
         right = min(left + TOGETHER, tiles[1])
         for tile in range(left, right):
@@ -86,8 +109,16 @@ def attend(S, kept, fresh, thetas, psis, length, features, out, top, tiles, shap
             for t in range(TOGETHER):
                 for p in range(TILE):
                     highest[row, t, p], totals[row, t, p] = -np.inf, 0
+        at = left * n_rows * n_h  # in S
         for above in range(near, below, AT_ONCE):
-            end = min(above + AT_ONCE, below)
+            end, chunk = min(above + AT_ONCE, below), (above - near) // AT_ONCE
+            start = at
+            for row in range(n_rows if given else 0):
+                a, b = _within(above, end, top + row, H, q)
+                for tile in range(left, right) if a < b else range(0):
+                    t, held = tile - left, S[at : at + b - a]
+                    _lengthen(held, largest[row, tile, chunk], most, P[row, t, a - above : b - above])
+                    at += b - a
             for k in range(len(thetas)):
                 for j in range(above, end):
                     for row in range(n_rows):
@@ -95,28 +126,26 @@ def attend(S, kept, fresh, thetas, psis, length, features, out, top, tiles, shap
                         if n < 0 or n >= n_h:
                             continue
                         for tile in range(left, right):
-                            if kept:
-                                to = S_at + 4 * ((row * (n_pixels // TILE) + tile) * a_row + n * a_tile)
-                            else:
-                                to = passing_at + 4 * ((row * TOGETHER + tile - left) * AT_ONCE + j - above) * a_tile
+                            t = tile - left
+                            to = P_at + 4 * ((row * TOGETHER + t) * AT_ONCE + j - above) * a_tile
                             theta = thetas[k] + 4 * length * (row * n_pixels + tile * TILE)
                             psi = psis[k, j - near] + 4 * first(tile * TILE, W, q)
                             for c in range(0, n_c, COLUMNS):
-                                if fresh and k == 0:
+                                if k == 0 and not given:
                                     _correlations(to + 4 * c, n_c, theta, length, psi + 4 * c, width, length)
                                 else:
                                     _add_correlations(to + 4 * c, n_c, theta, length, psi + 4 * c, width, length)
+            at = start
             for row in range(n_rows):
-                n = first(top + row, H, q)
-                a, b = max(above, n), min(end, n + n_h)
-                if a >= b:
-                    continue
-                for tile in range(left, right):
-                    t = tile - left
-                    correlations = S[row, tile, a - n : b - n] if kept else passing[row, t, a - above : b - above]
+                a, b = _within(above, end, top + row, H, q)
+                for tile in range(left, right) if a < b else range(0):
+                    t, held = tile - left, S[at : at + b - a] if keep else S[:0]
                     weights = P[row, t, a - above : b - above]
                     sums = out[row, tile * TILE : (tile + 1) * TILE]
-                    _weigh(correlations, outside[t], weights, highest[row, t], totals[row, t], sums)
+                    of_pixels = largest[row, tile, chunk] if keep else highest[row, t]
+                    of_row = highest[row, t], totals[row, t]
+                    _weigh(weights, outside[t], held, of_pixels, *of_row, sums, shift, most, total)
+                    at += b - a
             for j in range(above, end):
                 for m in range(0, n_features, FEATURES):
                     for row in range(n_rows):
@@ -127,6 +156,9 @@ def attend(S, kept, fresh, thetas, psis, length, features, out, top, tiles, shap
                             weights_at = P_at + 4 * ((row * TOGETHER + tile - left) * AT_ONCE + j - above) * a_tile
                             to = out_at + 4 * (n_features * (row * n_pixels + tile * TILE) + m)
                             x = features[j - near] + 4 * (n_features * first(tile * TILE, W, q) + m)
+                            for p in range(TILE):
+                                for line in range(0, FEATURES, LINE):
+                                    prefetch(to + 4 * (n_features * (TILE + p) + line))
                             _add_features(to, n_features, weights_at, n_c, x, n_features, n_c)
         for row in range(n_rows):
             for tile in range(left, right):
@@ -134,6 +166,24 @@ def attend(S, kept, fresh, thetas, psis, length, features, out, top, tiles, shap
                     share = 1 / totals[row, tile - left, p]
                     for m in range(n_features):
                         out[row, tile * TILE + p, m] *= share
+
+
+@inlined
+def _within(above, end, row, H, q):
+    """Those of the rows above:end in which the pixels of `row` have neighbours."""
+    n = first(row, H, q)
+    return max(above, n), min(end, n + min(q, H))
+
+
+@inlined
+def _lengthen(S, largest, most, P):
+    """P (n, TILE * n_c) = the correlations that S is short for; most (TILE * n_c,) is memory to work in."""
+    n_c = S.shape[1] // TILE
+    for p in range(TILE):
+        most[p * n_c : (p + 1) * n_c] = largest[p]
+    for n in range(len(S)):
+        for x in range(len(most)):
+            P[n, x] = most[x] - long(S[n, x])
 
 
 @inlined
@@ -147,25 +197,29 @@ def _outside(tile, W, q, outside):
 
 
 @inlined
-def _weigh(S, outside, P, highest, totals, sums):
-    """P = the exponentials of S + outside, less the largest of each pixel so far.
+def _weigh(P, outside, S, largest, highest, totals, sums, shift, most, total):
+    """P <- the exponentials of P + outside, less the largest of each pixel so far.
 
-    S, P      (n, TILE * n_c), outside (TILE * n_c,): all pixels of a tile in one loop, which is vectorised
+    P         (n, TILE * n_c) correlations, as outside (TILE * n_c,) all pixels of a tile in a loop: it is vectorised
+    S         (n, TILE * n_c) where they are to be kept, `short`; empty if they are not, and `largest` is not written
+    largest   (TILE,) becomes the largest of each pixel in P
     highest   (TILE,) the largest so far, brought up to date, as are totals (TILE,), the sums of all exponentials, and
               sums (TILE, n_features), those of what they weigh
+    shift, most, total  (TILE * n_c,) memory to work in
     """
     n_c = len(outside) // TILE
-    # memory of their own: the compiler sees that they do not overlap, and vectorises
-    shift, largest, total = np.empty_like(outside), np.empty_like(outside), np.empty_like(outside)
     for x in range(len(outside)):
-        shift[x], largest[x], total[x] = outside[x], S[0, x] + outside[x], 0
-    for n in range(1, len(S)):
+        shift[x], most[x], total[x] = outside[x], P[0, x] + outside[x], 0
+    for n in range(1, len(P)):
         for x in range(len(outside)):
-            largest[x] = max(largest[x], S[n, x] + shift[x])
+            most[x] = max(most[x], P[n, x] + shift[x])
     for p in range(TILE):
-        new = highest[p]
+        of_these = np.float32(-np.inf)
         for x in range(p * n_c, (p + 1) * n_c):
-            new = max(new, largest[x])
+            of_these = max(of_these, most[x])
+        for x in range(p * n_c, (p + 1) * n_c):
+            most[x] = of_these
+        new = max(highest[p], of_these)
         if new > highest[p]:
             less = exp(highest[p] - new)
             totals[p] *= less
@@ -174,9 +228,14 @@ def _weigh(S, outside, P, highest, totals, sums):
             highest[p] = new
         for x in range(p * n_c, (p + 1) * n_c):
             shift[x] -= new
+        if len(S):
+            largest[p] = of_these
     for n in range(len(S)):
         for x in range(len(outside)):
-            P[n, x] = exp(S[n, x] + shift[x])
+            S[n, x] = short(most[x] - P[n, x])
+    for n in range(len(P)):
+        for x in range(len(outside)):
+            P[n, x] = exp(P[n, x] + shift[x])
         for x in range(len(outside)):
             total[x] += P[n, x]
     for p in range(TILE):

@@ -13,7 +13,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["LANES", "VECTORS", "float_of_bits", "layer", "product"]
+__all__ = ["LANES", "VECTORS", "bits_of_float", "float_of_bits", "layer", "prefetch", "product"]
 
 _WIDE = bool(binding.get_host_cpu_features().get("avx512f"))
 
@@ -134,3 +134,28 @@ def float_of_bits(typing: Any, bits: Any) -> Any:
         return builder.bitcast(arguments[0], FLOAT)
 
     return types.float32(types.int32), generate
+
+
+@intrinsic
+def bits_of_float(typing: Any, x: Any) -> Any:
+    """The int32 that has the bits of a float32."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], WORD)
+
+    return types.int32(types.float32), generate
+
+
+@intrinsic
+def prefetch(typing: Any, at: Any) -> Any:
+    """Have the 64 bytes around an address brought into the first cache, while other work goes on."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        byte = ir.IntType(8).as_pointer()
+        of = ir.FunctionType(ir.VoidType(), [byte, WORD, WORD, WORD])
+        load, near, data = (ir.Constant(WORD, x) for x in (0, 3, 1))
+        fetch = cgutils.get_or_insert_function(builder.module, of, "llvm.prefetch.p0i8")
+        builder.call(fetch, [builder.inttoptr(arguments[0], byte), load, near, data])
+        return context.get_dummy_value()
+
+    return types.void(ADDRESS), generate

@@ -1,7 +1,7 @@
 """NLRN on the CPU, row by row: each state begins with the rows that the state before it has finished.
 
-What is computed is `NonLocalRecurrent.forward` with `neighbours(H, W, q)`, up to the rounding of sums. Four things
-make it fast and small:
+What is computed is `NonLocalRecurrent.forward` with `neighbours(H, W, q)`, up to rounding. Four things make it fast
+and small:
 
 1. Rows. For its next rows a state needs the state before it to be 24 rows ahead: 22 for the neighbours and 2 for the
    convolutions. So all states are at work at once, each of them some rows behind the one before. Features and
@@ -9,22 +9,23 @@ make it fast and small:
 2. Products of four pixels with the 48 columns around them, row by row: 45 of them are neighbours. Softmax and
    weighted features follow while all is in the caches (methods.fast.attention).
 3. What is weighted are the features X, not G(X): the weights sum to 1, so W_g can come after them.
-4. Threads that each take whole pieces of a strip of rows; convolutions as in methods.fast.banded.
+4. Threads that each take a state whose turn it is (methods.fast.pipeline); convolutions as in methods.fast.banded.
 
-Correlations that pass from state to state are most of the memory, 8.6 kB a pixel. Where they would need more than
-HELD_BYTES, the first states hold their theta and psi instead, and the next ones form the products anew.
+Correlations that pass from state to state are most of the memory, 4.3 kB a pixel in 16 bits. Where they would need
+more than HELD_BYTES, the first states hold their theta and psi instead, and the next ones form the products anew.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
 from math import prod
+from threading import Lock
 
 import numpy as np
 import torch
-from bench.methods.fast.attention import COLUMNS, FEATURES, TILE, TOGETHER, attend, first
+from bench.methods.fast.attention import AT_ONCE, COLUMNS, FEATURES, TILE, TOGETHER, attend, first
 from bench.methods.fast.banded import Convolution
+from bench.methods.fast.pipeline import Pipeline, Stage
 from bench.methods.fast.threads import Workers, torch_in_parallel
 from bench.methods.networks.nlrn import METRICS, NonLocal, NonLocalRecurrent, State
 from bench.methods.sparse.multiply import addmm
@@ -32,10 +33,11 @@ from torch import Tensor, nn
 
 __all__ = ["Streamed"]
 
+FLOAT = 4  # bytes
 STRIP = 8  # rows that a state gives at a time
 PIECE = 4  # rows that a thread convolves at a time
-SLAB = 2**24  # numbers that memory is taken for at once
-HELD_BYTES = 13 * 2**26  # of what passes from state to state: so a row of 1024 pixels needs less than 2 GiB in all
+SLAB = 2**26  # bytes that are taken at once
+HELD_BYTES = 27 * 2**25  # of what passes from state to state: so a row of 1024 pixels needs less than 2 GiB in all
 
 
 class Streamed(nn.Module):
@@ -63,117 +65,16 @@ class Streamed(nn.Module):
         """Degraded image (1, C, H, W), float32 in [0, 1], to the estimate."""
         with torch_in_parallel(y.device) as workers:
             image = Image(*y.shape[2:], self.q, workers)
-            s0 = Initial(self.norm(y)[0].permute(1, 2, 0), self.begin)
+            s0 = Initial(image, self.norm(y)[0].permute(1, 2, 0), self.begin)
             passed = Passed(image, [state.attention for state in self.states if state.attention], self.propagate)
-            strips = map(s0.rows, image.strips())
+            last: Stage = s0
             k = 0
             for state in self.states:
-                strips = self._state(state, strips, s0, image, passed, k)
+                last = Recurrent(image, last, state, s0, passed, k)
                 k += state.attention is not None
-            return y + self._output(strips, image)
-
-    def _state(
-        self, state: Prepared, strips: Iterator[Tensor], s0: Initial, image: Image, passed: Passed, k: int
-    ) -> Iterator[Tensor]:
-        """s^t, strip after strip (rows, W, m), from that of s^(t-1); k counts the non-local modules before."""
-        X = Rows(image.spare)
-        z, x = Margined(image, state.width), Margined(image, state.width)
-        for n, rows in enumerate(image.strips()):
-            z_rows, x_rows = z.extend(rows.stop + 2), x.extend(rows.stop + 1)
-            needed = image.neighbours(z_rows) if state.attention else z_rows
-            while z_rows and X.end < needed.stop:
-                s = next(strips)
-                X.append(self._features(state, s, image))
-                if state.attention:
-                    passed.psi[k].append(self._psi(state.attention, X, len(s), image))
-            if state.attention and z_rows:
-                self._attend(state, X, z, z_rows, n, image, passed, k)
-            for row in z_rows if state.attention is None else ():
-                torch.addcmul(state.offset, X[row][: image.W, : state.width], state.scale, out=z[row])
-            X.drop(image.neighbours(range(z.end, z.end + 1)).start if state.attention else z.end)
-            image.convolve(state.conv_a, z, x_rows, x.rows(x_rows))
-            s = torch.empty(len(rows), image.W, state.width)
-            image.convolve(state.conv_b, x, rows, s)
-            yield s.add_(s0.rows(rows))
-
-    def _features(self, state: Prepared, s: Tensor, image: Image) -> Tensor:
-        """X = ReLU(norm_1(s)) for a strip (rows, W, m), with zeros where a product of attention reaches beyond."""
-        X = image.spare.take(len(s), image.width, padded(state.width))
-        X[:, image.W :] = X[:, :, state.width :] = 0
-
-        def one(row: int) -> None:
-            x = X[row, : image.W, : state.width]
-            torch.addcmul(state.offset_1, s[row], state.scale_1, out=x).relu_()
-
-        image.do(one, range(len(s)))
-        return X
-
-    def _psi(self, attention: Attention, X: Rows, n_rows: int, image: Image) -> Tensor:
-        """psi of the last rows of X: (rows, l, width)."""
-        psi = image.spare.take(n_rows, attention.length, image.width)
-
-        def one(row: int) -> None:
-            addmm(attention.b_psi, attention.W_psi, X[X.end - n_rows + row].T, out=psi[row])
-
-        image.do(one, range(n_rows))
-        return psi
-
-    def _attend(
-        self, state: Prepared, X: Rows, z: Margined, rows: range, n: int, image: Image, passed: Passed, k: int
-    ) -> None:
-        """norm_2(Z + X) for rows of z, the n-th strip of them."""
-        attention = state.attention
-        theta = image.spare.take(len(rows), image.tiles * TILE, attention.length)
-        mean = image.spare.take(len(rows), image.tiles * TILE, padded(state.width))
-        W = theta.shape[1]
-
-        def embed(row: int) -> None:
-            addmm(attention.b_theta, X[row][:W], attention.W_theta, out=theta[row - rows.start])
-
-        image.do(embed, rows)
-        S, fresh, thetas, psis = passed.to(k, n, rows, theta)
-        features = X.addresses(image.neighbours(rows))
-
-        def attend_to(tile: int) -> None:
-            tiles, shape = (tile, min(tile + TOGETHER, image.tiles)), (image.H, image.W, image.width)
-            attend(
-                S,
-                S.size > 0,
-                fresh,
-                thetas,
-                psis,
-                attention.length,
-                features,
-                mean.numpy(),
-                rows.start,
-                tiles,
-                shape,
-                image.q,
-            )
-
-        image.do(attend_to, range(0, image.tiles, TOGETHER))
-
-        def finish(row: int) -> None:
-            Z = addmm(attention.b_g, mean[row - rows.start, : image.W], attention.W_g)
-            torch.addcmul(Z, X[row][: image.W, : state.width], state.scale, out=z[row])
-
-        image.do(finish, rows)
-        image.spare.give(mean)
-        passed.done(k, n, rows)
-
-    def _output(self, strips: Iterator[Tensor], image: Image) -> Tensor:
-        """f_output of s^T: (1, C, H, W)."""
-        x = Margined(image, len(self.scale))
-        answer = torch.empty(image.H, image.W, self.end.channels)
-        arrived = done = 0
-        for s in strips:
-            rows = x.extend(arrived + len(s))
-            torch.addcmul(self.offset, s, self.scale, out=x.rows(rows)).relu_()
-            arrived = rows.stop
-            ready = range(done, arrived - (arrived < image.H))
-            image.convolve(self.end, x, ready, answer[ready.start : ready.stop])
-            done = ready.stop
-        return answer.permute(2, 0, 1)[None]
+            output = Output(image, last, self.scale, self.offset, self.end)
+            image.pipeline.run(output)
+            return y + output.answer.permute(2, 0, 1)[None]
 
 
 def scale_and_offset(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
@@ -219,19 +120,18 @@ class Image:
     tiles  of TILE pixels in a row
     n_c    columns that the pixels of a tile have correlations with
     width  of rows of pixels with zeros after them, so that all those columns exist
+    strips of STRIP rows
     spare  memory for strips of rows
     """
 
     def __init__(self, H: int, W: int, q: int, workers: Workers) -> None:
-        self.H, self.W, self.q, self.do = H, W, q, workers.do
-        self.spare = Spare()
+        self.H, self.W, self.q = H, W, q
+        self.threads, self.pipeline, self.spare = workers.n, Pipeline(workers), Spare()
+        self.strips = [range(top, min(top + STRIP, H)) for top in range(0, H, STRIP)]
         self.tiles = -(-W // TILE)
         n_w = min(q, W)
         self.n_c = -(-(n_w + TILE - 1) // COLUMNS) * COLUMNS
         self.width = W - n_w + self.n_c
-
-    def strips(self) -> Iterator[range]:
-        return (range(top, min(top + STRIP, self.H)) for top in range(0, self.H, STRIP))
 
     def neighbours(self, rows: range) -> range:
         """Those in which pixels of some rows have neighbours."""
@@ -246,36 +146,164 @@ class Image:
             answer = convolution(around.permute(2, 0, 1)[None])
             out[top : top + PIECE] = answer[0].permute(1, 2, 0)
 
-        self.do(one, range(0, len(rows), PIECE))
+        self.pipeline.do(one, range(0, len(rows), PIECE))
 
 
-class Initial:
-    """s^0 for any rows, from the normalised image (H, W, C): quicker to compute again than to hold."""
+class Initial(Stage):
+    """s^0, from the normalised image (H, W, C): quicker to compute again than to hold."""
 
-    def __init__(self, y: Tensor, convolution: Convolution) -> None:
+    def __init__(self, image: Image, y: Tensor, convolution: Convolution) -> None:
+        super().__init__(image.strips)
+        self.image = image
         self.y, self.convolution = nn.functional.pad(y, (0, 0, 0, 0, 1, 1)), convolution
 
-    def rows(self, rows: range) -> Tensor:
+    def needs(self, n: int) -> int:
+        return 0
+
+    def make(self, n: int) -> Tensor:
+        s0 = self.of(self.strips[n])
+        return self.image.spare.take(*s0.shape).copy_(s0)
+
+    def of(self, rows: range) -> Tensor:
         around = self.y[rows.start : rows.stop + 2]
         return self.convolution(around.permute(2, 0, 1)[None])[0].permute(1, 2, 0)
 
 
+class Recurrent(Stage):
+    """s^t (rows, W, m) from s^(t-1); k counts the non-local modules before."""
+
+    def __init__(self, image: Image, before: Stage, state: Prepared, s0: Initial, passed: Passed, k: int) -> None:
+        super().__init__(image.strips, before)
+        self.image, self.state, self.s0, self.passed, self.k = image, state, s0, passed, k
+        self.X = Rows(image.spare)
+        self.z, self.x = Margined(image, state.width), Margined(image, state.width)
+
+    def needs(self, n: int) -> int:
+        last = min(self.strips[n].stop + 2, self.image.H)  # of z
+        return self.image.neighbours(range(last - 1, last)).stop if self.state.attention else last
+
+    def make(self, n: int) -> Tensor:
+        image, state, z, x, rows = self.image, self.state, self.z, self.x, self.strips[n]
+        z_rows, x_rows = z.extend(rows.stop + 2), x.extend(rows.stop + 1)
+        while self.X.end < self.needs(n):
+            self._embed(self.take())
+        if state.attention and z_rows:
+            self._attend(state.attention, z_rows)
+        for row in z_rows if state.attention is None else ():
+            torch.addcmul(state.offset, self.X[row][: image.W, : state.width], state.scale, out=z[row])
+        self.X.drop(image.neighbours(range(z.end, z.end + 1)).start if state.attention else z.end)
+        image.convolve(state.conv_a, z, x_rows, x.rows(x_rows))
+        s = image.spare.take(len(rows), image.W, state.width)
+        image.convolve(state.conv_b, x, rows, s)
+        z.release()
+        x.release()
+        return s.add_(self.s0.of(rows))
+
+    def _embed(self, s: Tensor) -> None:
+        """Append X = ReLU(norm_1(s)) of a strip to what there is, and psi.
+
+        Zeros stand where a product of attention reaches beyond the image.
+        """
+        image, state, attention = self.image, self.state, self.state.attention
+        X = image.spare.take(len(s), image.width, padded(state.width))
+        X[:, image.W :] = X[:, :, state.width :] = 0
+        psi = image.spare.take(len(s), attention.length, image.width) if attention else None
+
+        def piece(top: int) -> None:
+            rows = slice(top, top + PIECE)
+            torch.addcmul(state.offset_1, s[rows], state.scale_1, out=X[rows, : image.W, : state.width]).relu_()
+            for row in range(top, min(top + PIECE, len(s))) if attention else ():
+                addmm(attention.b_psi, attention.W_psi, X[row].T, out=psi[row])
+
+        image.pipeline.do(piece, range(0, len(s), PIECE))
+        image.spare.give(s)
+        self.X.append(X)
+        if psi is not None:
+            self.passed.psi[self.k].append(psi)
+
+    def _attend(self, attention: Attention, rows: range) -> None:
+        """norm_2(Z + X) for rows of z."""
+        image, X, n = self.image, self.X, self.n
+        theta = image.spare.take(len(rows), image.tiles * TILE, attention.length)
+        mean = image.spare.take(len(rows), image.tiles * TILE, padded(self.state.width))
+        for row in rows:
+            addmm(attention.b_theta, X[row][: theta.shape[1]], attention.W_theta, out=theta[row - rows.start])
+        S, largest, given, keep, thetas, psis = self.passed.to(self.k, n, rows, theta)
+        features = X.addresses(image.neighbours(rows))
+
+        def attend_to(tile: int) -> None:
+            tiles, shape = (tile, min(tile + TOGETHER, image.tiles)), (image.H, image.W, image.width)
+            attend(
+                S,
+                largest,
+                given,
+                keep,
+                thetas,
+                psis,
+                attention.length,
+                features,
+                mean.numpy(),
+                rows.start,
+                tiles,
+                shape,
+                image.q,
+            )
+
+        image.pipeline.do(attend_to, range(0, image.tiles, TOGETHER))
+        for row in rows:
+            Z = addmm(attention.b_g, mean[row - rows.start, : image.W], attention.W_g)
+            torch.addcmul(Z, X[row][: image.W, : self.state.width], self.state.scale, out=self.z[row])
+        image.spare.give(mean)
+        self.passed.done(self.k, n, rows)
+
+
+class Output(Stage):
+    """f_output of s^T into `answer` (H, W, C): with each strip that comes, the rows that have it around them."""
+
+    def __init__(self, image: Image, before: Stage, scale: Tensor, offset: Tensor, convolution: Convolution) -> None:
+        strips = [range(max(s.start - 1, 0), s.stop - (s.stop < image.H)) for s in image.strips]
+        super().__init__(strips, before)
+        self.image, self.scale, self.offset, self.convolution = image, scale, offset, convolution
+        self.x = Margined(image, len(scale))
+        self.answer = torch.empty(image.H, image.W, convolution.channels)
+
+    def needs(self, n: int) -> int:
+        return self.image.strips[n].stop
+
+    def make(self, n: int) -> Tensor:
+        rows = self.x.extend(self.needs(n))
+        s = self.take()
+        torch.addcmul(self.offset, s, self.scale, out=self.x.rows(rows)).relu_()
+        answer = self.answer[self.strips[n].start : self.strips[n].stop]
+        self.image.convolve(self.convolution, self.x, self.strips[n], answer)
+        self.image.spare.give(s)
+        self.x.release()
+        return answer
+
+
 class Margined:
-    """The last rows of features (rows, W, n), as they come, with zeros above and below the image."""
+    """Rows of features (W, n) to be convolved, as they come, with zeros above and below the image.
+
+    Between two strips the last two rows are held; `extend` and `release` take and give back memory for the others.
+    """
 
     def __init__(self, image: Image, n: int) -> None:
-        self.H, self.end, self.top = image.H, 0, -2
-        self.x = torch.zeros(2 + STRIP + 2 + 1, image.W, n)
+        self.H, self.spare, self.end, self.top = image.H, image.spare, 0, -2
+        self.held = torch.zeros(2, image.W, n)
+        self.x = self.held
 
     def extend(self, stop: int) -> range:
-        """The rows to be written next, up to `stop`; of those before, two are kept."""
+        """The rows to be written next, up to `stop`."""
         rows = range(self.end, min(stop, self.H))
-        if rows:
-            self.x[:2] = self.rows(range(self.end - 2, self.end)).clone()
-            self.top, self.end = self.end - 2, rows.stop
+        self.x, self.top, self.end = self.spare.take(2 + STRIP + 2 + 1, *self.held.shape[1:]), self.end - 2, rows.stop
+        self.x[:2] = self.held
         if self.end == self.H:
             self.x[self.H - self.top] = 0
         return rows
+
+    def release(self) -> None:
+        self.held.copy_(self.rows(range(self.end - 2, self.end)))
+        self.spare.give(self.x)
 
     def rows(self, rows: range) -> Tensor:
         return self.x[rows.start - self.top : rows.stop - self.top]
@@ -292,17 +320,19 @@ class Spare:
     """
 
     def __init__(self) -> None:
-        self.strips: dict[tuple[int, ...], list[Tensor]] = {}
+        self.strips: dict[tuple[int | torch.dtype, ...], list[Tensor]] = {}
+        self.lock = Lock()
 
-    def take(self, *shape: int) -> Tensor:
+    def take(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """With any values."""
-        strips = self.strips.setdefault(shape, [])
-        if not strips:
-            strips.extend(torch.empty(max(1, SLAB // prod(shape)), *shape))
-        return strips.pop()
+        with self.lock:
+            strips = self.strips.setdefault((*shape, dtype), [])
+            if not strips:
+                strips.extend(torch.empty(max(1, SLAB // (prod(shape) * dtype.itemsize)), *shape, dtype=dtype))
+            return strips.pop()
 
     def give(self, strip: Tensor) -> None:
-        self.strips.setdefault(tuple(strip.shape), []).append(strip)
+        self.strips[(*strip.shape, strip.dtype)].append(strip)
 
 
 class Rows:
@@ -310,25 +340,30 @@ class Rows:
 
     def __init__(self, spare: Spare) -> None:
         self.spare = spare
-        self.strips: deque[tuple[int, Tensor]] = deque()
-        self.end = 0
+        self.strips: deque[Tensor] = deque()
+        self.rows: dict[int, Tensor] = {}
+        self.at: dict[int, int] = {}  # their addresses
+        self.start = self.end = 0
 
     def append(self, strip: Tensor) -> None:
-        self.strips.append((self.end, strip))
-        self.end += len(strip)
+        self.strips.append(strip)
+        for row in strip:
+            self.rows[self.end], self.at[self.end] = row, row.data_ptr()
+            self.end += 1
 
     def drop(self, before: int) -> None:
-        while self.strips and self.strips[0][0] + len(self.strips[0][1]) <= before:
-            self.spare.give(self.strips.popleft()[1])
+        while self.strips and self.start + len(self.strips[0]) <= before:
+            strip = self.strips.popleft()
+            for row in range(self.start, self.start + len(strip)):
+                del self.rows[row], self.at[row]
+            self.start += len(strip)
+            self.spare.give(strip)
 
     def __getitem__(self, row: int) -> Tensor:
-        for start, strip in self.strips:
-            if start <= row < start + len(strip):
-                return strip[row - start]
-        raise IndexError(row)
+        return self.rows[row]
 
     def addresses(self, rows: range) -> np.ndarray:
-        return np.array([self[row].data_ptr() for row in rows], np.uintp)
+        return np.array([self.at[row] for row in rows], np.uintp)
 
 
 class Passed:
@@ -338,35 +373,42 @@ class Passed:
         self.image, self.propagate = image, propagate
         self.psi = [Rows(image.spare) for _ in modules]
         self.theta: list[dict[int, Tensor]] = [{} for _ in modules]
-        self.S: dict[int, Tensor] = {}
+        self.S: dict[int, tuple[Tensor, Tensor]] = {}
         self.last = len(modules) - 1
         self.begins = self._begins(modules[0].length) if propagate and modules else 0
 
     def _begins(self, length: int) -> int:
         """The first module whose correlations are handed on, so that HELD_BYTES are enough; or the last."""
         lag = -(-(self.image.q // 2 + 2) // STRIP) * STRIP
-        a_pixel = min(self.image.q, self.image.H) * self.image.n_c
+        a_pixel = 2 * min(self.image.q, self.image.H) * self.image.n_c
         for begins in range(self.last):
-            correlations = min(lag * (self.last - begins) + STRIP, self.image.H) * a_pixel
-            embedded = lag * begins * (begins + 1) // 2 * 2 * length
-            if 4 * self.image.W * (correlations + embedded) <= HELD_BYTES:
+            n = self.last - begins
+            at_work = STRIP * min(self.image.threads, n)  # rows that threads have begun before it was their turn
+            correlations = min(lag * n + at_work, self.image.H) * a_pixel
+            embedded = lag * begins * (begins + 1) // 2 * 2 * FLOAT * length
+            if self.image.W * (correlations + embedded) <= HELD_BYTES:
                 return begins
         return self.last
 
-    def to(self, k: int, n: int, rows: range, theta: Tensor) -> tuple[np.ndarray, bool, np.ndarray, np.ndarray]:
-        """For module k and the n-th strip: S (empty if it is not handed on), whether it is 0, thetas and psis."""
+    def to(
+        self, k: int, n: int, rows: range, theta: Tensor
+    ) -> tuple[np.ndarray, np.ndarray, bool, bool, np.ndarray, np.ndarray]:
+        """For module k and the n-th strip, as `attend` wants it: S, largest, given, keep, thetas, psis."""
         self.theta[k][n] = theta
         image = self.image
-        passes_on = self.propagate and self.begins <= k and self.begins < self.last
-        fresh = not self.propagate or k <= self.begins
-        shape = (len(rows), image.tiles, min(image.q, image.H), TILE, image.n_c)
-        if passes_on and fresh:
-            self.S[n] = image.spare.take(*shape)
-        S = self.S[n].numpy() if passes_on else np.empty((0, *shape[1:]), np.float32)
-        products = range(k + 1) if self.propagate and fresh else [k]
+        near = image.neighbours(rows)
+        given = self.propagate and k > self.begins
+        keep = self.propagate and self.begins <= k < self.last
+        correlations = len(rows) * image.tiles * min(image.q, image.H), TILE * image.n_c
+        if keep and not given:
+            S = image.spare.take(*correlations, dtype=torch.int16)
+            self.S[n] = S, image.spare.take(len(rows), image.tiles, -(-len(near) // AT_ONCE), TILE)
+        none = torch.empty(0, correlations[1], dtype=torch.int16), torch.empty(0, 0, 0, 0)
+        S, largest = self.S[n] if given or keep else none
+        products = range(k + 1) if self.propagate and not given else [k]
         thetas = np.array([self.theta[i][n].data_ptr() for i in products], np.uintp)
-        psis = np.stack([self.psi[i].addresses(image.neighbours(rows)) for i in products])
-        return S, fresh, thetas, psis
+        psis = np.stack([self.psi[i].addresses(near) for i in products])
+        return S.numpy().view(np.uint16), largest.numpy(), given, keep, thetas, psis
 
     def done(self, k: int, n: int, rows: range) -> None:
         """Module k has attended to the n-th strip: what no other needs is dropped."""
@@ -379,4 +421,5 @@ class Passed:
             self.image.spare.give(self.theta[i].pop(n))
             self.psi[i].drop(next_row)
         if k == self.last and n in self.S:
-            self.image.spare.give(self.S.pop(n))
+            for strip in self.S.pop(n):
+                self.image.spare.give(strip)

@@ -17,7 +17,7 @@ __all__ = ["Workers", "torch_in_parallel"]
 class Workers:
     """n threads, each on a core of its own.
 
-    map  the answers to pieces of work, in order, as the built-in `map`
+    map  the answers to pieces of work, in order, as the built-in `map`; more than one thread begins at once
     """
 
     n: int
@@ -27,7 +27,7 @@ class Workers:
         """`one` of all pieces, in any order: a thread that is done with a piece takes the next.
 
         To hand a piece to a thread and to hear that it is done costs as much as many a row of an image: here that is
-        once for each thread.
+        once for each other thread, and the caller works with them.
         """
         left = iter(list(pieces))  # a generator could not be asked by two threads at once
 
@@ -36,7 +36,9 @@ class Workers:
             for piece in left:
                 one(piece)
 
-        for _ in self.map(work, range(self.n)):  # errors come out here
+        others = self.map(work, range(self.n - 1))  # these begin at once
+        work(0)
+        for _ in others:  # errors come out here
             pass
 
 

@@ -223,8 +223,8 @@ def test_the_correlations_held_are_those_that_the_memory_is_enough_for(monkeypat
     def begins(width):
         return streamed.Passed(streamed.Image(1024, width, 45, Workers(1, map)), modules, propagate=True).begins
 
-    assert begins(256) == 0
-    assert 0 < begins(512) < begins(1024) <= 11
+    assert begins(768) == 0
+    assert 0 < begins(1024) < begins(2048) <= 11
     assert begins(100_000) == 11
 
 
