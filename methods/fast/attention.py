@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from bench.methods.fast.products import LANES, VECTORS, bits_of_float, float_of_bits, prefetch, product
+from bench.methods.fast.products import LANES, LINE, VECTORS, bits_of_float, float_of_bits, prefetch, product
 from bench.methods.sparse.compiled import inlined, kernel
 
 __all__ = ["AT_ONCE", "COLUMNS", "FEATURES", "TILE", "TOGETHER", "attend", "first"]
@@ -11,7 +11,6 @@ __all__ = ["AT_ONCE", "COLUMNS", "FEATURES", "TILE", "TOGETHER", "attend", "firs
 TILE = 4  # pixels side by side, whose correlations with those of another row are one small product
 COLUMNS = 3 * LANES  # pixels of a row that have correlations with a tile's: a multiple of this
 FEATURES = VECTORS * LANES  # of a pixel: a multiple of this
-LINE = 16  # float32 that are brought from one cache into another together
 TOGETHER = 8  # tiles side by side that look at a row of pixels while it is in the first cache
 AT_ONCE = 8  # rows of neighbours that they look at before their weights are wanted: these stay in the second cache
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from math import copysign, sqrt
 
 import numpy as np
-from bench.methods.fast.products import float_of_bits
+from bench.methods.fast.products import LINE, float_of_bits, prefetch
 from bench.methods.sparse.compiled import inlined, kernel
 from bench.methods.sparse.prox import MASS_EPS, NORM_EPS
 
@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 ZERO, ONE, TWO, ROOT2 = np.float32([0, 1, 2, sqrt(2)])  # Numba takes 0 and 1 for numbers of double length
+AHEAD = 3  # codes that are asked for while others are squared
 NORM2, MASS = np.float32(NORM_EPS), np.float32(MASS_EPS)
 
 
@@ -80,25 +81,37 @@ def add_patches(patches, size, top, left, down, across, stride, total):
 # --- GroupSC: codes lie tile after tile, and row of tiles after row of tiles in slots that are used again ---------
 
 
-@kernel
+@inlined
 def squares_around(B, rows, columns, top, left, gh, gw, h, w, out):
-    """out (n_near, p) <- the squares of the codes at (top + rows, left + columns), 0 for those beyond the grid.
+    """out (n_near, >= p) <- the squares of the codes at (top + rows, left + columns), 0 for those beyond the grid.
 
     B  (n_slots, across * h * w, p); the tiles of row r are in slot r % n_slots
     """
     n_slots, _, p = B.shape
     for k in range(len(rows)):
-        i, j = top + rows[k], left + columns[k]
         near = out[k]
+        ahead = min(k + AHEAD, len(rows) - 1)  # codes far apart: the processor does not foresee where the next are
+        i, j = min(max(top + rows[ahead], 0), gh - 1), min(max(left + columns[ahead], 0), gw - 1)
+        slot, place = _place(i, j, n_slots, h, w)
+        for t in range(0, p, LINE):
+            prefetch(B.ctypes.data + 4 * ((slot * B.shape[1] + place) * p + t))
+        i, j = top + rows[k], left + columns[k]
         if 0 <= i < gh and 0 <= j < gw:
-            code = B[(i // h) % n_slots, (j // w) * (h * w) + (i % h) * w + j % w]
+            slot, place = _place(i, j, n_slots, h, w)
+            code = B[slot, place]
             for t in range(p):
                 near[t] = code[t] * code[t]
         else:
             near[:] = ZERO
 
 
-@kernel
+@inlined
+def _place(i, j, n_slots, h, w):
+    """Slot and place in it of the code of patch (i, j)."""
+    return (i // h) % n_slots, (j // w) * (h * w) + (i % h) * w + j % w
+
+
+@inlined
 def shrink_groups(B, norm2, lmbda, alpha):
     """alpha (n, p) <- max(1 - lmbda / sqrt(norm2), 0) B: Eq. 11 with a mean of squares for the sum."""
     n, p = B.shape
@@ -107,7 +120,7 @@ def shrink_groups(B, norm2, lmbda, alpha):
             alpha[k, t] = max(ONE - lmbda[t] / sqrt(norm2[k, t] + NORM2), ZERO) * B[k, t]
 
 
-@kernel
+@inlined
 def residual(x, mu, M, masked, size, top, left, h, w, r):
     """r (h * w, >= m) <- M * (y - r), y the centred patches of a tile; without M unless masked; 0 beyond the grid.
 
@@ -206,12 +219,11 @@ def mix(Sigma, mass, estimate, bits, weight, exists, step, nu):
             mass[part * n + b] = total
 
 
-@kernel
+@inlined
 def normalised(Sigma, mass, out):
-    """out (n_parts, n, n_near) <- the rows of Sigma, divided by their sums."""
-    n_parts, n, n_near = Sigma.shape
-    for part in range(n_parts):
-        for b in range(n):
-            row, numbers, scale = Sigma[part, b], out[part, b], ONE / (mass[part * n + b] + MASS)
-            for a in range(n_near):
-                numbers[a] = scale * long(row[a])
+    """out (n, n_near) <- the rows of Sigma, `short`, divided by their sums."""
+    n, n_near = Sigma.shape
+    for b in range(n):
+        row, numbers, scale = Sigma[b], out[b], ONE / (mass[b] + MASS)
+        for a in range(n_near):
+            numbers[a] = scale * long(row[a])

@@ -42,8 +42,8 @@ class Stage(ABC):
         """How many rows of the stage before must be there for the n-th strip."""
 
     @abstractmethod
-    def make(self, n: int) -> Tensor:
-        """The n-th strip, with the help of `take`."""
+    def make(self, n: int) -> Tensor | None:
+        """The n-th strip, with the help of `take`; None if the next stage knows where it is."""
 
     @property
     def rows(self) -> int:
@@ -68,7 +68,7 @@ class Stage(ABC):
 
     def advance(self) -> None:
         strip = self.make(self.n)
-        if self.after is not None:
+        if strip is not None and self.after is not None:
             self.made.append(strip)
         self.n += 1
 

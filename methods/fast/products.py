@@ -13,7 +13,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["LANES", "VECTORS", "bits_of_float", "float_of_bits", "layer", "prefetch", "product"]
+__all__ = ["LANES", "LINE", "VECTORS", "bits_of_float", "float_of_bits", "layer", "prefetch", "product"]
 
 _WIDE = bool(binding.get_host_cpu_features().get("avx512f"))
 
@@ -21,6 +21,9 @@ LANES = 16 if _WIDE else 8
 """Numbers in a vector of the processor; the sums of a product stay in 4 * VECTORS of them."""
 
 VECTORS = 4 if _WIDE else 2
+
+LINE = 16
+"""float32 that are brought from one cache into another together."""
 
 FLOAT, WORD = ir.FloatType(), ir.IntType(32)
 VECTOR = ir.VectorType(FLOAT, LANES)

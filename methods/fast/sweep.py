@@ -1,12 +1,13 @@
 """GroupSC on a CPU in float32: every row of tiles takes its steps of Algorithm 1 as soon as it can.
 
 A step of a row of tiles needs the codes of the rows around it, a refresh of its similarities the estimates of a few
-more. So a row takes a step when those below have taken the one before: when the first rows are done, the last have
-not begun. Codes and similarities are kept of the rows in between alone. For 24 steps with windows of 24 patches these
-are 28 rows of tiles: memory grows with the width of the image, and no longer with its height.
+more. So a row takes a step when those below have taken the one before (`methods.fast.pipeline`): when the first rows
+are done, the last have not begun. Codes and similarities are kept of the rows in between alone. For 24 steps with
+windows of 24 patches these are 28 rows of tiles: memory grows with the width of the image, and no longer with its
+height.
 
-Between the products of a tile there is one compiled pass each (`methods.fast.passes`): the squares of its neighbours'
-codes, the shrinkage, the residual. A tile and what it needs stay in a core's cache.
+A step of a tile is one compiled call (`methods.fast.step`): the squares of its neighbours' codes, the norms of its
+groups, the shrinkage, the residual. A tile and what it needs stay in a core's cache.
 """
 
 from __future__ import annotations
@@ -19,41 +20,73 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from bench.methods.fast.bands import aligned
-from bench.methods.fast.passes import add_patches, compared, mix, normalised, residual, shrink_groups, squares_around
+from bench.methods.fast.passes import add_patches, compared, mix
+from bench.methods.fast.pipeline import Pipeline, Stage
+from bench.methods.fast.products import LANES
+from bench.methods.fast.step import begin, spaced, step
 from bench.methods.fast.threads import Workers
 from bench.methods.fast.windows import Tiling
 from bench.methods.networks.sparse_coding import SparseCoding
-from bench.methods.sparse.multiply import addmm, bmm, mm
+from bench.methods.sparse.multiply import bmm
 from bench.methods.sparse.patches import coverage
 from torch import Tensor
 
 __all__ = ["Sweep"]
 
 
-class Stage(NamedTuple):
-    """What a row of tiles does `lag` rows behind the first: before step k (the row's codes are B_k), or that step."""
+class Turn(NamedTuple):
+    """What a row of tiles does before step k (the row's codes are B_k), or that step.
 
-    lag: int
-    kind: str  # "begin", "refresh" or "step"
+    below  how many rows below must have done what comes before
+    kind   "begin", "refresh" or "step"
+    """
+
+    below: int
+    kind: str
     k: int
 
 
-def stages(n_steps: int, refreshed: Container[int], reach: int, overlap: int) -> list[Stage]:
+def turns(n_steps: int, refreshed: Container[int], reach: int, overlap: int) -> list[Turn]:
     """All that a row goes through, in order.
 
     refreshed  the steps before which similarities are refreshed
     reach      how many rows of tiles a window reaches up or down
     overlap    how many rows of tiles below have patches with pixels of a row's own patches
     """
-    lag, through = 0, [Stage(0, "begin", 0)]
+    through = [Turn(0, "begin", 0)]
     for k in range(n_steps):
-        lag += reach
         if k in refreshed:
-            lag += overlap
-            through.append(Stage(lag, "refresh", k))
-        through.append(Stage(lag, "step", k))
+            through += [Turn(reach + overlap, "refresh", k), Turn(0, "step", k)]
+        else:
+            through.append(Turn(reach, "step", k))
     return through
+
+
+class Rows(Stage):
+    """A turn of all rows of tiles, one after the other.
+
+    sweep  whose codes and similarities it changes
+    """
+
+    def __init__(self, strips: list[range], before: Rows | None, sweep: Sweep, turn: Turn) -> None:
+        super().__init__(strips, before)
+        self.sweep, self.turn, self.last = sweep, turn, self
+        earlier = before
+        while earlier is not None:
+            earlier.last, earlier = self, earlier.before  # type: ignore[assignment]
+
+    def needs(self, n: int) -> int:
+        return min(n + self.turn.below + 1, len(self.strips))
+
+    @property
+    def ready(self) -> bool:
+        """The first turn waits for the last where a row's slot is used again: no row around may still need it."""
+        n_slots = self.sweep.n_slots
+        free = self.before is not None or self.n < n_slots or self.n < self.last.n + n_slots - self.sweep.reach
+        return free and super().ready
+
+    def make(self, n: int) -> None:
+        self.sweep.row(n, self.turn)
 
 
 class Sweep:
@@ -64,12 +97,13 @@ class Sweep:
     mask       1 where a value was observed, else 0, like y; None: all were
     lmbda      thresholds (K, p)
     thin       see methods.fast.groupsc
-    workers    take tiles of a row while there are any
+    workers    each takes a row of tiles whose turn it is
 
     codes   B of a row's step and of the one before, by turns: (2, n_slots, across * n, p); row r in slot r % n_slots
     Sigma   (n_slots, across, n_parts, n / n_parts, n_each); see `Tiling.halves` and `passes.short`
     mass    the sums of its rows, (n_slots, across, n)
     x_hat   by step: the sum of its estimates, the mean of them in rows that are complete, (C, > h, > w)
+    spare   memory for the estimates of a row of tiles, (across, n, > m)
     """
 
     def __init__(
@@ -81,20 +115,22 @@ class Sweep:
         thin: int,
         workers: Workers,
     ) -> None:
-        self.net, self.workers, self.size = network, workers, network.patch_size
+        self.net, self.pipeline, self.size = network, Pipeline(workers), network.patch_size
         self.y, self.masked = np.ascontiguousarray(y), mask is not None
         self.M = np.empty((0, 0, 0), np.float32) if mask is None else np.ascontiguousarray(mask.to(y.dtype))
-        s, (channels, height, width), (m, p) = self.size, y.shape, network.D.shape
+        s, (channels, height, width), m = self.size, y.shape, len(network.D)
+        p = whole(network.D.shape[1])  # more codes than there are stay 0
         self.tiling = tiling = Tiling(height - s + 1, width - s + 1, network.window, thin, y.device)
         self.mu = F.avg_pool2d(y.mean(0)[None, None], s, 1)[0, 0].numpy()
-        self.lmbda, self.nu = lmbda.detach().contiguous().numpy(), np.float32(torch.sigmoid(network.nu).item())
-        self.kappa = network.kappa.detach().numpy()
-        self.C, self.W_T = network.C.detach(), network.W.detach().T.contiguous()
-        self.D_T = aligned(network.D.T)
+        self.nu, self.kappa = np.float32(torch.sigmoid(network.nu).item()), network.kappa.detach().numpy()
+        self.lmbda = F.pad(lmbda.detach(), (0, p - lmbda.shape[1])).numpy()
+        self.C = filled(spaced(m, p), network.C)
+        self.D_T, self.W_T = (filled(spaced(p, whole(m)), x.T) for x in (network.D, network.W))
+        self.none = np.empty((0, self.D_T.shape[1]), np.float32)
 
         reach, overlap = (math.ceil(n / tiling.h) for n in (max(1, network.window // 2), s - 1))
-        self.stages = stages(network.n_steps, network.refreshed, reach, overlap)
-        self.n_slots = min(tiling.down, self.stages[-1].lag + reach + 1)
+        self.reach, self.turns = reach, turns(network.n_steps, network.refreshed, reach, overlap)
+        self.n_slots = min(tiling.down, sum(turn.below for turn in self.turns) + reach + 1)
         n, n_near = tiling.weight.shape
         n_parts, n_each, self.step = tiling.halves()
         self.codes = np.zeros((2, self.n_slots, tiling.across * n, p), np.float32)
@@ -107,11 +143,12 @@ class Sweep:
         inside = (tiling.rows >= 0) & (tiling.rows < tiling.h) & (tiling.columns >= 0) & (tiling.columns < tiling.w)
         self.own = inside.nonzero()[:, 0]
 
-        self.estimates = torch.empty(tiling.across, n, m)  # of a row of tiles
-        self.scratch = Scratch(n, n_near, m, self.D_T.shape, (n_parts, n_each, self.step))
+        self.scratch = Scratch(n, n_near, m, p, (n_parts, n_each, self.step))
         beyond = tiling.down * tiling.h + s - 1, tiling.across * tiling.w + s - 1
-        looked_at = [stage.k - 1 for stage in self.stages if stage.kind == "refresh"] + [network.n_steps - 1]
+        looked_at = [turn.k - 1 for turn in self.turns if turn.kind == "refresh"] + [network.n_steps - 1]
         self.x_hat = {k: np.zeros((channels, *beyond), np.float32) for k in looked_at}
+        self.estimates_shape = tiling.across, n, whole(m)
+        self.spare: list[np.ndarray] = []
         counts = coverage(height, width, s, like=y)
         means = F.avg_pool2d(F.pad(torch.from_numpy(self.mu)[None, None], (s - 1,) * 4), s, 1)[0, 0] * s**2
         self.of_means, self.per_patch = (means / counts).numpy(), (1 / counts).numpy()
@@ -123,27 +160,34 @@ class Sweep:
 
     def restored(self) -> Tensor:
         """The mean of the last estimates, (C, h, w)."""
-        for first in range(self.tiling.down + self.stages[-1].lag):
-            for lag, kind, k in self.stages:
-                if 0 <= first - lag < self.tiling.down:
-                    self._row(first - lag, kind, k)
+        rows = None
+        strips = [range(r, r + 1) for r in range(self.tiling.down)]
+        for turn in self.turns:
+            rows = Rows(strips, rows, self, turn)
+        self.pipeline.run(rows)
         _, height, width = self.y.shape
         return torch.from_numpy(self.x_hat[self.net.n_steps - 1][:, :height, :width])
 
-    def _row(self, r: int, kind: str, k: int) -> None:
-        do = {"begin": self._begin, "refresh": self._refresh, "step": self._step}[kind]
-        self.workers.do(lambda c: do(r, c, k), range(self.tiling.across))
-        if kind == "step" and k in self.x_hat:
-            self._average(r, k)
+    def row(self, r: int, turn: Turn) -> None:
+        """A row's turn."""
+        do = {"begin": self._begin, "refresh": self._refresh}.get(turn.kind)
+        if do is not None:
+            self.pipeline.do(lambda c: do(r, c, turn.k), range(self.tiling.across))
+            return
+        looked_at = turn.k in self.x_hat
+        estimates = self._memory() if looked_at else [self.none] * self.tiling.across
+        self.pipeline.do(lambda c: self._step(r, c, turn.k, estimates[c]), range(self.tiling.across))
+        if looked_at:
+            self._average(r, turn.k, estimates)
+            self.spare.append(estimates)
 
     def _begin(self, r: int, c: int, k: int) -> None:
         """The similarities of the degraded image, and B of the first step, which starts from 0."""
         gray = self.masked and not self.net.first_guess  # as `seen_alike`
         self._similarity(r, c, self.y, np.float32(1), gray)
-        scratch, (codes, _) = self.scratch, self._tile(r, c, 0)
-        scratch.residual.zero_()
-        self._residual(r, c, scratch, masked=not self.net.first_guess)
-        mm(scratch.m_residual, self.C, out=codes)
+        masked = self.masked and not self.net.first_guess
+        place, r_scratch = self._place(r, c), self.scratch.step[-1]
+        begin(self.y, self.mu, self.M, masked, self.size, place, self.C, r_scratch, self._tile(r, c, 0))
 
     def _refresh(self, r: int, c: int, k: int) -> None:
         self._similarity(r, c, self.x_hat[k - 1], self.nu, gray=False)
@@ -162,40 +206,52 @@ class Sweep:
         Sigma, mass = self.Sigma[slot, c], self.mass[slot, c]
         mix(Sigma, mass, estimate, estimate.view(np.int32), self.weight, exists, self.step, nu)
 
-    def _step(self, r: int, c: int, k: int) -> None:
-        """Eq. 11, its second line before its first: from B_k to B_{k+1}; the estimates, if they are looked at."""
-        scratch, tiling = self.scratch, self.tiling
-        (_, B), (codes, alpha) = self._tile(r, c, k), self._tile(r, c, k + 1)
-        place = r * tiling.h, c * tiling.w, tiling.gh, tiling.gw, tiling.h, tiling.w
-        squares_around(self.codes[k % 2], *self.near, *place, scratch.squares)
+    def _memory(self) -> np.ndarray:
+        try:
+            return self.spare.pop()
+        except IndexError:
+            return np.empty(self.estimates_shape, np.float32)
+
+    def _step(self, r: int, c: int, k: int, estimates: np.ndarray) -> None:
+        """Eq. 11, its second line before its first: from B_k to B_{k+1}; estimates, if there is memory for them."""
+        last = k + 1 == self.net.n_steps
         slot = r % self.n_slots
-        normalised(self.Sigma[slot, c], self.mass[slot, c], scratch.Sigma.numpy())
-        bmm(scratch.Sigma, scratch.squares_of_parts, out=scratch.norm2_of_parts)
-        shrink_groups(B, scratch.norm2, self.lmbda[k], alpha)
-        if k in self.x_hat:
-            mm(codes, self.W_T, out=self.estimates[c])
-        if k + 1 < self.net.n_steps:
-            mm(codes, self.D_T, out=scratch.residual)
-            self._residual(r, c, scratch, masked=True)
-            addmm(codes, scratch.m_residual, self.C, out=codes)
+        step(
+            self.codes[k % 2],
+            self.near,
+            self._place(r, c),
+            self._tile(r, c, k),
+            self._tile(r, c, k + 1),
+            self.Sigma[slot, c],
+            self.mass[slot, c],
+            self.step,
+            self.lmbda[k],
+            self.W_T if len(estimates) else self.none,
+            estimates,
+            self.y,
+            self.mu,
+            self.M,
+            self.masked,
+            self.size,
+            self.none if last else self.D_T,
+            self.C,
+            self.scratch.step,
+        )
 
-    def _tile(self, r: int, c: int, k: int) -> tuple[Tensor, np.ndarray]:
-        """A tile's codes at step k, (n, p), as torch and as NumPy see them."""
+    def _place(self, r: int, c: int) -> tuple[int, int, int, int, int, int]:
+        tiling = self.tiling
+        return r * tiling.h, c * tiling.w, tiling.gh, tiling.gw, tiling.h, tiling.w
+
+    def _tile(self, r: int, c: int, k: int) -> np.ndarray:
+        """A tile's codes at step k, (n, p)."""
         n = self.tiling.h * self.tiling.w
-        codes = self.codes[k % 2, r % self.n_slots, c * n : (c + 1) * n]
-        return torch.from_numpy(codes), codes
+        return self.codes[k % 2, r % self.n_slots, c * n : (c + 1) * n]
 
-    def _residual(self, r: int, c: int, scratch: Scratch, *, masked: bool) -> None:
-        """M * (y - D alpha), without M unless masked, from D alpha."""
-        h, w = self.tiling.h, self.tiling.w
-        place = self.size, r * h, c * w, h, w
-        residual(self.y, self.mu, self.M, masked and self.masked, *place, scratch.residual_)
-
-    def _average(self, r: int, k: int) -> None:
+    def _average(self, r: int, k: int, estimates: np.ndarray) -> None:
         """Add a row's estimates to the image, and divide where no more will come."""
         tiling, x_hat = self.tiling, self.x_hat[k]
-        for c, estimates in enumerate(self.estimates.numpy()):
-            add_patches(estimates, self.size, r * tiling.h, c * tiling.w, tiling.h, tiling.w, 1, x_hat)
+        for c in range(tiling.across):
+            add_patches(estimates[c], self.size, r * tiling.h, c * tiling.w, tiling.h, tiling.w, 1, x_hat)
         _, height, width = self.y.shape
         end = height if r + 1 == tiling.down else (r + 1) * tiling.h
         complete = slice(r * tiling.h, end)
@@ -205,22 +261,30 @@ class Sweep:
 
 
 class Scratch(threading.local):
-    """What a tile needs within a step, each thread its own; a name with _ is the same memory, for the passes.
+    """What a tile needs within a step, each thread its own.
 
-    parts_  see Tiling.halves
+    step    see `methods.fast.step`
+    parts_  see `Tiling.halves`
     """
 
-    def __init__(self, n: int, n_near: int, m: int, D_T: tuple[int, int], parts_: tuple[int, int, int]) -> None:
-        self.parts_, (p, width) = parts_, D_T
-        self.residual = torch.empty(n, width)
-        self.m_residual, self.residual_ = self.residual[:, :m], self.residual.numpy()
+    def __init__(self, n: int, n_near: int, m: int, p: int, parts_: tuple[int, int, int]) -> None:
+        self.parts_, n_part = parts_, n // parts_[0]
         self.compared, self.exists = torch.empty(n_near, m + 2), np.empty(n_near, np.float32)
-        squares, norm2 = torch.empty(n_near, p), torch.empty(n, p)
-        self.squares, self.norm2 = squares.numpy(), norm2.numpy()
-        self.squares_of_parts, self.norm2_of_parts = self.parts(squares), norm2.view(parts_[0], -1, p)
-        self.Sigma = torch.empty(parts_[0], n // parts_[0], parts_[1])
+        weights, norm2 = np.empty((n_part, parts_[1]), np.float32), np.empty((n_part, p), np.float32)
+        self.step = spaced(n_near, p), weights, norm2, np.empty((n, whole(m)), np.float32)
 
     def parts(self, x: Tensor) -> Tensor:
         """x (n_near, n) as it belongs to the parts of a tile, (n_parts, n_each, n): a view in which they overlap."""
         n_parts, n_each, step = self.parts_
         return x.as_strided((n_parts, n_each, x.shape[1]), (step * x.stride(0), x.stride(0), 1))
+
+
+def whole(n: int) -> int:
+    """n numbers and as many more as make whole vectors."""
+    return -(-n // LANES) * LANES
+
+
+def filled(out: np.ndarray, x: Tensor) -> np.ndarray:
+    """out, with x in its first rows and columns."""
+    out[: len(x), : x.shape[1]] = x.detach()
+    return out

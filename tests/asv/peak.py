@@ -138,7 +138,7 @@ def _nothing(restorer: TorchRestorer, seen: Observation) -> float:
 
 
 def _groupsc(restorer: TorchRestorer, seen: Observation) -> float:
-    """Codes and similarities: every step reads those of all neighbours, and writes its codes for the next."""
+    """Codes, and similarities of 16 bits: every step reads those of all neighbours, and writes codes for the next."""
     from bench.methods.fast.windows import Tiling
     from bench.methods.groupsc import THIN
 
@@ -146,20 +146,20 @@ def _groupsc(restorer: TorchRestorer, seen: Observation) -> float:
     gh, gw = height + net.patch_size - 1, width + net.patch_size - 1
     n_near = Tiling(gh, gw, net.window, THIN, restorer.device).weight.shape[1]
     refreshes = 1 + len(range(net.freq + 1, net.n_steps, net.freq))
-    values = net.n_steps * (2 * net.D.shape[1] + n_near) + refreshes * n_near
+    values = net.n_steps * (2 * net.D.shape[1] + n_near / 2) + refreshes * n_near / 2
     return gh * gw * values / (height * width)
 
 
 def _nlrn(restorer: TorchRestorer, seen: Observation) -> float:
-    """Correlations, which each state writes for the next."""
+    """Correlations in 16 bits, which each state writes for the next."""
     streamed, (height, width, _) = restorer.net, seen.restored_shape
-    return 2 * (len(streamed.states) - 1) * min(streamed.q, height) * min(streamed.q, width)
+    return (len(streamed.states) - 1) * min(streamed.q, height) * min(streamed.q, width)
 
 
 VALUES: dict[str, Callable[[TorchRestorer, Observation], float]] = {"groupsc": _groupsc, "nlrn": _nlrn}
-"""Float32 values a pixel that go to memory or come from it, besides the pictures: what a step hands on to patches or
-pixels farther away than a cache holds. Those that are not here pass over the image once: each part of it goes through
-all steps in the caches."""
+"""Values of 32 bits a pixel that go to memory or come from it, besides the pictures: what a step hands on to patches
+or pixels farther away than a cache holds. Those that are not here pass over the image once: each part of it goes
+through all steps in the caches."""
 
 
 # --- runs --------------------------------------------------------------------------------------------------------

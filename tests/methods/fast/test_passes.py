@@ -13,7 +13,7 @@ def stored(values):
     Sigma, ones = np.zeros(estimate.shape, np.uint16), np.ones_like(estimate)
     mass, out = np.empty(estimate.shape[1], np.float32), np.empty_like(estimate)
     mix(Sigma, mass, estimate, estimate.view(np.int32), ones, ones[0, 0], 0, np.float32(1))
-    normalised(Sigma, mass, out)
+    normalised(Sigma[0], mass, out[0])
     return out[0] * mass[:, None], mass
 
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from bench.methods.fast import windows
 from bench.methods.fast.groupsc import sliding_restore
-from bench.methods.fast.sweep import Sweep, stages
+from bench.methods.fast.sweep import Sweep, turns
 from bench.methods.fast.windows import Tiling, neighbourhood
 from bench.methods.networks.sparse_coding import SparseCoding
 from bench.methods.sparse.patches import reflect
@@ -21,7 +21,8 @@ from torch import Tensor
 def network(window: int = 12, channels: int = 1, **options: Any) -> SparseCoding:
     """Thresholds that leave about half of the codes, weights of the distance and nu away from their first values."""
     torch.manual_seed(0)
-    net = SparseCoding(channels, window=window, lmbda_init=0.01, n_atoms=64, **options).requires_grad_(False)
+    options = {"n_atoms": 64, **options}
+    net = SparseCoding(channels, window=window, lmbda_init=0.01, **options).requires_grad_(False)
     net.lmbda += 0.005 * torch.rand_like(net.lmbda)
     net.kappa += 0.3 * torch.rand_like(net.kappa)
     net.W += 0.02 * torch.randn_like(net.W)
@@ -94,11 +95,26 @@ def test_rows_of_tiles_that_are_done_make_room_for_others(monkeypatch, window, f
 
 
 def test_a_row_waits_for_what_it_needs():
-    """In rows behind the first: a step for its neighbours' codes, a refresh for the estimates around them too."""
-    assert [(stage.lag, stage.kind, stage.k) for stage in stages(n_steps=5, refreshed=[4], reach=1, overlap=2)] == [
-        *((0, "begin", 0), (1, "step", 0), (2, "step", 1), (3, "step", 2), (4, "step", 3)),
-        *((7, "refresh", 4), (7, "step", 4)),
+    """Of the rows below: a step for its neighbours' codes, a refresh for the estimates around them too."""
+    assert [tuple(turn) for turn in turns(n_steps=5, refreshed=[4], reach=1, overlap=2)] == [
+        *((0, "begin", 0), (1, "step", 0), (1, "step", 1), (1, "step", 2), (1, "step", 3)),
+        *((3, "refresh", 4), (0, "step", 4)),
     ]
+
+
+@pytest.mark.parametrize(("n_atoms", "channels"), [(64, 1), (50, 1), (70, 3)])
+def test_a_tall_image_is_the_same_on_any_number_of_threads(n_atoms, channels):
+    """So tall that rows take the memory of those before them, with codes that do not fill whole vectors too."""
+    y, net = noisy(150, 20, channels), network(channels=channels, n_steps=4, freq=2, patch_size=5, n_atoms=n_atoms)
+    n, answers = torch.get_num_threads(), []
+    for threads in (1, 2, 5):
+        torch.set_num_threads(threads)
+        answers.append(sliding_restore(net, y, thin=1))
+    torch.set_num_threads(n)
+    plain = net(reflect(y, 4))[:, :, 4:-4, 4:-4]
+    torch.testing.assert_close(answers[0], plain, rtol=0, atol=1e-5)
+    assert torch.equal(answers[0], answers[1])
+    assert torch.equal(answers[0], answers[2])
 
 
 @pytest.mark.parametrize(

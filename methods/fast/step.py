@@ -1,0 +1,121 @@
+"""A step of GroupSC's Algorithm 1 for a tile of patches, compiled whole: the products and what stands between them.
+
+A library's product would copy what it is given into an order of its own, and ask for memory to do so; and between two
+of them a thread would wait for Python's lock. Here all that a tile needs stays in a core's second cache.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from bench.methods.fast.passes import normalised, residual, shrink_groups, squares_around
+from bench.methods.fast.products import LANES, VECTORS, product
+from bench.methods.sparse.compiled import inlined, kernel
+
+__all__ = ["begin", "spaced", "step"]
+
+ROWS = 6  # of a product at once, VECTORS vectors each: most of the processor's registers
+DEEP = 112  # rows of a factor that meet all rows of the other while they are in the first cache
+ZERO = np.float32(0)
+
+_rows_by_vectors, _row_by_vectors = product(VECTORS, rows=ROWS, add=True), product(VECTORS, rows=1, add=True)
+_rows_by_one, _row_by_one = product(1, rows=ROWS, add=True), product(1, rows=1, add=True)
+
+
+def spaced(n_rows: int, n_columns: int) -> np.ndarray:
+    """Zeros (n_rows, >= n_columns): whole vectors and one more.
+
+    Were rows a power of two apart, those that meet in a product would be in each other's place in the first cache.
+    """
+    return np.zeros((n_rows, -(-n_columns // LANES) * LANES + LANES), np.float32)
+
+
+@kernel
+def begin(y, mu, M, masked, size, place, C, r, codes):
+    """codes <- C^T (M * y), of the centred patches y: B of the first step, which starts from 0. See `step`."""
+    top, left, _, _, h, w = place
+    r[:] = ZERO
+    residual(y, mu, M, masked, size, top, left, h, w, r)
+    codes[:] = ZERO
+    _add_product(codes, r, C, C.shape[0])
+
+
+@kernel
+def step(
+    codes,
+    near,
+    place,
+    B,
+    alpha,
+    Sigma,
+    mass,
+    shift,
+    lmbda,
+    W_T,
+    estimates,
+    y,
+    mu,
+    M,
+    masked,
+    size,
+    D_T,
+    C,
+    scratch,
+):
+    """Eq. 11, its second line before its first, which is left out in the last step: from B_k to B_{k+1}.
+
+    codes      (n_slots, ., p) those of the tiles around at step k
+    near       (rows, columns) of the neighbours, as in `Tiling`
+    place      (top, left, gh, gw, h, w) of the tile in the grid
+    B, alpha   (n, p) the tile's, at step k and the next; whole vectors
+    Sigma      (n_parts, n / n_parts, n_each) `short`, mass (n,)
+    shift      the neighbours of a part begin so much later than those of the part before
+    lmbda      (p,)
+    W_T        (p, > m), with estimates (n, > m), which become those of the patches; both empty if none are wanted
+    y, mu, M, masked, size  see `residual`
+    D_T, C     (p, > m) and (m, p), `spaced`; empty in the last step
+    scratch    squares (n_near, p) `spaced`, weights (n / n_parts, n_each), norm2 (n / n_parts, p), residual (n, > m)
+    """
+    squares, weights, norm2, r = scratch
+    top, left, gh, gw, h, w = place
+    squares_around(codes, near[0], near[1], top, left, gh, gw, h, w, squares)
+    n_part, n_each = weights.shape
+    for part in range(len(Sigma)):
+        rows = slice(part * n_part, (part + 1) * n_part)
+        normalised(Sigma[part], mass[rows], weights)
+        norm2[:] = ZERO
+        _add_product(norm2, weights, squares[part * shift : part * shift + n_each], n_each)
+        shrink_groups(B[rows], norm2, lmbda, alpha[rows])
+    if len(W_T):
+        estimates[:] = ZERO
+        _add_product(estimates, alpha, W_T, len(W_T))
+    if len(D_T):
+        r[:] = ZERO
+        _add_product(r, alpha, D_T, len(D_T))
+        residual(y, mu, M, masked, size, top, left, h, w, r)
+        _add_product(alpha, r, C, len(C))
+
+
+@inlined
+def _add_product(C, A, B, n):
+    """C += A[:, :n] B[:n], for C (., whole vectors) and B as wide at least."""
+    n_rows, width = C.shape
+    lda, ldb, ldc = A.strides[0] // 4, B.strides[0] // 4, C.strides[0] // 4
+    for k in range(0, n, DEEP):
+        depth = min(DEEP, n - k)
+        from_a, from_b = A.ctypes.data + 4 * k, B.ctypes.data + 4 * k * ldb
+        for c in range(0, width - VECTORS * LANES + 1, VECTORS * LANES):
+            a, b, to = from_a, from_b + 4 * c, C.ctypes.data + 4 * c
+            for _ in range(n_rows // ROWS):
+                _rows_by_vectors(to, ldc, a, lda, b, ldb, depth)
+                a, to = a + 4 * ROWS * lda, to + 4 * ROWS * ldc
+            for _ in range(n_rows % ROWS):
+                _row_by_vectors(to, ldc, a, lda, b, ldb, depth)
+                a, to = a + 4 * lda, to + 4 * ldc
+        for c in range(width // (VECTORS * LANES) * VECTORS * LANES, width, LANES):
+            a, b, to = from_a, from_b + 4 * c, C.ctypes.data + 4 * c
+            for _ in range(n_rows // ROWS):
+                _rows_by_one(to, ldc, a, lda, b, ldb, depth)
+                a, to = a + 4 * ROWS * lda, to + 4 * ROWS * ldc
+            for _ in range(n_rows % ROWS):
+                _row_by_one(to, ldc, a, lda, b, ldb, depth)
+                a, to = a + 4 * lda, to + 4 * ldc
