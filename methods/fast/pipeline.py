@@ -29,13 +29,12 @@ class Stage(ABC):
     """
 
     def __init__(self, strips: Sequence[range], before: Stage | None = None) -> None:
-        self.strips, self.before, self.after = strips, before, None
+        self.strips, self.before = strips, before
+        self.after: Stage | None = None
         self.made: deque[Tensor] = deque()  # those that the next stage has not taken
         self.n = 0
         if before is not None:
             before.after = self
-
-    after: Stage | None
 
     @abstractmethod
     def needs(self, n: int) -> int:
@@ -47,7 +46,7 @@ class Stage(ABC):
 
     @property
     def rows(self) -> int:
-        """That are made."""
+        """How many rows are made."""
         return self.strips[self.n - 1].stop if self.n else 0
 
     @property
@@ -64,7 +63,7 @@ class Stage(ABC):
 
     def take(self) -> Tensor:
         """The next strip of the stage before."""
-        return self.before.made.popleft()  # type: ignore[union-attr]
+        return self.before.made.popleft()
 
     def advance(self) -> None:
         strip = self.make(self.n)

@@ -73,7 +73,7 @@ class Rows(Stage):
         self.sweep, self.turn, self.last = sweep, turn, self
         earlier = before
         while earlier is not None:
-            earlier.last, earlier = self, earlier.before  # type: ignore[assignment]
+            earlier.last, earlier = self, earlier.before
 
     def needs(self, n: int) -> int:
         return min(n + self.turn.below + 1, len(self.strips))
@@ -207,6 +207,7 @@ class Sweep:
         mix(Sigma, mass, estimate, estimate.view(np.int32), self.weight, exists, self.step, nu)
 
     def _memory(self) -> np.ndarray:
+        """For the estimates of a row of tiles."""
         try:
             return self.spare.pop()
         except IndexError:
