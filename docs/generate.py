@@ -362,9 +362,11 @@ that the products alone would take, or the bytes that must go through memory, wh
 highest resident memory of a process that restores one picture; the row *nothing* is one that loads torch alone.
 
 The aim is a share of 60 % for the sparse and the non-local networks, and 40 % for `lidia`. At 1024x1024 `nlrn` is to
-hold less than 2 GiB, `groupsc` and `lidia` less than 1.5 GiB. Where a table falls short, the work is not done: a table
-is of the day and the commit that it names. `nlrn` pays for its memory with time: in pictures wider than some 800 pixels
-it forms products anew that it cannot hold. The tables of 1024x1024 and of 256x256 show what that costs.
+hold less than 2 GiB, `groupsc` and `lidia` less than 1.5 GiB. Where a table falls short, the work is not done. A
+table is of the day and the commit that it names.
+
+`nlrn` pays for its memory with time: in pictures wider than some 800 pixels it forms products anew that it cannot
+hold. The tables of 1024x1024 and of 256x256 show what that costs.
 """
 
 
