@@ -110,7 +110,12 @@ class Pipeline:
         while stage is not None:
             self.stages.append(stage)
             stage = stage.before
-        self.workers.do(self._work, range(self.workers.n))
+        try:
+            self.workers.do(self._work, range(self.workers.n))
+        finally:  # what refers to each other in a circle would keep its memory until Python looks for circles
+            for stage in self.stages:
+                stage.after = None
+            self.stages.clear()
 
     def do(self, one: Callable[[Any], object], pieces: Iterable[Any]) -> None:
         """`one` of all pieces, in any order: what a stage does that can be divided."""

@@ -70,10 +70,7 @@ class Rows(Stage):
 
     def __init__(self, strips: list[range], before: Rows | None, sweep: Sweep, turn: Turn) -> None:
         super().__init__(strips, before)
-        self.sweep, self.turn, self.last = sweep, turn, self
-        earlier = before
-        while earlier is not None:
-            earlier.last, earlier = self, earlier.before
+        self.sweep, self.turn = sweep, turn
 
     def needs(self, n: int) -> int:
         return min(n + self.turn.below + 1, len(self.strips))
@@ -81,12 +78,16 @@ class Rows(Stage):
     @property
     def ready(self) -> bool:
         """The first turn waits for the last where a row's slot is used again: no row around may still need it."""
-        n_slots = self.sweep.n_slots
-        free = self.before is not None or self.n < n_slots or self.n < self.last.n + n_slots - self.sweep.reach
+        sweep = self.sweep
+        free = (
+            self.before is not None or self.n < sweep.n_slots or self.n < sweep.n_done + sweep.n_slots - sweep.reach
+        )
         return free and super().ready
 
     def make(self, n: int) -> None:
         self.sweep.row(n, self.turn)
+        if self.after is None:
+            self.sweep.n_done = n + 1
 
 
 class Sweep:
@@ -104,6 +105,7 @@ class Sweep:
     mass    the sums of its rows, (n_slots, across, n)
     x_hat   by step: the sum of its estimates, the mean of them in rows that are complete, (C, > h, > w)
     spare   memory for the estimates of a row of tiles, (across, n, > m)
+    n_done  rows of tiles that have taken the last step
     """
 
     def __init__(
@@ -149,6 +151,7 @@ class Sweep:
         self.x_hat = {k: np.zeros((channels, *beyond), np.float32) for k in looked_at}
         self.estimates_shape = tiling.across, n, whole(m)
         self.spare: list[np.ndarray] = []
+        self.n_done = 0
         counts = coverage(height, width, s, like=y)
         means = F.avg_pool2d(F.pad(torch.from_numpy(self.mu)[None, None], (s - 1,) * 4), s, 1)[0, 0] * s**2
         self.of_means, self.per_patch = (means / counts).numpy(), (1 / counts).numpy()

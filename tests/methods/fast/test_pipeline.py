@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from time import sleep
 
 import pytest
 import torch
+from bench.methods.fast.groupsc import sliding_restore
 from bench.methods.fast.pipeline import AHEAD, Pipeline, Stage
+from bench.methods.fast.streamed import Streamed
 from bench.methods.fast.threads import Workers, torch_in_parallel
+from bench.methods.networks.nlrn import NonLocalRecurrent
+from bench.methods.networks.sparse_coding import SparseCoding
 
 ROWS, STRIP, AROUND = 41, 4, 6
 
@@ -152,3 +157,25 @@ def test_a_single_worker_needs_no_threads():
     pipeline.run(kept)
     assert len(kept.all) == len(kept.strips)
     assert threading.current_thread() is threading.main_thread()
+
+
+@pytest.mark.parametrize("name", ["nlrn", "groupsc"])
+def test_nothing_is_held_when_an_image_is_restored(name):
+    """Not even until Python looks for what refers to each other: a process that restores many would grow."""
+    y = torch.rand(1, 1, 20, 24)
+    if name == "nlrn":
+        restore = Streamed(NonLocalRecurrent(1, n_steps=3, width=16, embedding=8).eval(), 9)
+    else:
+        net = SparseCoding(1, window=12, lmbda_init=0.01, n_atoms=32, n_steps=3).requires_grad_(False)
+
+        def restore(y):
+            return sliding_restore(net, y)
+
+    restore(y)
+    gc.collect()
+    gc.disable()
+    try:
+        restore(y)
+        assert [held for held in gc.get_objects() if issubclass(type(held), (Stage, Pipeline))] == []
+    finally:
+        gc.enable()
