@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from bench.methods.fast.products import LANES, LINE, VECTORS, bits_of_float, float_of_bits, prefetch, product
+from bench.methods.fast.products import LANES, VECTORS, bits_of_float, float_of_bits, product
 from bench.methods.sparse.compiled import inlined, kernel
 
 __all__ = ["AT_ONCE", "COLUMNS", "FEATURES", "TILE", "TOGETHER", "attend", "first"]
@@ -155,9 +155,6 @@ def attend(S, largest, given, keep, thetas, psis, length, features, out, top, ti
                             weights_at = P_at + 4 * ((row * TOGETHER + tile - left) * AT_ONCE + j - above) * a_tile
                             to = out_at + 4 * (n_features * (row * n_pixels + tile * TILE) + m)
                             x = features[j - near] + 4 * (n_features * first(tile * TILE, W, q) + m)
-                            for p in range(TILE):
-                                for line in range(0, FEATURES, LINE):
-                                    prefetch(to + 4 * (n_features * (TILE + p) + line))
                             _add_features(to, n_features, weights_at, n_c, x, n_features, n_c)
         for row in range(n_rows):
             for tile in range(left, right):

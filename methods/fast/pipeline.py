@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from threading import Condition
 from typing import Any
@@ -78,7 +78,7 @@ class _Share:
 
     one: Callable[[Any], object]
     pieces: deque[Any]
-    helpers: int = field(default=0)
+    helpers: int = 0
 
     def do(self) -> None:
         while True:

@@ -13,7 +13,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["LANES", "LINE", "VECTORS", "bits_of_float", "float_of_bits", "layer", "prefetch", "product"]
+__all__ = ["LANES", "LINE", "VECTORS", "bits_of_float", "float_of_bits", "layer", "prefetch", "product", "whole"]
 
 _WIDE = bool(binding.get_host_cpu_features().get("avx512f"))
 
@@ -28,6 +28,11 @@ LINE = 16
 FLOAT, WORD = ir.FloatType(), ir.IntType(32)
 VECTOR = ir.VectorType(FLOAT, LANES)
 ADDRESS, COUNT = types.uintp, types.intp
+
+
+def whole(n: int) -> int:
+    """n numbers and as many more as make whole vectors."""
+    return -(-n // LANES) * LANES
 
 
 def product(vectors: int, *, rows: int = 4, add: bool) -> Any:

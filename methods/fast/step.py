@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 from bench.methods.fast.passes import normalised, residual, shrink_groups, squares_around
-from bench.methods.fast.products import LANES, VECTORS, product
+from bench.methods.fast.products import LANES, VECTORS, product, whole
 from bench.methods.sparse.compiled import inlined, kernel
 
 __all__ = ["begin", "spaced", "step"]
@@ -26,7 +26,7 @@ def spaced(n_rows: int, n_columns: int) -> np.ndarray:
 
     Were rows a power of two apart, those that meet in a product would be in each other's place in the first cache.
     """
-    return np.zeros((n_rows, -(-n_columns // LANES) * LANES + LANES), np.float32)
+    return np.zeros((n_rows, whole(n_columns) + LANES), np.float32)
 
 
 @kernel
@@ -103,19 +103,20 @@ def _add_product(C, A, B, n):
     for k in range(0, n, DEEP):
         depth = min(DEEP, n - k)
         from_a, from_b = A.ctypes.data + 4 * k, B.ctypes.data + 4 * k * ldb
-        for c in range(0, width - VECTORS * LANES + 1, VECTORS * LANES):
+        c = 0
+        while c < width:
+            wide = c + VECTORS * LANES <= width
             a, b, to = from_a, from_b + 4 * c, C.ctypes.data + 4 * c
             for _ in range(n_rows // ROWS):
-                _rows_by_vectors(to, ldc, a, lda, b, ldb, depth)
+                if wide:
+                    _rows_by_vectors(to, ldc, a, lda, b, ldb, depth)
+                else:
+                    _rows_by_one(to, ldc, a, lda, b, ldb, depth)
                 a, to = a + 4 * ROWS * lda, to + 4 * ROWS * ldc
             for _ in range(n_rows % ROWS):
-                _row_by_vectors(to, ldc, a, lda, b, ldb, depth)
+                if wide:
+                    _row_by_vectors(to, ldc, a, lda, b, ldb, depth)
+                else:
+                    _row_by_one(to, ldc, a, lda, b, ldb, depth)
                 a, to = a + 4 * lda, to + 4 * ldc
-        for c in range(width // (VECTORS * LANES) * VECTORS * LANES, width, LANES):
-            a, b, to = from_a, from_b + 4 * c, C.ctypes.data + 4 * c
-            for _ in range(n_rows // ROWS):
-                _rows_by_one(to, ldc, a, lda, b, ldb, depth)
-                a, to = a + 4 * ROWS * lda, to + 4 * ROWS * ldc
-            for _ in range(n_rows % ROWS):
-                _row_by_one(to, ldc, a, lda, b, ldb, depth)
-                a, to = a + 4 * lda, to + 4 * ldc
+            c += VECTORS * LANES if wide else LANES

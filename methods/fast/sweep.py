@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from bench.methods.fast.passes import add_patches, compared, mix
 from bench.methods.fast.pipeline import Pipeline, Stage
-from bench.methods.fast.products import LANES
+from bench.methods.fast.products import whole
 from bench.methods.fast.step import begin, spaced, step
 from bench.methods.fast.threads import Workers
 from bench.methods.fast.windows import Tiling
@@ -281,11 +281,6 @@ class Scratch(threading.local):
         """x (n_near, n) as it belongs to the parts of a tile, (n_parts, n_each, n): a view in which they overlap."""
         n_parts, n_each, step = self.parts_
         return x.as_strided((n_parts, n_each, x.shape[1]), (step * x.stride(0), x.stride(0), 1))
-
-
-def whole(n: int) -> int:
-    """n numbers and as many more as make whole vectors."""
-    return -(-n // LANES) * LANES
 
 
 def filled(out: np.ndarray, x: Tensor) -> np.ndarray:

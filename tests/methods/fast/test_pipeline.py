@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+from contextlib import contextmanager
 from time import sleep
 
 import pytest
@@ -20,11 +21,19 @@ ROWS, STRIP, AROUND = 41, 4, 6
 
 @pytest.fixture(params=[1, 2, 5])
 def workers(request):
-    n = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    with torch_in_parallel(torch.device("cpu")) as workers:
+    with threads(request.param) as workers:
         yield workers
+
+
+@contextmanager
+def threads(n):
+    before = torch.get_num_threads()
     torch.set_num_threads(n)
+    try:
+        with torch_in_parallel(torch.device("cpu")) as workers:
+            yield workers
+    finally:
+        torch.set_num_threads(before)
 
 
 class Count(Stage):
@@ -104,8 +113,6 @@ def test_no_stage_runs_further_ahead_than_the_next_will_soon_need(workers):
 
 
 def test_a_thread_without_a_stage_helps_another_with_its_pieces():
-    if torch.get_num_threads() < 2:
-        torch.set_num_threads(2)
     seen, both = set(), threading.Barrier(2)
 
     class Shared(Kept):
@@ -117,7 +124,7 @@ def test_a_thread_without_a_stage_helps_another_with_its_pieces():
             self.pipeline.do(one, range(2))
             return super().make(n)
 
-    with torch_in_parallel(torch.device("cpu")) as workers:
+    with threads(2) as workers:
         pipeline = Pipeline(workers)
         first = Count([range(1)])
         last = Shared(first.strips, first)
@@ -152,11 +159,18 @@ def test_an_error_ends_all_threads_and_comes_out(workers, where):
     assert len(kept.all) < len(kept.strips)
 
 
-def test_a_single_worker_needs_no_threads():
-    pipeline, kept = line(Workers(1, map))
+def test_a_single_worker_is_the_caller():
+    seen = set()
+
+    class Noted(Sum):
+        def make(self, n):
+            seen.add(threading.get_ident())
+            return super().make(n)
+
+    pipeline, kept = line(Workers(1, map), stage=Noted)
     pipeline.run(kept)
     assert len(kept.all) == len(kept.strips)
-    assert threading.current_thread() is threading.main_thread()
+    assert seen == {threading.get_ident()}
 
 
 @pytest.mark.parametrize("name", ["nlrn", "groupsc"])

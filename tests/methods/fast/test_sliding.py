@@ -107,10 +107,12 @@ def test_a_tall_image_is_the_same_on_any_number_of_threads(n_atoms, channels):
     """So tall that rows take the memory of those before them, with codes that do not fill whole vectors too."""
     y, net = noisy(150, 20, channels), network(channels=channels, n_steps=4, freq=2, patch_size=5, n_atoms=n_atoms)
     n, answers = torch.get_num_threads(), []
-    for threads in (1, 2, 5):
-        torch.set_num_threads(threads)
-        answers.append(sliding_restore(net, y, thin=1))
-    torch.set_num_threads(n)
+    try:
+        for threads in (1, 2, 5):
+            torch.set_num_threads(threads)
+            answers.append(sliding_restore(net, y, thin=1))
+    finally:
+        torch.set_num_threads(n)
     plain = net(reflect(y, 4))[:, :, 4:-4, 4:-4]
     torch.testing.assert_close(answers[0], plain, rtol=0, atol=1e-5)
     assert torch.equal(answers[0], answers[1])
