@@ -1,5 +1,7 @@
 """Products by both libraries: MKL's, and oneDNN's if this torch has the operator."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -97,3 +99,25 @@ def test_onednn_is_taken_where_mkl_leaves_half_of_the_processor_alone(monkeypatc
     monkeypatch.setattr(multiply.binding, "get_host_cpu_name", lambda: processor)
     monkeypatch.setattr(multiply.binding, "get_host_cpu_features", lambda: {"avx512f": wide})
     assert multiply._onednn_is_faster() is is_faster
+
+
+def test_onednn_forms_no_product_number_by_number(capfd, monkeypatch):
+    """It does so, 2,000 times as slow as its other ways, where both the rows and columns of a factor have gaps."""
+    if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        pytest.skip("this torch has no products of oneDNN's")
+    monkeypatch.setattr(multiply, "ONEDNN", True)
+    layouts = [
+        lambda rows, columns: random(rows, columns),
+        lambda rows, columns: random(columns, rows).T,
+        lambda rows, columns: random(rows, columns + 16)[:, :columns],
+        lambda rows, columns: random(columns, rows + 16)[:, :rows].T,
+        lambda rows, columns: random(rows, 2 * columns)[:, ::2],
+        lambda rows, columns: random(1, columns).expand(rows, columns),
+    ]
+    with torch.backends.mkldnn.verbose(torch.backends.mkldnn.VERBOSE_ON), torch.inference_mode():
+        for of_a, of_b in itertools.product(layouts, layouts):
+            a, b = of_a(48, 32), of_b(32, 64)
+            torch.testing.assert_close(multiply.mm(a, b), exact(a, b), atol=1e-4, rtol=1e-5)
+    ways = [line.split(",") for line in capfd.readouterr().out.splitlines() if "inner_product" in line]
+    assert len(ways) >= len(layouts) ** 2
+    assert not [way for way in ways if any(part.startswith("ref") for part in way)]
