@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from bench.methods.fast.products import LANES, VECTORS, bits_of_float, float_of_bits, product
 from bench.methods.sparse.compiled import inlined, kernel
+from bench.methods.sparse.products import LANES, VECTORS, bits_of_float, float_of_bits, product
 
 __all__ = ["AT_ONCE", "COLUMNS", "FEATURES", "TILE", "TOGETHER", "attend", "first"]
 

@@ -20,7 +20,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from bench.methods.fast.nearest import ACROSS, DOWN, nearest
-from bench.methods.fast.products import LANES
 from bench.methods.fast.separable import (
     OVERHANG,
     ROWS,
@@ -49,6 +48,7 @@ from bench.methods.networks.lidia import (
 )
 from bench.methods.sparse.neighbours import window_sums
 from bench.methods.sparse.patches import reflect
+from bench.methods.sparse.products import LANES
 from torch import Tensor
 
 __all__ = ["restored"]

@@ -9,8 +9,8 @@ from __future__ import annotations
 from math import copysign, sqrt
 
 import numpy as np
-from bench.methods.fast.products import LINE, float_of_bits, prefetch
 from bench.methods.sparse.compiled import inlined, kernel
+from bench.methods.sparse.products import LINE, float_of_bits, prefetch
 from bench.methods.sparse.prox import MASS_EPS, NORM_EPS
 
 __all__ = [

@@ -7,8 +7,8 @@ zeros to multiples of LANES, rows are multiples of ROWS. All arrays are float32 
 from __future__ import annotations
 
 import numpy as np
-from bench.methods.fast.products import LANES, VECTORS, layer, product
 from bench.methods.sparse.compiled import inlined, kernel
+from bench.methods.sparse.products import LANES, VECTORS, layer, product
 
 __all__ = [
     "OVERHANG",

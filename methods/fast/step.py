@@ -8,17 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 from bench.methods.fast.passes import normalised, residual, shrink_groups, squares_around
-from bench.methods.fast.products import LANES, VECTORS, product, whole
-from bench.methods.sparse.compiled import inlined, kernel
+from bench.methods.sparse.compiled import kernel
+from bench.methods.sparse.products import LANES, add_product, whole
 
 __all__ = ["begin", "spaced", "step"]
 
-ROWS = 6  # of a product at once, VECTORS vectors each: most of the processor's registers
-DEEP = 112  # rows of a factor that meet all rows of the other while they are in the first cache
 ZERO = np.float32(0)
-
-_rows_by_vectors, _row_by_vectors = product(VECTORS, rows=ROWS, add=True), product(VECTORS, rows=1, add=True)
-_rows_by_one, _row_by_one = product(1, rows=ROWS, add=True), product(1, rows=1, add=True)
 
 
 def spaced(n_rows: int, n_columns: int) -> np.ndarray:
@@ -36,7 +31,7 @@ def begin(y, mu, M, masked, size, place, C, r, codes):
     r[:] = ZERO
     residual(y, mu, M, masked, size, top, left, h, w, r)
     codes[:] = ZERO
-    _add_product(codes, r, C, C.shape[0])
+    add_product(codes, r, C, C.shape[0])
 
 
 @kernel
@@ -83,40 +78,13 @@ def step(
         rows = slice(part * n_part, (part + 1) * n_part)
         normalised(Sigma[part], mass[rows], weights)
         norm2[:] = ZERO
-        _add_product(norm2, weights, squares[part * shift : part * shift + n_each], n_each)
+        add_product(norm2, weights, squares[part * shift : part * shift + n_each], n_each)
         shrink_groups(B[rows], norm2, lmbda, alpha[rows])
     if len(W_T):
         estimates[:] = ZERO
-        _add_product(estimates, alpha, W_T, len(W_T))
+        add_product(estimates, alpha, W_T, len(W_T))
     if len(D_T):
         r[:] = ZERO
-        _add_product(r, alpha, D_T, len(D_T))
+        add_product(r, alpha, D_T, len(D_T))
         residual(y, mu, M, masked, size, top, left, h, w, r)
-        _add_product(alpha, r, C, len(C))
-
-
-@inlined
-def _add_product(C, A, B, n):
-    """C += A[:, :n] B[:n], for C (., whole vectors) and B as wide at least."""
-    n_rows, width = C.shape
-    lda, ldb, ldc = A.strides[0] // 4, B.strides[0] // 4, C.strides[0] // 4
-    for k in range(0, n, DEEP):
-        depth = min(DEEP, n - k)
-        from_a, from_b = A.ctypes.data + 4 * k, B.ctypes.data + 4 * k * ldb
-        c = 0
-        while c < width:
-            wide = c + VECTORS * LANES <= width
-            a, b, to = from_a, from_b + 4 * c, C.ctypes.data + 4 * c
-            for _ in range(n_rows // ROWS):
-                if wide:
-                    _rows_by_vectors(to, ldc, a, lda, b, ldb, depth)
-                else:
-                    _rows_by_one(to, ldc, a, lda, b, ldb, depth)
-                a, to = a + 4 * ROWS * lda, to + 4 * ROWS * ldc
-            for _ in range(n_rows % ROWS):
-                if wide:
-                    _row_by_vectors(to, ldc, a, lda, b, ldb, depth)
-                else:
-                    _row_by_one(to, ldc, a, lda, b, ldb, depth)
-                a, to = a + 4 * lda, to + 4 * ldc
-            c += VECTORS * LANES if wide else LANES
+        add_product(alpha, r, C, len(C))

@@ -22,13 +22,13 @@ import torch
 import torch.nn.functional as F
 from bench.methods.fast.passes import add_patches, compared, mix
 from bench.methods.fast.pipeline import Pipeline, Stage
-from bench.methods.fast.products import whole
 from bench.methods.fast.step import begin, spaced, step
 from bench.methods.fast.threads import Workers
 from bench.methods.fast.windows import Tiling
 from bench.methods.networks.sparse_coding import SparseCoding
 from bench.methods.sparse.multiply import bmm
 from bench.methods.sparse.patches import coverage
+from bench.methods.sparse.products import whole
 from torch import Tensor
 
 __all__ = ["Sweep"]

@@ -17,7 +17,7 @@ from bench.methods.sparse.prox import NORM_EPS
 from numba import njit
 from torch import Tensor
 
-__all__ = ["by_rows", "forget", "forget_in_groups", "forget_squares", "group", "move", "shrink"]
+__all__ = ["by_rows", "forget", "forget_in_groups", "forget_squares", "group", "inlined", "kernel", "move", "shrink"]
 
 ROWS = 512  # that a thread takes at a time; sums over rows are added up in this many, however many threads there are
 

@@ -53,6 +53,10 @@ class Tile:
     def shape(self) -> tuple[int, int]:
         return self.rows.stop - self.rows.start, self.columns.stop - self.columns.start
 
+    @property
+    def near_shape(self) -> tuple[int, int]:
+        return self.near_rows.stop - self.near_rows.start, self.near_columns.stop - self.near_columns.start
+
     def inside(self, x: Tensor) -> Tensor:
         """The tile's own part of x (B, gh, gw, ...), as (B, n_tile, ...)."""
         return x[:, self.rows, self.columns].flatten(1, 2)
@@ -86,9 +90,23 @@ def _penalty(
 
 @lru_cache(maxsize=64)
 def tiles(gh: int, gw: int, window: int, side: int) -> tuple[Tile, ...]:
-    """Tiles of about `side` x `side` patches that cover a grid of gh x gw."""
+    """Tiles of about side * side patches that cover a grid of gh x gw: whole rows of a grid not much wider than the
+    window, which lie in memory as they are wanted; else squares.
+    """
+    squares, strips = _cut(gh, gw, window, side, side), _cut(gh, gw, window, max(1, side * side // gw), gw)
+    return strips if _n_pairs(strips) <= WIDER * _n_pairs(squares) else squares
 
-    def cut(length: int) -> list[tuple[slice, slice]]:
+
+WIDER = 1.25
+"""So many more pairs of patches strips may have than squares."""
+
+
+def _n_pairs(cut: tuple[Tile, ...]) -> int:
+    return sum(math.prod(tile.shape) * math.prod(tile.near_shape) for tile in cut)
+
+
+def _cut(gh: int, gw: int, window: int, height: int, width: int) -> tuple[Tile, ...]:
+    def cut(length: int, side: int) -> list[tuple[slice, slice]]:
         n = max(1, math.ceil(length / side))
         edges = [round(k * length / n) for k in range(n + 1)]
         return [
@@ -96,7 +114,7 @@ def tiles(gh: int, gw: int, window: int, side: int) -> tuple[Tile, ...]:
             for a, b in pairwise(edges)
         ]
 
-    return tuple(Tile(rows, columns, r, c) for rows, r in cut(gh) for columns, c in cut(gw))
+    return tuple(Tile(rows, columns, r, c) for rows, r in cut(gh, height) for columns, c in cut(gw, width))
 
 
 class Similarity:

@@ -51,6 +51,15 @@ def test_a_small_tile_spares_products():
     assert products(12) < 0.4 * products(48)
 
 
+def test_tiles_are_whole_rows_where_that_is_hardly_more_work():
+    def shapes(side, window):
+        return {tile.shape for tile in tiles(side, side, window, 12)}
+
+    assert shapes(32, 24) == {(4, 32)}
+    assert shapes(48, 48) == {(3, 48)}
+    assert shapes(240, 48) == {(12, 12)}
+
+
 def test_averaging_online_mixes_similarities_and_their_sums():
     first, second = (Similarity.of(torch.randn(1, 4, 4, 3), 3, 2, torch.float32) for _ in range(2))
     mixed = first.mixed_with(second, torch.tensor(0.25))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
-from bench.methods.networks import unrolled
+from bench.methods.networks import similarity, unrolled
 from bench.methods.networks.lista import gradient_step
 from bench.methods.networks.on_gpu import dense_similarity, steps_on_gpu
 from bench.methods.networks.similarity import Similarity
+from bench.methods.networks.strips import are_strips
 from bench.methods.networks.unrolled import steps
 from bench.methods.sparse.prox import relaxed_group_soft_threshold, soft_threshold
 
@@ -96,7 +98,81 @@ def test_what_a_gpu_trains_with_is_the_same(window, masked, from_zero):
         torch.testing.assert_close(ours, papers, rtol=1e-9, atol=1e-9)
 
 
-def test_without_gradients_the_codes_are_the_same():
+@pytest.fixture
+def strips(monkeypatch):
+    """Whole rows of the grid as tiles, however much wider it is than the window."""
+    monkeypatch.setattr(similarity, "WIDER", 100)
+    similarity.tiles.cache_clear()
+    yield
+    similarity.tiles.cache_clear()
+
+
+def by_strips(tensors, window, side=2):
+    """The codes and the gradients of all leaves."""
+    alpha, y, C, D, lmbda, kappa, M = tensors
+    leaves = [x.detach().clone().requires_grad_() for x in (alpha, C, D, lmbda, kappa) if x is not None]
+    *alpha, C, D, lmbda, kappa = leaves
+    Sigma = Similarity.of(y * kappa, window, side, y.dtype)
+    assert are_strips(Sigma.tiles)
+    run = steps if y.dtype == torch.float32 else as_the_paper_writes_it
+    codes = run(alpha[0] if alpha else None, y, C, D, lmbda, M, Sigma)
+    weight = torch.cos(torch.arange(codes.shape[-1], dtype=y.dtype))
+    return [codes.detach(), *torch.autograd.grad((codes * weight).square().sum(), leaves)]
+
+
+@pytest.mark.parametrize("window", [3, 4, 20])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("from_zero", [False, True])
+def test_strips_in_float32_are_the_steps_one_by_one_and_so_are_their_gradients(window, masked, from_zero, strips):
+    tensors = problem()
+    alpha, *others, M = tensors
+    tensors = (None if from_zero else alpha, *others, M if masked else None)
+    exact = by_strips(tensors, window)
+    short = by_strips([x if x is None else x.float() for x in tensors], window)
+    for ours, papers in zip(short, exact, strict=True):
+        assert (papers != 0).any()
+        torch.testing.assert_close(ours.double(), papers, rtol=1e-4, atol=1e-5 * float(papers.abs().max()))
+
+
+@pytest.fixture(scope="module")
+def crops():
+    """Three images of 12 x 12 patches; codes that fill no whole vectors."""
+    random = np.random.default_rng(3)
+
+    def normal(*shape):
+        return torch.from_numpy(random.standard_normal(shape, np.float32))
+
+    D = normal(49, 77) / 12
+    return [
+        normal(3, 12, 12, 77),
+        normal(3, 12, 12, 49),
+        D + normal(49, 77) / 99,
+        D,
+        normal(2, 77).abs(),
+        normal(49),
+        None,
+    ]
+
+
+def test_strips_give_the_same_bits_on_any_number_of_threads(crops, monkeypatch):
+    results = []
+    for threads in (1, 2, 5):
+        monkeypatch.setenv("OMP_NUM_THREADS", str(threads))
+        results.append(by_strips(crops, 8, side=5))
+    for result in results[1:]:
+        assert all(map(torch.equal, result, results[0]))
+
+
+def test_strips_pass_a_nan_on(crops):
+    crops = [x if x is None else x.clone() for x in crops]
+    crops[1][1, 4, 5, 6] = torch.nan
+    codes, *gradients = by_strips(crops, 8, side=5)
+    assert codes[1].isnan().any()
+    assert not codes[0].isnan().any()  # no other image sees it
+    assert all(gradient.isnan().any() for gradient in gradients)
+
+
+def test_without_gradients_the_codes_are_the_same(strips):
     alpha, y, C, D, lmbda, kappa, _ = problem(torch.float32)
     Sigma = Similarity.of(y * kappa, 3, 2, y.dtype)
     with_gradients = steps(alpha, y, C.requires_grad_(), D, lmbda, None, Sigma)

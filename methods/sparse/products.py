@@ -8,12 +8,24 @@ from __future__ import annotations
 
 from typing import Any
 
+from bench.methods.sparse.compiled import inlined
 from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["LANES", "LINE", "VECTORS", "bits_of_float", "float_of_bits", "layer", "prefetch", "product", "whole"]
+__all__ = [
+    "LANES",
+    "LINE",
+    "VECTORS",
+    "add_product",
+    "bits_of_float",
+    "float_of_bits",
+    "layer",
+    "prefetch",
+    "product",
+    "whole",
+]
 
 _WIDE = bool(binding.get_host_cpu_features().get("avx512f"))
 
@@ -53,6 +65,25 @@ def product(vectors: int, *, rows: int = 4, add: bool) -> Any:
             return context.get_dummy_value()
 
         return types.void(ADDRESS, COUNT, ADDRESS, COUNT, ADDRESS, COUNT, COUNT), generate
+
+    return of_rows
+
+
+def _strided_product(vectors: int, *, rows: int) -> Any:
+    """A function for kernels: C += A B, with arguments (C, ldc, A, lda, step, B, ldb, n).
+
+    The columns of A lie `step` numbers apart, so that A may be given by its transpose.
+    """
+
+    @intrinsic
+    def of_rows(typing: Any, C: Any, ldc: Any, A: Any, lda: Any, step: Any, B: Any, ldb: Any, n: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            C, ldc, A, lda, step, B, ldb, n = arguments
+            block = _Block(builder, rows, vectors)
+            block.store(block.added(block.load(C, ldc), A, lda, B, ldb, n, step), C, ldc)
+            return context.get_dummy_value()
+
+        return types.void(ADDRESS, COUNT, ADDRESS, COUNT, COUNT, ADDRESS, COUNT, COUNT), generate
 
     return of_rows
 
@@ -100,15 +131,16 @@ class _Block:
         builder = self.builder
         return [builder.select(builder.fcmp_unordered(">", value, least), value, least) for value in values]
 
-    def added(self, values: list[Any], A: Any, lda: Any, B: Any, ldb: Any, n: Any) -> list[Any]:
+    def added(self, values: list[Any], A: Any, lda: Any, B: Any, ldb: Any, n: Any, step: Any = None) -> list[Any]:
         """values + A B"""
         builder = self.builder
         sums = [cgutils.alloca_once_value(builder, value) for value in values]
         with cgutils.for_range(builder, n) as loop:
             k = loop.index
+            column = k if step is None else builder.mul(k, step)
             b = [self._load(self._address(B, k, ldb, v * LANES), VECTOR) for v in range(self.vectors)]
             for row in range(self.rows):
-                a = _repeated(builder, self._load(self._address(A, row, lda, k), FLOAT))
+                a = _repeated(builder, self._load(self._address(A, row, lda, column), FLOAT))
                 for v in range(self.vectors):
                     at = sums[row * self.vectors + v]
                     product = builder.fmul(a, b[v], flags=("contract",))
@@ -132,6 +164,40 @@ def _repeated(builder: Any, number: Any) -> Any:
     undefined = ir.Constant(VECTOR, ir.Undefined)
     first = builder.insert_element(undefined, number, ir.Constant(WORD, 0))
     return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(WORD, LANES), [0] * LANES))
+
+
+ROWS = 6  # of a product at once, VECTORS vectors each: most of the processor's registers
+DEEP = 112  # rows of a factor that meet all rows of the other while they are in the first cache
+
+_rows_by_vectors, _row_by_vectors = (_strided_product(VECTORS, rows=rows) for rows in (ROWS, 1))
+_rows_by_one, _row_by_one = (_strided_product(1, rows=rows) for rows in (ROWS, 1))
+
+
+@inlined
+def add_product(C, A, B, n):
+    """C += A[:, :n] B[:n], for C (., whole vectors), B as wide at least, and any strides of A."""
+    n_rows, width = C.shape
+    lda, step, ldb, ldc = A.strides[0] // 4, A.strides[1] // 4, B.strides[0] // 4, C.strides[0] // 4
+    for k in range(0, n, DEEP):
+        depth = min(DEEP, n - k)
+        from_a, from_b = A.ctypes.data + 4 * k * step, B.ctypes.data + 4 * k * ldb
+        c = 0
+        while c < width:
+            wide = c + VECTORS * LANES <= width
+            a, b, to = from_a, from_b + 4 * c, C.ctypes.data + 4 * c
+            for _ in range(n_rows // ROWS):
+                if wide:
+                    _rows_by_vectors(to, ldc, a, lda, step, b, ldb, depth)
+                else:
+                    _rows_by_one(to, ldc, a, lda, step, b, ldb, depth)
+                a, to = a + 4 * ROWS * lda, to + 4 * ROWS * ldc
+            for _ in range(n_rows % ROWS):
+                if wide:
+                    _row_by_vectors(to, ldc, a, lda, step, b, ldb, depth)
+                else:
+                    _row_by_one(to, ldc, a, lda, step, b, ldb, depth)
+                a, to = a + 4 * lda, to + 4 * ldc
+            c += VECTORS * LANES if wide else LANES
 
 
 @intrinsic
