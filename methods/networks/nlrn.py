@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from bench.methods.sparse.multiply import product
+from bench.methods.networks.correlations import attended
+from bench.methods.sparse.multiply import may_be_compiled, product
 from torch import Tensor, nn
 
 __all__ = ["METRICS", "NonLocal", "NonLocalRecurrent", "is_neighbour", "neighbours"]
@@ -156,12 +157,15 @@ class NonLocal(nn.Module):
         nn.init.zeros_(self.theta_psi_g.weight[-width:].detach())
 
     def forward(self, X: Tensor, S: Tensor | None = None, neighbours: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Features (B, m, H, W) and the correlations so far (B, HW, HW) to Z + X and the new correlations.
+        """Features (B, m, H, W) and the correlations so far, as it returned them, to Z + X and the new correlations.
 
         Correlations stay in the dtype of the products, so that they pass through memory as rarely and as short as can
         be. On a GPU, H * W should be a multiple of 8.
         """
         theta, psi, g = (x.flatten(1, 2) for x in self.embed(X))
+        if self.softmax and may_be_compiled(theta):
+            Z, S = attended(theta, psi, g, S, neighbours)
+            return X + Z.transpose(1, 2).unflatten(2, X.shape[2:]), S
         with torch.autocast(X.device.type, enabled=False):  # it would have the softmax in float32
             psi_T = psi.transpose(1, 2)
             S = product(theta, psi_T, S)

@@ -19,6 +19,7 @@ import torch
 from bench.methods.networks.passes import inlined, kernel
 from bench.methods.networks.similarity import Tile
 from bench.methods.sparse.compiled import in_parallel
+from bench.methods.sparse.memory import empty
 from bench.methods.sparse.multiply import mm
 from bench.methods.sparse.products import LANES, VECTORS, add_product, whole
 from bench.methods.sparse.prox import MASS_EPS, NORM_EPS
@@ -73,11 +74,10 @@ class _Steps(torch.autograd.Function):
         n, from_zero = grid.numel(), alpha0 is None
         kept = K if training else 1  # steps whose intermediate results are remembered
         # codes before each step and after the last; residuals; B and norm2, of all steps of a patch side by side
-        a, r = _zeros(kept + 1, n, p), np.zeros((kept, n, whole(m)), np.float32)
-        b, norm2 = _zeros(n, kept, p), _zeros(n, kept, p)
-        squares = _zeros(n, p)
-        if alpha0 is not None:
-            a[0, :, :p] = alpha0.reshape(n, p).numpy()
+        ld = whole(p) + LANES  # see `fast.step.spaced`
+        a, r = empty(kept + 1, n, ld), empty(kept, n, whole(m))
+        b, norm2, squares = empty(n, kept, ld), empty(n, kept, ld), empty(n, ld)
+        a[0] = 0 if alpha0 is None else _filled(alpha0.reshape(n, p), ld)
         y, M = _filled(y.reshape(n, m), whole(m)), _observed(M, n, m)
         C_, minus_D_T = _filled(C, whole(p) + LANES), _filled(-D.T, whole(m) + LANES)
         lmbda_, root = _filled(lmbda, whole(p)), np.sqrt(mass.reshape(n).numpy() + np.float32(MASS_EPS))
@@ -101,10 +101,9 @@ class _Steps(torch.autograd.Function):
         ctx.kept = None  # b and norm2 become something else below
         strips, S = _strips(ctx.tiles, grid[0]), _packed(Sigma)
         (n, K, _), (m, p) = b.shape, C.shape
-        dcodes, dB, dn = _zeros(n, p), _zeros(n, p), _zeros(n, p)
-        dcodes[:, :p] = g.reshape(n, p).numpy()
-        dr = np.zeros((n, whole(m)), np.float32)
-        dC, minus_dD, droot = _zeros(m, p), _zeros(m, p), np.zeros(n, np.float32)
+        ld = whole(p) + LANES
+        dcodes, dB, dn, dr = _filled(g.reshape(n, p), ld), empty(n, ld), empty(n, ld), empty(n, whole(m))
+        dC, minus_dD, droot = (np.zeros(shape, np.float32) for shape in ((m, ld), (m, ld), n))
         dlmbda = np.zeros((K, len(strips), whole(p)), np.float32)
         root = np.sqrt(mass.reshape(n).numpy() + np.float32(MASS_EPS))
         lmbda_ = _filled(lmbda, whole(p))
@@ -149,16 +148,10 @@ def _packed(Sigma: tuple[Tensor, ...] | list[Tensor]) -> np.ndarray:
     return packed
 
 
-def _zeros(*shape: int) -> np.ndarray:
-    """Rows of whole vectors and one more: see `fast.step.spaced`."""
-    *others, p = shape
-    return np.zeros((*others, whole(p) + LANES), np.float32)
-
-
 def _filled(x: Tensor, width: int) -> np.ndarray:
     """x (., n) with zeros up to the width."""
-    filled = np.zeros((len(x), width), np.float32)
-    filled[:, : x.shape[1]] = x.detach().numpy()
+    filled = empty(len(x), width)
+    filled[:, : x.shape[1]], filled[:, x.shape[1] :] = x.detach().numpy(), 0
     return filled
 
 
@@ -222,6 +215,7 @@ def _to_codes(strips, first, last, Sigma, squares, root, lmbda, b, norm2, k, aft
             B, norms, codes, of_row = b[i, k], norm2[i, k], after[i], root[i]
             for j in range(W):
                 codes[j] = B[j] * max(ONE - lmbda[j] * of_row / np.sqrt(norms[j] + EPS), ZERO)
+            _clear(codes[W:])
 
 
 @kernel
@@ -246,6 +240,7 @@ def _back_from_codes(strips, first, last, g, b, norm2, k, root, lmbda, dn, droot
                 dB[j] *= s
                 of_lmbda[j] -= u[j] * of_row
                 out[j] = u[j] * f * f * of_row * lmbda[j] / TWO  # ds t f^2 / 2
+            _clear(out[W:])
             _copy(out, norms)
             total = ZERO
             for j in range(W):

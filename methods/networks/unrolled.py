@@ -27,7 +27,7 @@ from bench.methods.networks.on_gpu import steps_on_gpu
 from bench.methods.networks.passes import by_rows
 from bench.methods.networks.similarity import Similarity, Tile
 from bench.methods.networks.strips import are_strips, steps_by_strips
-from bench.methods.sparse.multiply import addmm, bmm, mm
+from bench.methods.sparse.multiply import addmm, bmm, may_be_compiled, mm
 from bench.methods.sparse.prox import MASS_EPS, centred_soft_threshold
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -62,7 +62,7 @@ def steps(
     if y.device.type != "cpu":
         S, mass = (None, None) if Sigma is None else (*Sigma.Sigma, Sigma.mass)
         return steps_on_gpu(alpha, y, C, D, lmbda, M, S, mass, dtype, training=training)
-    if Sigma is not None and dtype == y.dtype == torch.float32 and are_strips(tiles):
+    if Sigma is not None and dtype == y.dtype and may_be_compiled(y) and are_strips(tiles):
         return steps_by_strips(alpha, y, C, D, lmbda, M, tiles, Sigma.mass, Sigma.Sigma, training=training)
     if Sigma is not None:
         codes: Tensor = _Steps.apply(dtype, training, tiles, y, M, alpha, C, D, lmbda, *tensors)

@@ -15,8 +15,9 @@ import torch
 from llvmlite import binding
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.utils._python_dispatch import _get_current_dispatch_mode
 
-__all__ = ["addmm", "baddbmm", "bmm", "mm", "product"]
+__all__ = ["addmm", "baddbmm", "bmm", "may_be_compiled", "mm", "product"]
 
 
 def product(a: Tensor, b: Tensor, c: Tensor | None = None) -> Tensor:
@@ -70,6 +71,14 @@ def bmm(a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
 def baddbmm(c: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """c (n, ., .) and the products of a with b, one by one."""
     return bmm(a, b).add_(c) if _by_onednn(a) else torch.baddbmm(c, a, b)
+
+
+def may_be_compiled(a: Tensor) -> bool:
+    """Whether compiled kernels, which torch does not see, may take a's products: a is float32 on a CPU, and nobody
+    follows what torch does, to count it (`bench.measure.complexity`) or to export it.
+    """
+    followed = torch.jit.is_tracing() or torch.compiler.is_compiling() or _get_current_dispatch_mode() is not None
+    return a.dtype == torch.float32 and a.is_cpu and not followed
 
 
 def _by_onednn(a: Tensor) -> bool:

@@ -13,6 +13,8 @@ from bench.methods.networks.strips import are_strips
 from bench.methods.networks.unrolled import steps
 from bench.methods.sparse.prox import relaxed_group_soft_threshold, soft_threshold
 
+from bench.measure.complexity import count_macs
+
 GRID, M_, P, K = (2, 5, 6), 8, 7, 3
 
 
@@ -170,6 +172,14 @@ def test_strips_pass_a_nan_on(crops):
     assert codes[1].isnan().any()
     assert not codes[0].isnan().any()  # no other image sees it
     assert all(gradient.isnan().any() for gradient in gradients)
+
+
+def test_the_products_of_strips_are_counted(crops):
+    alpha, y, C, D, lmbda, kappa, _ = crops
+    Sigma = Similarity.of(y * kappa, 8, 5, y.dtype)
+    pairs = sum(S.numel() for S in Sigma.Sigma)
+    n, (m, p) = 3 * 12 * 12, D.shape
+    assert count_macs(lambda: steps(alpha, y, C, D, lmbda, None, Sigma)) == len(lmbda) * p * (2 * n * m + pairs)
 
 
 def test_without_gradients_the_codes_are_the_same(strips):
