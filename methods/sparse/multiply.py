@@ -77,8 +77,8 @@ def may_be_compiled(a: Tensor) -> bool:
     """Whether compiled kernels, which torch does not see, may take a's products: a is float32 on a CPU, and nobody
     follows what torch does, to count it (`bench.measure.complexity`) or to export it.
     """
-    followed = torch.jit.is_tracing() or torch.compiler.is_compiling() or _get_current_dispatch_mode() is not None
-    return a.dtype == torch.float32 and a.is_cpu and not followed
+    traced = torch._C._get_tracing_state() is not None or torch.compiler.is_compiling()
+    return a.dtype == torch.float32 and a.is_cpu and not traced and _get_current_dispatch_mode() is None
 
 
 def _by_onednn(a: Tensor) -> bool:
