@@ -53,6 +53,7 @@ __all__ = [
     "page",
     "plot",
     "plot_crops",
+    "plot_maps",
     "preview",
     "read",
     "reference",
@@ -676,6 +677,44 @@ def plot_crops(
     look = look_at(methods, task, dataset, image, levels, **words)
     with plots.our_look():
         figure, told = plots_of_pictures.crops(look, place, width=width)
+        plots.save_figure(figure, Path(output))
+    return told
+
+
+@named
+def plot_maps(
+    output: str | Path,
+    method: str,
+    task: str = "denoise",
+    dataset: str = "sample",
+    *,
+    image: str | None = None,
+    pixel: str | None = None,
+    width: float | None = None,
+    sigma: Levels = None,
+    quality: Levels = None,
+    scale: Levels = None,
+    pattern: Levels = None,
+    level: Levels = None,
+    **words: Any,
+) -> list[str]:
+    """Draw what one restorer decides at each pixel of a picture (`Restorer.maps`); remarks as of `plot`.
+
+    image  its name; None: the first
+    pixel  "x,y" in the restored picture, of which there is a map where each has one of its own; None: the middle
+    width  in inches; None: a column, or with more than three maps a page
+    words  device, threads, as for `run`
+    """
+    from bench.report import plots, plots_of_pictures
+    from bench.restoring.looking import maps_of
+
+    plots.check_output(Path(output))
+    place = plots_of_pictures.check_pixel(pixel)
+    levels = {"sigma": sigma, "quality": quality, "scale": scale, "pattern": pattern, "level": level}
+    check_words("plot_maps", words, maps_of)
+    look = maps_of(method, task, dataset, image, levels, pixel=place, **words)
+    with plots.our_look():
+        figure, told = plots_of_pictures.maps(look, width=width)
         plots.save_figure(figure, Path(output))
     return told
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.errors import RestorerError
 from bench.level import Level, nearest_level
@@ -171,6 +172,15 @@ class Restorer(ABC):
     def macs_per_pixel(self, seen: Observation) -> float | None:
         """Multiply-accumulates per pixel of the restored image, counted for this input; None: not counted."""
         return None
+
+    def maps(self, seen: Observation, pixel: tuple[int, int]) -> Mapping[str, NDArray[np.float32]]:
+        """What it decides where, for `bench plot maps`: by title float32 (H, W) of the restored image, in [0, 1].
+
+        pixel  (row, column), of which there is a map where each has one of its own
+
+        Twenty at most. {}: there is nothing to see.
+        """
+        return {}
 
 
 class Denoiser(ABC):

@@ -7,11 +7,13 @@ normalisations, which each state has for itself as in the authors' code, are 9,4
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from bench.methods.fast.nlrn import Sliding
 from bench.methods.fast.streamed import Streamed
 from bench.methods.networks.enlarging import enlarged
-from bench.methods.networks.nlrn import NonLocalRecurrent
+from bench.methods.networks.nlrn import NonLocal, NonLocalRecurrent
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bench.restorer import Level, Observation, Setting, TorchRestorer
@@ -62,6 +64,35 @@ class NLRN(TorchRestorer):
         pixels = len(starts(H, q)) * len(starts(W, q)) * near if self.variant == "patches" else H * W
         pairs = pixels * near
         return self.plain.macs(pixels, pairs) / (H * W)
+
+    def maps(self, seen: Observation, pixel: tuple[int, int]) -> dict[str, NDArray[np.float32]]:
+        """How much a pixel looks at each in its neighbourhood, in the first, the middle and the last state: Fig. 1.
+
+        Weights over the largest. The neighbourhood is alone, as a patch of `nlrn:patches` is.
+        """
+        net, y = self.plain, self.to_tensor(seen.image if seen.scale is None else seen.upscaled())
+        (H, W), q = y.shape[2:], side(net)
+        h, w = min(q, H), min(q, W)
+        top, left = (min(max(i - q // 2, 0), n - own) for i, n, own in ((pixel[0], H, h), (pixel[1], W, w)))
+        own, weights = (pixel[0] - top) * w + pixel[1] - left, list[Tensor]()
+
+        def keep(module: NonLocal, _: object, answer: tuple[Tensor, Tensor]) -> None:
+            S = answer[1][:, own, : h * w]
+            weights.append(module.weights(S)[0].clamp(min=0).view(h, w).cpu())
+
+        hooks = [module.register_forward_hook(keep) for module in net.non_local]
+        try:
+            with torch.inference_mode():
+                net(y[:, :, top : top + h, left : left + w])
+        finally:
+            for hook in hooks:
+                hook.remove()
+        found = {}
+        for n in dict.fromkeys([0, len(weights) // 2, len(weights) - 1]) if weights else ():
+            values = np.zeros((H, W), np.float32)
+            values[top : top + h, left : left + w] = weights[n] / weights[n].max().clamp(min=1e-12)
+            found[f"state {n * net.every + 1}"] = values
+        return found
 
     def estimate(self, network: nn.Module, y: Tensor, seen: Observation, level: Level) -> Tensor:
         return network(y if seen.scale is None else enlarged(y, seen.scale))

@@ -23,8 +23,12 @@ is Squeeze-and-Excitation; `shared = true` has one choice for both convolutions 
 
 from __future__ import annotations
 
+import numpy as np
+import torch
+import torch.nn.functional as F
 from bench.methods.fast.nsr import Mixed, cut
 from bench.methods.networks.nsr import SparseConv2d, SparseResidual
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bench.restorer import Observation, Setting, TorchRestorer
@@ -41,6 +45,9 @@ SUPERRES_SIZES = {
     "sparse-": {"n_blocks": 32, "n_features": 128, "width": 1, "groups": 4},
     "dense": {"n_features": 64, "width": 1, "groups": 1},
 }
+
+
+MOST_MAPS = 16
 
 
 class NSR(TorchRestorer):
@@ -71,6 +78,34 @@ class NSR(TorchRestorer):
         n_patches = len(cut(H)) * len(cut(W))
         macs = sum(conv.macs(H * W, n_patches) for conv in self.plain.modules() if isinstance(conv, SparseConv2d))
         return macs / (seen.restored_shape[0] * seen.restored_shape[1])
+
+    def maps(self, seen: Observation, pixel: tuple[int, int]) -> dict[str, NDArray[np.float32]]:
+        """Which kernels the second convolution of a block would choose, were all around a pixel as it is: Fig. 6.
+
+        From 0, the first of the k kernels alone, to 1, the last alone. Of the parts of the output channels, which
+        choose for themselves, the one is shown whose choice differs most from pixel to pixel. What the network mixes
+        by are the means of 48 x 48 pixels or so.
+        """
+        net = self.plain
+        if not any(conv_2.mixes for _, conv_2 in net.body):
+            return {}
+        found = {}
+        with torch.inference_mode():
+            y = self.to_tensor(seen.image)
+            x = net.begin(y)
+            for n, (conv_1, conv_2) in enumerate(net.body, start=1):
+                chosen = conv_1.chosen(x) if net.shared else None
+                hidden = F.relu(conv_1(x, chosen))
+                choosing, features = (conv_1, x) if net.shared else (conv_2, hidden)
+                weights = choosing.weights(features[0].flatten(1).T)  # (H W, k, d)
+                between = torch.linspace(0, 1, conv_2.k, device=weights.device)
+                places = torch.einsum("nkd,k->dn", weights, between) / weights.sum(1).T
+                place = places[places.var(1).argmax()]
+                found[f"block {n}"] = place.clamp(0, 1).view(1, 1, *y.shape[2:])
+                x = x + conv_2(hidden, chosen)
+        size = seen.restored_shape[:2]
+        every = -(-len(found) // MOST_MAPS)
+        return {title: F.interpolate(one, size)[0, 0].cpu().numpy() for title, one in [*found.items()][::every]}
 
     def loss(self, x_hat: Tensor, x: Tensor) -> Tensor:
         """The mean absolute error (Sec. 4.1)."""

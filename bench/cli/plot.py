@@ -14,7 +14,7 @@ from bench.cli.options import DEFAULT_STORE, SETTINGS, DeviceOption, SelectOptio
 from bench.plugins.names import split
 from bench.report.counting import counting
 
-__all__ = ["crops", "images", "levels", "pareto"]
+__all__ = ["crops", "images", "levels", "maps", "pareto"]
 
 plot = typer.Typer(**SETTINGS, help="Draw figures for a paper: PDF, SVG or PNG.")
 app.add_typer(plot, name="plot")
@@ -101,6 +101,45 @@ def crops(
         pattern=pattern,
         level=level,
         protocol=protocol,
+        device=device,
+        threads=threads,
+    )
+    _tell(told, output)
+
+
+@plot.command()
+def maps(
+    output: OutputOption,
+    method: Annotated[str, typer.Option("--methods", help="One restorer that has maps: nsr, nlrn, or yours.")],
+    task: Annotated[str, typer.Option(help="A task, e.g. deblock or ./my.py:Task.")] = "denoise",
+    datasets: Annotated[str, typer.Option(help="A data set, or a folder of images.")] = "sample",
+    image: Annotated[str | None, typer.Option(help="Name of a picture in it (default: the first).")] = None,
+    pixel: Annotated[
+        str | None, typer.Option(help="x,y of the pixel whose own map is drawn (default: the middle).")
+    ] = None,
+    sigma: Annotated[str | None, typer.Option(help="Noise level on the 0-255 scale.")] = None,
+    quality: Annotated[str | None, typer.Option(help="JPEG quality factor.")] = None,
+    scale: Annotated[str | None, typer.Option(help="Super-resolution factor.")] = None,
+    pattern: Annotated[str | None, typer.Option(help="Bayer pattern.")] = None,
+    level: Annotated[str | None, typer.Option(help="Level of any task.")] = None,
+    device: DeviceOption = "cpu",
+    threads: Annotated[int | None, typer.Option(help="Threads (default: all cores).")] = None,
+    width: Annotated[float | None, typer.Option(help="Inches (default: 3.3, with many maps 7).")] = None,
+) -> None:
+    """Draw what a restorer decides at each pixel of a picture. Nothing is recorded."""
+    told = api.plot_maps(
+        output,
+        method,
+        task,
+        datasets,
+        image=image,
+        pixel=pixel,
+        width=width,
+        sigma=sigma,
+        quality=quality,
+        scale=scale,
+        pattern=pattern,
+        level=level,
         device=device,
         threads=threads,
     )

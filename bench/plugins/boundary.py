@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 import reprlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import fields, replace
 from numbers import Real
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.task import Observation
 
@@ -26,6 +27,7 @@ __all__ = [
     "flag",
     "handed",
     "in_a_line",
+    "maps_of",
     "number",
     "printable",
     "shown",
@@ -104,6 +106,24 @@ def _problem_with(x_hat: Any, seen: Observation) -> str:
         return f"answered with shape {x_hat.shape}, expected {seen.restored_shape}"
     n_bad = x_hat.size - int(np.isfinite(x_hat).sum())
     return f"{n_bad} of {x_hat.size} values of the answer are not finite" if n_bad else ""
+
+
+MOST_MAPS = 20
+
+
+def maps_of(told: Any, seen: Observation) -> tuple[tuple[str, ...], NDArray[np.float32]]:
+    """The titles and the maps (n, H, W) that `Restorer.maps` gave. Raises BadAnswerError for what will not do."""
+    shape = seen.restored_shape[:2]
+    if not isinstance(told, Mapping) or len(told) > MOST_MAPS:
+        raise BadAnswerError(f"maps() gave {shown(told)}, expected {MOST_MAPS} arrays at most, by their titles")
+    for title, array in told.items():
+        is_map = type(array) is np.ndarray and array.dtype == np.float32 and array.shape == shape
+        if type(title) is not str or not is_map:
+            raise BadAnswerError(f"maps() gave {shown(title)}: {shown(array)}, expected float32 of shape {shape}")
+        if not ((array >= 0) & (array <= 1)).all():
+            raise BadAnswerError(f"maps() gave '{in_a_line(title)}' values that are not from 0 to 1")
+    stacked = np.stack([*told.values()]) if told else np.empty((0, *shape), np.float32)
+    return tuple(in_a_line(title) for title in told), stacked
 
 
 # --- figures and words ---------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The figure that papers on restoration have: a crop of what each restorer made of a picture, and its errors."""
+"""Figures of one picture: crops of what restorers made of it and their errors, and maps of what one decides where."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from bench.restoring.looking import Look
+    from bench.restoring.looking import Look, Maps
 
-__all__ = ["Crop", "check_crop", "crops", "where_they_differ"]
+__all__ = ["Crop", "check_crop", "check_pixel", "crops", "maps", "where_they_differ"]
 
 Crop = tuple[int, int, int, int]
 """x, y, width, height, in pixels from the top left corner"""
@@ -34,6 +34,10 @@ COLOURS = "magma_r"
 """of errors: the darker the larger, so that they are read in gray too"""
 
 
+SCALE = "cividis"
+"""of maps: blue to yellow, as Fig. 6 of the NSR paper; its lightness rises evenly"""
+
+
 def check_crop(text: str | None) -> Crop | None:
     """`x,y,w,h` as four numbers. Raises RequestError."""
     if text is None:
@@ -43,6 +47,16 @@ def check_crop(text: str | None) -> Crop | None:
         raise RequestError(f"--crop {text}: expected x,y,width,height in pixels, e.g. 100,60,64,64.")
     x, y, width, height = map(int, found.groups())
     return x, y, width, height
+
+
+def check_pixel(text: str | None) -> tuple[int, int] | None:
+    """`x,y` as row and column. Raises RequestError."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+),(\d+)", text.replace(" ", ""))
+    if not found:
+        raise RequestError(f"--pixel {text}: expected x,y in pixels from the top left corner, e.g. 100,60.")
+    return int(found[2]), int(found[1])
 
 
 def crops(look: Look, crop: Crop | None = None, *, width: float | None = None) -> tuple[Figure, list[str]]:
@@ -83,6 +97,55 @@ def crops(look: Look, crop: Crop | None = None, *, width: float | None = None) -
     bar.outline.set_linewidth(0.6)
     bar.set_label("|error|", fontsize=SMALL)
     return figure, [f"crop {x},{y},{w},{h}; errors in grey levels, from 0 to {scale} and more", *look.remarks]
+
+
+def maps(look: Maps, *, width: float | None = None) -> tuple[Figure, list[str]]:
+    """A panel for the picture that was seen and for each map, on one scale from 0 to 1.
+
+    width  in inches; None: a column of a paper, or with more than four panels its page
+
+    Where the maps are 0 in most of the picture, as those of one pixel mostly are, all panels are of the square or
+    oblong where they are not, and a cross is on the pixel.
+    """
+    rows, columns = _where_not_0(look)
+    n = 1 + len(look.maps)
+    width = width or (COLUMN if n <= FEW else PAGE)
+    down = -(-n // (FEW if width < 2 * COLUMN else 2 * FEW))
+    across = -(-n // down)
+    side = width / (across + 0.35)
+    ratio = (rows.stop - rows.start) / (columns.stop - columns.start)
+    figure = new_figure(width, down * (side * ratio + 0.22))
+    figure.set_layout_engine("constrained", w_pad=0.015, h_pad=0.015, wspace=0, hspace=0)
+    axes = figure.subplots(down, across, squeeze=False)
+    first, *others = axes.flat
+    _show(first, look.seen[rows, columns], "seen")
+    for one, (title, values) in zip(others, look.maps.items(), strict=False):
+        drawn = one.imshow(values[rows, columns], cmap=SCALE, vmin=0, vmax=1, interpolation="nearest")
+        _bare(one)
+        one.set_xlabel(title, fontsize=SMALL, labelpad=2)
+    for one in others[n - 1 :]:
+        one.set_axis_off()
+    told = list(look.remarks)
+    if (rows.start, columns.start) != (0, 0) or look.seen.shape[:2] != (rows.stop, columns.stop):
+        i, j = look.pixel
+        first.plot(j - columns.start, i - rows.start, "+", color="#D55E00", markersize=5, markeredgewidth=1)
+        told.insert(0, f"of pixel {j},{i}; the part shown begins at {columns.start},{rows.start}")
+    bar = figure.colorbar(drawn, ax=axes, aspect=20 * down, pad=0.01)
+    bar.ax.tick_params(labelsize=SMALL, width=0.6, length=2)
+    bar.outline.set_linewidth(0.6)
+    return figure, told
+
+
+def _where_not_0(look: Maps) -> tuple[slice, slice]:
+    """The rows and columns that the maps are not 0 in, if these are a part of the picture; else all."""
+    import numpy as np
+
+    there = np.any([*look.maps.values()], axis=0)
+    spans = [np.flatnonzero(there.any(axis=axis)) for axis in (1, 0)]
+    if not there.any():
+        return slice(0, there.shape[0]), slice(0, there.shape[1])
+    rows, columns = (slice(int(span[0]), int(span[-1]) + 1) for span in spans)
+    return rows, columns
 
 
 def where_they_differ(look: Look) -> Crop:

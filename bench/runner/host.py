@@ -33,6 +33,7 @@ from bench.plugins.boundary import (
     flag,
     handed,
     in_a_line,
+    maps_of,
     number,
     text,
     words,
@@ -53,6 +54,8 @@ from bench.runner.messages import (
     Ready,
     Reply,
     Restore,
+    Show,
+    Shown,
     Unable,
     question_of,
     written,
@@ -91,6 +94,8 @@ class Session:
             return self.prepare(message)
         if isinstance(message, Restore):
             return self.restore(message)
+        if isinstance(message, Show):
+            return self.show(message)
         return self.guest.handle(message)
 
     def load(self, message: Load) -> Ready:
@@ -192,6 +197,14 @@ class Session:
             seconds_restoring=sum(reading.seconds for reading in calls),
             unseen=() if is_warm else self.unseen.names()[:MOST_WORDS],
         )
+
+    def show(self, message: Show) -> Shown:
+        self.check_files()
+        given = handed(message.seen)
+        titles, maps = maps_of(self.restorer.maps(given, message.pixel), message.seen)
+        check_untouched(given, message.seen)
+        self.check_files()
+        return Shown(titles, maps)
 
     def check_files(self) -> None:
         """Raise ChangedError if one that the restorer may have read is not the one that was planned."""

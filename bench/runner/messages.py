@@ -37,6 +37,8 @@ __all__ = [
     "Ready",
     "Reply",
     "Restore",
+    "Show",
+    "Shown",
     "Unable",
     "arrays_of",
     "known_as_fields",
@@ -98,6 +100,14 @@ class Restore:
 
 
 @dataclass(frozen=True)
+class Show:
+    """What it decides at each pixel (`Restorer.maps`), or of this one: row, column."""
+
+    seen: Observation
+    pixel: tuple[int, int]
+
+
+@dataclass(frozen=True)
 class Ready:
     """Loaded or prepared. needs_weights, devices: what the loaded class says."""
 
@@ -136,6 +146,14 @@ class Answer:
     estimated_level: float | None
     seconds_restoring: float
     unseen: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Shown:
+    """maps: (n, H, W), from 0 to 1; a title for each"""
+
+    titles: tuple[str, ...]
+    maps: NDArray[np.float32]
 
 
 # --- tasks and metrics of one's own ----------------------------------------------------------------
@@ -189,12 +207,13 @@ class Judged:
     unseen: tuple[str, ...] = ()
 
 
-Message: TypeAlias = "Load | Prepare | Restore | Bring | Degrade | Judge"
-Reply: TypeAlias = "Ready | Unable | Failure | Answer | Degraded | Judged"
+Message: TypeAlias = "Load | Prepare | Restore | Show | Bring | Degrade | Judge"
+Reply: TypeAlias = "Ready | Unable | Failure | Answer | Shown | Degraded | Judged"
 MAY_FOLLOW: dict[type, tuple[type, ...]] = {
     Load: (Ready, Failure),
     Prepare: (Ready, Unable, Failure),
     Restore: (Answer, Failure),
+    Show: (Shown, Failure),
     Bring: (Ready, Failure),
     Degrade: (Degraded, Failure),
     Judge: (Judged, Failure),
@@ -207,7 +226,7 @@ MAY_FOLLOW: dict[type, tuple[type, ...]] = {
 def written(message: Message | Reply) -> tuple[dict[str, Any], list[Array]]:
     """A message as fields that JSON can hold, and arrays."""
     kind = type(message).__name__
-    if isinstance(message, Restore):
+    if isinstance(message, (Restore, Show)):
         seen, arrays = message.seen, [np.asarray(message.seen.image, np.float32)]
         has_mask = seen.mask is not None and "mask" not in seen.known
         if has_mask:
@@ -217,6 +236,8 @@ def written(message: Message | Reply) -> tuple[dict[str, Any], list[Array]]:
         return {"kind": kind, **_flat(message, "seen"), **told}, [*arrays, *of_known]
     if isinstance(message, Answer):
         return {"kind": kind, **_flat(message, "x_hat")}, [message.x_hat]
+    if isinstance(message, Shown):
+        return {"kind": kind, **_flat(message, "maps")}, [message.maps]
     if isinstance(message, Degrade):
         return {"kind": kind, **_flat(message, "image")}, [np.asarray(message.image, np.float32)]
     if isinstance(message, Degraded):
@@ -259,7 +280,10 @@ def question_of(told: Mapping[str, Any], arrays: list[Array]) -> Message:
     image, *others = arrays
     mask = others.pop(0) if given.pop("has_mask") else None
     known = known_of(given.pop("known"), others)
-    return Restore(**{**given, "seen": Observation(image, mask=mask, known=known, **given["seen"])})
+    seen = Observation(image, mask=mask, known=known, **given["seen"])
+    if told["kind"] == "Show":
+        return Show(seen, tuple(given["pixel"]))
+    return Restore(**{**given, "seen": seen})
 
 
 def _weights_as_fields(file: WeightsFile | None) -> dict[str, Any] | None:
@@ -308,7 +332,8 @@ def reply_of(told: Mapping[str, Any], number: int, to: Message) -> Reply:
     kind = {reply.__name__: reply for reply in MAY_FOLLOW[type(to)]}.get(_text(told, "kind"))
     if kind is None:
         raise BadMessageError(f"'{in_a_line(told['kind'], 30)}' is no answer to {type(to).__name__}")
-    named = {"kind", *(field.name for field in fields(kind)), *(["told"] if kind is Degraded else [])} - {"x_hat"}
+    named = {"kind", *(field.name for field in fields(kind)), *(["told"] if kind is Degraded else [])}
+    named -= {"x_hat", "maps"}
     if {*told} - {"number"} != named:
         raise BadMessageError(f"it has not the fields of {kind.__name__}")
     if kind is Ready:
@@ -316,6 +341,10 @@ def reply_of(told: Mapping[str, Any], number: int, to: Message) -> Reply:
     if kind is Answer:
         assert isinstance(to, Restore)
         return _answer(told, np.empty(to.seen.restored_shape, np.float32))
+    if kind is Shown:
+        assert isinstance(to, Show)
+        titles = _words(told, "titles")
+        return Shown(titles, np.empty((len(titles), *to.seen.restored_shape[:2]), np.float32))
     if kind is Degraded:
         assert isinstance(to, Degrade)
         return _degraded(told, to.image)
@@ -409,6 +438,8 @@ def arrays_of(reply: Reply) -> list[Array]:
     """The arrays of an answer, to be filled in this order."""
     if isinstance(reply, Answer):
         return [reply.x_hat]
+    if isinstance(reply, Shown):
+        return [reply.maps]
     if isinstance(reply, Degraded):
         return [reply.clean, reply.image, *(one for one in reply.known.values() if isinstance(one, np.ndarray))]
     return []

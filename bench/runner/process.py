@@ -10,7 +10,7 @@ from bench.plugins.importing import hidden_by
 from bench.plugins.names import spelled
 from bench.plugins.registry import RestorerSpec
 from bench.runner.lifeline import Nursery
-from bench.runner.messages import Answer, Bring, Failure, Load, Prepare, Ready, Reply, Restore, Unable
+from bench.runner.messages import Answer, Bring, Failure, Load, Prepare, Ready, Reply, Restore, Show, Shown, Unable
 from bench.runner.nursery import NUMERICS
 from bench.runner.worker import Limits, Worker
 from bench.task import Observation
@@ -211,6 +211,14 @@ class RestorerProcess(Process):
         if isinstance(answer, Answer):
             self.unseen |= {*answer.unseen}
         return answer
+
+    def show(self, seen: Observation, pixel: tuple[int, int]) -> Shown | Failure:
+        """Its maps, likewise."""
+        assert self._worker is not None
+        shown = self._worker.ask(Show(seen, pixel))
+        assert isinstance(shown, (Shown, Failure))
+        self.said = self._worker.said()
+        return shown
 
     def rest(self) -> None:
         super().rest()

@@ -172,7 +172,7 @@ class NonLocal(nn.Module):
             Z = product(self.weights(S, neighbours), g)
         return X + Z.transpose(1, 2).unflatten(2, X.shape[2:]), S
 
-    def weights(self, S: Tensor, neighbours: Tensor | None) -> Tensor:
+    def weights(self, S: Tensor, neighbours: Tensor | None = None) -> Tensor:
         """phi / delta, of S's shape. A sum of products may be zero: theirs are divided by their number instead."""
         if self.softmax:
             return torch.softmax(S if neighbours is None else S.masked_fill(~neighbours, -torch.inf), -1)

@@ -423,3 +423,36 @@ def test_the_ablations_differ_from_the_papers_recipe_in_their_options_only():
     assert ablations.keys() == {*names} - {"nlrn"}
     for recipe in ablations.values():
         assert replace(recipe, name="paper", source=recipes["paper"].source, options={}) == recipes["paper"]
+
+
+# --- what it looks at: Fig. 1 ---
+
+
+@pytest.mark.parametrize("pixel", [(0, 0), (9, 4), (19, 12)])
+def test_maps_are_the_weights_of_a_pixel_in_its_neighbourhood(pixel):
+    restorer = NLRN()
+    restorer.options = {"n_steps": 3, "width": 16, "embedding": 8, "neighbourhood": 9}
+    restorer.prepare(GRAY, "cpu")
+    net = restorer.plain = randomised(restorer.plain)
+    seen = observe_disc(GRAY, (20, 13))
+    maps = restorer.maps(seen, pixel)
+    assert [*maps] == ["state 1", "state 2", "state 3"]
+
+    top, left = (min(max(i - 4, 0), n - 9) for i, n in zip(pixel, (20, 13), strict=True))
+    y = torch.from_numpy(seen.image[top : top + 9, left : left + 9, 0])[None, None].double()
+    net = net.double()
+    X = torch.relu(net.norms[0][0](net.input(y)))
+    theta, psi, _ = (x.flatten(1, 2)[0] for x in net.non_local[0].embed(X))
+    weights = torch.softmax(psi @ theta[(pixel[0] - top) * 9 + pixel[1] - left], 0)
+    want = np.zeros((20, 13))
+    want[top : top + 9, left : left + 9] = (weights / weights.max()).view(9, 9).numpy()
+    np.testing.assert_allclose(maps["state 1"], want, atol=1e-5)
+
+
+def test_maps_are_of_the_states_that_look_around():
+    restorer = NLRN()
+    seen = observe_disc(GRAY, (12, 10))
+    for every, titles in ((2, ["state 1", "state 5", "state 7"]), (0, [])):
+        restorer.options = {"n_steps": 8, "width": 8, "embedding": 4, "every": every}
+        restorer.prepare(GRAY, "cpu")
+        assert [*restorer.maps(seen, (3, 3))] == titles

@@ -343,3 +343,42 @@ def test_mixed_kernels_are_mixed_answers_and_so_are_their_gradients():
         answers.append([x_hat, *torch.autograd.grad(x_hat.square().sum(), list(conv.parameters()))])
     for ours, other in zip(*answers, strict=True):
         torch.testing.assert_close(ours, other, rtol=1e-10, atol=1e-10)
+
+
+# --- what it chooses, and where: Fig. 6 ---
+
+
+def test_maps_show_which_kernels_a_pixel_would_choose():
+    restorer = NSR()
+    restorer.options = {"n_blocks": 2, "n_features": 8, "groups": 3, "cardinality": 4}
+    restorer.prepare(GRAY, "cpu")
+    seen = get_task("denoise").observe(
+        np.random.default_rng(0).random((9, 7, 1), np.float32), 25, np.random.RandomState(0)
+    )
+    maps = restorer.maps(seen, (0, 0))
+    assert [*maps] == ["block 1", "block 2"]
+
+    net, y = restorer.plain, torch.from_numpy(seen.image).permute(2, 0, 1)[None]
+    x = net.begin(y)
+    hidden = torch.relu(net.body[0][0](x))
+    choices = np.empty((4, 9, 7))
+    for i in range(9):
+        for j in range(7):
+            logits = net.body[0][1].mlp(hidden[0, :, i, j]).view(3, 4)
+            choices[:, i, j] = torch.softmax(logits, 0).T.detach().numpy() @ [0, 0.5, 1]
+    np.testing.assert_allclose(maps["block 1"], max(choices, key=np.var), atol=1e-5)
+
+
+def test_maps_are_as_large_as_what_is_restored_and_sixteen_at_most():
+    restorer = NSR("sparse-")
+    restorer.options = {"n_features": 8, "cardinality": 4}
+    restorer.prepare(Setting("superres", 3, 1), "cpu")
+    maps = restorer.maps(Observation(np.zeros((5, 4, 1), np.float32), "superres", scale=3), (0, 0))
+    assert [*maps] == [f"block {n}" for n in range(1, 33, 2)]
+    assert {one.shape for one in maps.values()} == {(15, 12)}
+
+
+def test_a_dense_network_has_none():
+    restorer = NSR("dense")
+    restorer.prepare(GRAY, "cpu")
+    assert restorer.maps(Observation(np.zeros((5, 4, 1), np.float32), "denoise", sigma=25), (0, 0)) == {}

@@ -10,12 +10,12 @@ from bench.data.datasets import get, read
 from matplotlib.text import Text
 
 import bench
-from bench.errors import RequestError
+from bench.errors import RequestError, RestorerError
 from bench.report import plots, plots_of_records
 from bench.report.plots import our_look, place_labels, save_figure, styles
-from bench.report.plots_of_pictures import check_crop, crops, where_they_differ
+from bench.report.plots_of_pictures import check_crop, check_pixel, crops, maps, where_they_differ
 from bench.restoring import looking
-from bench.restoring.looking import Look, look_at
+from bench.restoring.looking import Look, Maps, look_at, maps_of
 from tests.conftest import PLUGINS
 from tests.runner.here import Here
 from tests.test_cli import bench as command
@@ -165,6 +165,82 @@ class TestImages:
     def test_a_difference_is_of_two(self):
         with pytest.raises(RequestError, match="--methods best: a difference is of two restorers"):
             drawn(plots_of_records.images, records(), methods=["best"])
+
+
+class TestMaps:
+    def look(self, n=3, part=np.s_[:, :]):
+        values = np.zeros((80, 100), np.float32)
+        values[part] = 0.5
+        return Maps(np.full((80, 100, 1), 0.5, np.float32), {f"map {i}": values for i in range(n)}, (10, 20), ("so",))
+
+    def test_panels_show_the_picture_and_each_map(self):
+        with our_look():
+            figure, told = maps(self.look())
+            figure.draw_without_rendering()
+        assert [axes.get_xlabel() for axes in figure.axes[:4]] == ["seen", "map 0", "map 1", "map 2"]
+        assert [axes.images[0].get_array().shape for axes in figure.axes[:4]] == [(80, 100)] * 4
+        assert [axes.images[0].get_clim() for axes in figure.axes[1:4]] == [(0, 1)] * 3
+        assert told == ["so"]
+
+    def test_maps_of_one_pixel_are_drawn_where_they_are_not_0_and_the_pixel_is_marked(self):
+        with our_look():
+            figure, told = maps(self.look(1, np.s_[5:16, 15:35]))
+            figure.draw_without_rendering()
+        assert [axes.images[0].get_array().shape for axes in figure.axes[:2]] == [(11, 20)] * 2
+        assert figure.axes[0].lines[0].get_xydata().tolist() == [[5, 5]]
+        assert told == ["of pixel 20,10; the part shown begins at 15,5", "so"]
+
+    @pytest.mark.parametrize(("n", "shape"), [(3, (1, 4)), (4, (1, 5)), (16, (3, 6)), (20, (3, 7))])
+    def test_many_maps_fill_rows_evenly(self, n, shape):
+        with our_look():
+            figure, _ = maps(self.look(n))
+        spec = figure.axes[0].get_gridspec()
+        assert (spec.nrows, spec.ncols) == shape
+        assert figure.get_figwidth() == (3.3 if n == 3 else 7.0)
+
+    @pytest.mark.parametrize("text", ["1", "a,b", "1,2,3", "-1,2"])
+    def test_a_pixel_is_two_numbers(self, text):
+        with pytest.raises(RequestError, match=r"expected x,y in pixels"):
+            check_pixel(text)
+        assert check_pixel("3, 7") == (7, 3)
+
+    def test_a_restorer_of_ones_own_is_asked_for_its_maps(self, tmp_path):
+        (tmp_path / "mine.py").write_text(MINE)
+        look = maps_of(f"{tmp_path}/mine.py:Mine", "denoise", "sample", "chelsea.png", {"sigma": 25}, pixel=(3, 250))
+        assert [*look.maps] == ["where"]
+        assert (np.argwhere(look.maps["where"]) == [[3, 250]]).all()
+        assert look.seen.shape == (256, 256, 1)
+
+    @pytest.mark.parametrize(
+        ("method", "words", "error", "says"),
+        [
+            ("noisy", {}, RestorerError, "noisy has no maps to draw"),
+            ("noisy,tv", {}, RequestError, "Maps are those of one restorer; noisy,tv are 2"),
+            ("noisy", {"pixel": (3, 256)}, RequestError, "--pixel 256,3: the restored picture has 256x256 pixels"),
+        ],
+    )
+    def test_what_has_no_maps_is_one_line(self, method, words, error, says):
+        with pytest.raises(error) as raised:
+            maps_of(method, "denoise", "sample", "chelsea.png", {"sigma": 25}, **words)
+        assert says in str(raised.value)
+
+
+MINE = """
+import numpy as np
+from bench.restorer import Restorer
+
+
+class Mine(Restorer):
+    name, tasks = "mine", {"denoise"}
+
+    def restore(self, seen):
+        return seen.image.copy()
+
+    def maps(self, seen, pixel):
+        where = np.zeros(seen.restored_shape[:2], np.float32)
+        where[pixel] = 1
+        return {"where": where}
+"""
 
 
 class TestCrops:

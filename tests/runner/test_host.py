@@ -7,11 +7,12 @@ import pytest
 
 from bench.measure.clocks import CpuClock
 from bench.plugins.registry import choose
-from bench.restorer import Setting
+from bench.plugins.unchanged import hold
+from bench.restorer import Restorer, Setting
 from bench.runner import host
 from bench.runner.contract import observe_disc
 from bench.runner.host import Session, answer
-from bench.runner.messages import Answer, Failure, Load, Prepare, Ready, Restore, Unable, written
+from bench.runner.messages import Answer, Failure, Load, Prepare, Ready, Restore, Show, Unable, written
 from bench.runner.wire import frame
 from tests.conftest import PLUGINS
 
@@ -32,6 +33,54 @@ def asked(name, setting=GRAY, size=(16, 12), *, readings=3, ensemble=False):
     seen = observe_disc(setting, size)
     made, _ = session(name, setting, ensemble=ensemble)
     return answer(made, Restore(seen, True, readings)), seen
+
+
+class Showing(Restorer):
+    name, tasks = "showing", {"denoise"}
+    shows = {}
+
+    def restore(self, seen):
+        return seen.image
+
+    def maps(self, seen, pixel):
+        return self.shows
+
+
+MAP = np.full((16, 12), 0.5, np.float32)
+
+
+def shown(maps):
+    made, restorer = Session(), Showing()
+    made.restorer, made.code, restorer.shows = restorer, hold(()), maps
+    return answer(made, Show(observe_disc(GRAY, (16, 12)), (3, 4)))
+
+
+def test_maps_come_stacked_with_their_titles():
+    said = shown({"a": MAP, "b\nc": 0 * MAP})
+    assert said.titles == ("a", "b c")
+    assert np.array_equal(said.maps, [MAP, 0 * MAP])
+    none = shown({})
+    assert (none.titles, none.maps.shape) == ((), (0, 16, 12))
+
+
+@pytest.mark.parametrize(
+    ("maps", "says"),
+    [
+        ([MAP], "expected 20 arrays at most, by their titles"),
+        ({str(n): MAP for n in range(21)}, "expected 20 arrays at most"),
+        ({"a": MAP[1:]}, "expected float32 of shape (16, 12)"),
+        ({"a": MAP.astype(float)}, "expected float32 of shape (16, 12)"),
+        ({1: MAP}, "expected float32 of shape (16, 12)"),
+        ({"a": 3 * MAP}, "maps() gave 'a' values that are not from 0 to 1"),
+        ({"a": np.nan * MAP}, "maps() gave 'a' values that are not from 0 to 1"),
+        ({"a": -MAP}, "maps() gave 'a' values that are not from 0 to 1"),
+    ],
+    ids=range(8),
+)
+def test_maps_that_will_not_do_are_a_failure_that_says_why(maps, says):
+    failure = shown(maps)
+    assert isinstance(failure, Failure)
+    assert says in failure.reason
 
 
 @pytest.mark.parametrize("readings", [1, 3, 10])

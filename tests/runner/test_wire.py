@@ -21,6 +21,8 @@ from bench.runner.messages import (
     Prepare,
     Ready,
     Restore,
+    Show,
+    Shown,
     Unable,
     question_of,
     reply_of,
@@ -45,6 +47,7 @@ QUESTIONS = [
     Restore(SEEN, True, None),
     Restore(replace(SEEN, image=np.rot90(IMAGE), sigma=np.float64(0.1)), False, 3, 5),
     Restore(MOSAIC, True, 3),
+    Show(MOSAIC, (3, 0)),
     Restore(replace(SEEN, image=IMAGE[:0]), True, 3),
     Restore(Observation(IMAGE, "superres", scale=3, uint8=True), True, 3),
 ]
@@ -89,6 +92,8 @@ def test_a_question_is_read_as_it_was_asked(pipe, question):
         (Failure("no"), LOAD),
         (Failure("no"), Restore(SEEN, True, 3)),
         (ANSWER, Restore(SEEN, True, 3)),
+        (Shown(("a", "b"), np.zeros((2, *SEEN.restored_shape[:2]), np.float32)), Show(SEEN, (0, 1))),
+        (Shown((), np.zeros((0, *SEEN.restored_shape[:2]), np.float32)), Show(SEEN, (0, 1))),
         (replace(ANSWER, timing=None, peak_mib=None, macs_per_pixel=1e9, unseen=()), Restore(SEEN, False, None)),
     ],
     ids=str,
@@ -99,6 +104,8 @@ def test_an_answer_is_read_as_it_was_given(said, to):
     if isinstance(read, Answer):
         assert read.x_hat.shape == SEEN.restored_shape
         read.x_hat[...] = arrays[0]
+    if isinstance(read, Shown):
+        read.maps[...] = arrays[0]
     assert same(read, said)
 
 
