@@ -1,4 +1,4 @@
-"""How much faster GroupSC's sliding inference is than blocks, on this machine, in one run.
+"""How much faster GroupSC's sliding inference is than blocks, and its light network than NLRN, in one run.
 
     python tests/asv/groupsc_speed.py [--weights FILE] [--window 24] [--image 04.png] [--full] [--memory] [--write]
     python tests/asv/groupsc_speed.py --tasks
@@ -19,6 +19,7 @@ import argparse
 import math
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -28,10 +29,15 @@ import torch
 from bench.methods.fast.groupsc import sliding_restore
 from bench.methods.groupsc import BLOCK, block_count, merged_blocks
 from bench.methods.networks.sparse_coding import SparseCoding
+from bench.methods.nlrn import NLRN
 from bench.methods.sparse.patches import average, extract
 from bench.methods.sparse.prox import relaxed_group_soft_threshold
 from speed import Comparison, add_write, in_turns, ratio, write
 from torch import Tensor
+
+from bench.plugins.registry import choose
+from bench.restorer import Observation, Setting
+from bench.training.recipe import find_recipe
 
 
 @torch.no_grad()
@@ -64,6 +70,7 @@ def main() -> None:
         "sliding": lambda: sliding_restore(net, y),
     }
     blocks_in = {"blocks, as theirs": 2, "blocks": len(crops)}
+    runs |= _light_and_nlrn(y)
     seconds = in_turns(runs, options.repeats)
     sliding = median(seconds["sliding"])
     print(f"sliding                       {sliding:8.2f} s")
@@ -82,6 +89,12 @@ def main() -> None:
             )
             other = f"{name}, stride {stride}"
             comparisons.append(Comparison(work, "sliding", sliding, other, n * per_block, times, estimated))
+    light = median(seconds["light"])
+    for name, note in (("sliding", ""), ("nlrn", "9.7 in the paper: 2.17 and 21.02 s")):
+        times = ratio(seconds[name], seconds["light"])
+        other = {"sliding": "the full network", "nlrn": "NLRN"}[name]
+        print(f"the light network takes {light:.2f} s and is {times:.1f} times as fast as {other}")
+        comparisons.append(Comparison("GroupSC, light", "light", light, other, median(seconds[name]), times, note))
     if options.write:
         write(__file__, comparisons, threads=torch.get_num_threads())
         return
@@ -97,6 +110,16 @@ def main() -> None:
         for n, (peak, before) in peaks.items():
             print(f"peak memory at {n}x{n}: {peak:.0f} MiB, of which {before:.0f} before the call")
         print(f"ratio of the two: {peaks[1024][0] / peaks[256][0]:.1f}")
+
+
+def _light_and_nlrn(y: Tensor) -> dict[str, Callable[[], object]]:
+    """What the paper's Sec. 4 times: the light network, ours (recipe `light`), and NLRN."""
+    recipe = find_recipe(choose("groupsc").info, "light")
+    net = SparseCoding(**recipe.network_options).requires_grad_(False)
+    nlrn = NLRN()
+    nlrn.prepare(Setting("denoise", 25.0, 1), "cpu")
+    seen = Observation(y[0].permute(1, 2, 0).numpy(), "denoise", sigma=25)
+    return {"light": lambda: sliding_restore(net, y), "nlrn": lambda: nlrn.restore(seen)}
 
 
 def authors_block(net: SparseCoding, crop: Tensor) -> Tensor:
@@ -185,7 +208,6 @@ def _task_of(options: argparse.Namespace) -> str:
     from bench.methods.sc import SC
 
     from bench.measure.memory import peak_mib
-    from bench.restorer import Setting
     from bench.tasks import get_task
 
     task = get_task(options.task_of)
