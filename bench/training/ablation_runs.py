@@ -286,11 +286,11 @@ def _left(runs: Sequence[Run]) -> str:
 
 
 def short(number: float) -> str:
-    """`1.23G`"""
-    for letter, size in (("T", 1e12), ("G", 1e9), ("M", 1e6)):
+    """`1.23G`, `94.9k`"""
+    for letter, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if number >= size:
             return f"{number / size:.3g}{letter}"
-    return f"{number:g}"
+    return f"{number:.3g}"
 
 
 def _say(text: str) -> None:
