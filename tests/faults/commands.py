@@ -300,7 +300,7 @@ def commands() -> Mapping[tuple[str, ...], Sequence[Parameter]]:
 NEVER = ("--write",)
 """what would change the checkout"""
 
-HEAVY = {"train": 0.3, "check": 0.3, "restore": 2.0, "run": 6.0, "table": 3.0, "export": 3.0, "compare": 3.0}
+HEAVY = {"train": 0.6, "check": 0.3, "restore": 2.0, "run": 6.0, "table": 3.0, "export": 3.0, "compare": 3.0}
 """how often a command is tried, beside the others"""
 
 
