@@ -116,7 +116,7 @@ def maps_of(
     if isinstance(shown, Failure):
         raise RestorerError(f"{cell.label}: {shown.reason}.")
     if not shown.titles:
-        raise RestorerError(f"{cell.label} has no maps to draw. nsr and nlrn do, and any class with a method `maps`.")
+        raise RestorerError(f"{cell.label} has no maps to draw: its class has no method `maps`, or it gives none.")
     as_seen = seen.image if seen.scale is None else seen.upscaled()
     return Maps(as_seen, dict(zip(shown.titles, shown.maps, strict=True)), (i, j), tuple(plan.notes))
 

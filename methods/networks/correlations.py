@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from bench.methods.networks.passes import inlined, kernel
+from bench.methods.networks.passes import add, clear, copy, inlined, kernel
 from bench.methods.sparse.compiled import in_parallel
 from bench.methods.sparse.exponential import exp
 from bench.methods.sparse.memory import empty
@@ -108,10 +108,10 @@ def _attend(image, share, start, stop, before, theta, psi_T, g, near, S, P, Z):
         rows = slice(top, min(top + ROWS, stop))
         for i in range(rows.start, rows.stop):
             if len(before):
-                _copy(before[image, i], S[image, i])
+                copy(before[image, i], S[image, i])
             else:
-                _clear(S[image, i])
-            _clear(Z[image, i])
+                clear(S[image, i])
+            clear(Z[image, i])
         add_product(S[image, rows, :width], theta[image, rows], psi_T[image], psi_T.shape[1])
         for i in range(rows.start, rows.stop):
             if len(near):
@@ -157,13 +157,13 @@ def _attend_back(image, share, start, stop, after, P, dZ, g_T, theta, psi, dS, d
     n = P.shape[1]
     width = P.shape[2] - LANES
     for j in range(n):
-        _clear(dpsi[share, image, j])
-        _clear(dg[share, image, j])
+        clear(dpsi[share, image, j])
+        clear(dg[share, image, j])
     for top in range(start, stop, ROWS):
         rows = slice(top, min(top + ROWS, stop))
         for i in range(rows.start, rows.stop):
-            _clear(dS[image, i])
-            _clear(dtheta[image, i])
+            clear(dS[image, i])
+            clear(dtheta[image, i])
         add_product(dS[image, rows, :width], dZ[image, rows], g_T[image], g_T.shape[1])  # the gradient of P
         for i in range(rows.start, rows.stop):
             p, ds, mean = P[image, i], dS[image, i], ZERO
@@ -172,25 +172,7 @@ def _attend_back(image, share, start, stop, after, P, dZ, g_T, theta, psi, dS, d
             for j in range(n):
                 ds[j] = p[j] * (ds[j] - mean)
             if len(after):
-                _add(after[image, i], ds)
+                add(after[image, i], ds)
         add_product(dtheta[image, rows], dS[image, rows], psi[image], n)
         add_product(dpsi[share, image], dS[image, rows, :n].T, theta[image, rows], rows.stop - rows.start)
         add_product(dg[share, image], P[image, rows, :n].T, dZ[image, rows], rows.stop - rows.start)
-
-
-@inlined
-def _clear(out):
-    for j in range(len(out)):
-        out[j] = ZERO
-
-
-@inlined
-def _copy(x, out):
-    for j in range(len(x)):
-        out[j] = x[j]
-
-
-@inlined
-def _add(x, out):
-    for j in range(len(x)):
-        out[j] += x[j]

@@ -17,7 +17,21 @@ from bench.methods.sparse.prox import NORM_EPS
 from numba import njit
 from torch import Tensor
 
-__all__ = ["by_rows", "forget", "forget_in_groups", "forget_squares", "group", "inlined", "kernel", "move", "shrink"]
+__all__ = [
+    "add",
+    "by_rows",
+    "clear",
+    "copy",
+    "forget",
+    "forget_in_groups",
+    "forget_squares",
+    "group",
+    "inlined",
+    "kernel",
+    "move",
+    "multiply",
+    "shrink",
+]
 
 ROWS = 512  # that a thread takes at a time; sums over rows are added up in this many, however many threads there are
 
@@ -66,9 +80,27 @@ def _short(long, bits, short):
 
 
 @inlined
-def _copy(x, out):
+def copy(x, out):
     for j in range(len(x)):
         out[j] = x[j]
+
+
+@inlined
+def clear(out):
+    for j in range(len(out)):
+        out[j] = 0
+
+
+@inlined
+def add(x, out):
+    for j in range(len(x)):
+        out[j] += x[j]
+
+
+@inlined
+def multiply(x, out):
+    for j in range(len(x)):
+        out[j] *= x[j]
 
 
 @inlined
@@ -93,7 +125,7 @@ def shrink(alpha, move, b, a, lmbda):
             above, below = B[j] - lmbda[j], -B[j] - lmbda[j]
             B[j] = max(above, zero) - max(below, zero)
         _short(B, B_bits, a[i])
-        _copy(B, codes)
+        copy(B, codes)
 
 
 @kernel
@@ -105,7 +137,7 @@ def move(alpha, move, b, q, _):
         _long(move[i], x, x_bits)
         for j in range(len(x)):
             x[j] += B[j]
-        _copy(x, B)
+        copy(x, B)
         _short(x, x_bits, b[i])
         _long(b[i], y, y_bits)
         for j in range(len(x)):
@@ -124,7 +156,7 @@ def group(alpha, norm2, root_mass, a, lmbda):
         _long(norm2[i], x, x_bits)
         for j in range(len(x)):
             x[j] = max(one - lmbda[j] * root / np.sqrt(x[j] + eps), zero) * codes[j]
-        _copy(x, codes)
+        copy(x, codes)
         _short(x, x_bits, a[i])
 
 
@@ -147,7 +179,7 @@ def forget(g, back, b, lmbda):
             above, below = x[j] if y[j] > lmbda[j] else zero, x[j] if -y[j] > lmbda[j] else zero
             x[j] = above + below
             dlmbda[j] += below - above
-        _copy(x, dB)
+        copy(x, dB)
         _short(x, x_bits, back[i])
     return dlmbda
 
@@ -198,5 +230,5 @@ def forget_squares(g, b, v, short, _):
         _long(b[i], y, y_bits)
         for j in range(len(x)):
             x[j] = dB[j] + (y[j] + y[j]) * dq[j]
-        _copy(x, dB)
+        copy(x, dB)
         _short(x, x_bits, short[i])

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from bench.methods.networks.passes import inlined, kernel
+from bench.methods.networks.passes import clear, copy, inlined, kernel, multiply
 from bench.methods.networks.similarity import Tile
 from bench.methods.sparse.compiled import in_parallel
 from bench.methods.sparse.memory import empty
@@ -188,13 +188,13 @@ def _to_squares(strips, first, last, before, from_zero, y, M, C, minus_D_T, r, b
     for strip in range(first, last):
         start, stop = strips[strip, 0], strips[strip, 1]
         for i in range(start, stop):
-            _copy(y[i], r[i])
-            _copy(before[i], b[i, k])
+            copy(y[i], r[i])
+            copy(before[i], b[i, k])
         if not from_zero:
             add_product(r[start:stop], before[start:stop], minus_D_T, len(minus_D_T))
         if len(M):
             for i in range(start, stop):
-                _multiply(M[i], r[i])
+                multiply(M[i], r[i])
         add_product(b[start:stop, k, :W], r[start:stop], C, len(C))
         for i in range(start, stop):
             B, q = b[i, k], squares[i]
@@ -209,13 +209,13 @@ def _to_codes(strips, first, last, Sigma, squares, root, lmbda, b, norm2, k, aft
     for strip in range(first, last):
         start, stop, near, near_stop, _ = strips[strip]
         for i in range(start, stop):
-            _clear(norm2[i, k])
+            clear(norm2[i, k])
         add_product(norm2[start:stop, k, :W], _of(strips[strip], Sigma), squares[near:near_stop], near_stop - near)
         for i in range(start, stop):
             B, norms, codes, of_row = b[i, k], norm2[i, k], after[i], root[i]
             for j in range(W):
                 codes[j] = B[j] * max(ONE - lmbda[j] * of_row / np.sqrt(norms[j] + EPS), ZERO)
-            _clear(codes[W:])
+            clear(codes[W:])
 
 
 @kernel
@@ -240,8 +240,8 @@ def _back_from_codes(strips, first, last, g, b, norm2, k, root, lmbda, dn, droot
                 dB[j] *= s
                 of_lmbda[j] -= u[j] * of_row
                 out[j] = u[j] * f * f * of_row * lmbda[j] / TWO  # ds t f^2 / 2
-            _clear(out[W:])
-            _copy(out, norms)
+            clear(out[W:])
+            copy(out, norms)
             total = ZERO
             for j in range(W):
                 total += u[j] * lmbda[j]
@@ -258,7 +258,7 @@ def _back_from_squares(strips, first, last, Sigma, dn, b, k, dB, C_T, M, dr, min
     for strip in range(first, last):
         start, stop = strips[strip, 0], strips[strip, 1]
         for i in range(start, stop):
-            _clear(dB[i])
+            clear(dB[i])
         for other in strips:  # Sigma^T dn, from all whose neighbours are in this strip
             begin, end, near = max(start, other[2]), min(stop, other[3]), other[2]
             if begin < end:
@@ -272,12 +272,12 @@ def _back_from_squares(strips, first, last, Sigma, dn, b, k, dB, C_T, M, dr, min
         if ends:
             continue
         for i in range(start, stop):
-            _clear(dr[i])
+            clear(dr[i])
         add_product(dr[start:stop], dB[start:stop], C_T, len(C_T))
         for i in range(start, stop):
             if len(M):
-                _multiply(M[i], dr[i])
-            _copy(dB[i], g[i])
+                multiply(M[i], dr[i])
+            copy(dB[i], g[i])
         add_product(g[start:stop, :W], dr[start:stop], minus_D, len(minus_D))
 
 
@@ -294,21 +294,3 @@ def _of(strip, Sigma):
     start, stop, near, near_stop, at = strip
     n_own, n_near = stop - start, near_stop - near
     return Sigma[at : at + n_own * n_near].reshape(n_own, n_near)
-
-
-@inlined
-def _clear(out):
-    for j in range(len(out)):
-        out[j] = ZERO
-
-
-@inlined
-def _copy(x, out):
-    for j in range(len(x)):
-        out[j] = x[j]
-
-
-@inlined
-def _multiply(x, out):
-    for j in range(len(x)):
-        out[j] *= x[j]
