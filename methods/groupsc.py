@@ -22,7 +22,7 @@ import torch
 from bench.methods.fast.groupsc import sliding_restore
 from bench.methods.fast.sweep import Sweep
 from bench.methods.fast.windows import Tiling
-from bench.methods.networks.similarity import tiles
+from bench.methods.networks.similarity import n_pairs, tiles
 from bench.methods.networks.sparse_coding import SparseCoding
 from bench.methods.sc import SC
 from bench.methods.sparse.patches import coverage, reflect
@@ -93,14 +93,7 @@ class GroupSC(SC):
             g = BLOCK - s + 1
             patches = counts[0] * counts[1] * g * g
             cut = tiles(g, g, net.window, net.tile) if net.window else ()
-            pairs = (
-                counts[0]
-                * counts[1]
-                * sum(
-                    tile.shape[0] * tile.shape[1] * _length(tile.near_rows) * _length(tile.near_columns)
-                    for tile in cut
-                )
-            )
+            pairs = counts[0] * counts[1] * n_pairs(cut)
         else:
             patches = (H + s - 1) * (W + s - 1)
             tiling = Tiling(H + s - 1, W + s - 1, net.window, THIN, torch.device("cpu"))
@@ -197,7 +190,3 @@ def _state_dict(content: object) -> dict[str, Tensor] | None:
     if "apply_A.weight" in state:
         return state
     return next((found for value in content.values() if (found := _state_dict(value)) is not None), None)
-
-
-def _length(part: slice) -> int:
-    return part.stop - part.start

@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # they import torch
     from bench.restorer import TorchRestorer
     from bench.training.loop import Training
 
-__all__ = ["begun", "check_crop", "check_task", "chosen_to_train", "network_of", "quoted", "train"]
+__all__ = ["begun", "check_crop", "check_task", "chosen_to_train", "keep_memory", "network_of", "quoted", "train"]
 
 MOST_MINUTES = 1_000_000
 """two years"""
@@ -105,7 +105,7 @@ def begun(
     """
     restorer = network_of(spec)
     check_device(device)
-    _keep_memory()
+    keep_memory()
 
     from bench.training.crops import Crops
     from bench.training.loop import Training
@@ -231,7 +231,7 @@ def _kind(recipe: Recipe) -> str:
     return colour if recipe.task == "denoise" else f"{recipe.task}-{colour}"
 
 
-def _keep_memory() -> None:
+def keep_memory() -> None:
     """Tell glibc to keep freed memory for the next step.
 
     By default it hands blocks of the size of a batch of codes back to the system, which clears them anew at every

@@ -20,7 +20,10 @@ from bench.methods.sparse.multiply import baddbmm, bmm, product
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-__all__ = ["Similarity", "Tile", "mix", "similarity", "tiles"]
+__all__ = ["Similarity", "Tile", "mix", "n_pairs", "similarity", "tiles"]
+
+WIDER = 1.25
+"""How many times the pairs of patches of square tiles strips may have."""
 
 FAR = 1e10
 """Added to the distance of patches outside the window, as by the authors: exp(-FAR) is 0."""
@@ -94,14 +97,11 @@ def tiles(gh: int, gw: int, window: int, side: int) -> tuple[Tile, ...]:
     window, which lie in memory as they are wanted; else squares.
     """
     squares, strips = _cut(gh, gw, window, side, side), _cut(gh, gw, window, max(1, side * side // gw), gw)
-    return strips if _n_pairs(strips) <= WIDER * _n_pairs(squares) else squares
+    return strips if n_pairs(strips) <= WIDER * n_pairs(squares) else squares
 
 
-WIDER = 1.25
-"""So many more pairs of patches strips may have than squares."""
-
-
-def _n_pairs(cut: tuple[Tile, ...]) -> int:
+def n_pairs(cut: Sequence[Tile]) -> int:
+    """Pairs of a patch and another of its tile's surroundings."""
     return sum(math.prod(tile.shape) * math.prod(tile.near_shape) for tile in cut)
 
 

@@ -33,7 +33,7 @@ from bench.training.batches import batches
 from bench.training.crops import Crops
 from bench.training.loop import Training
 from bench.training.recipe import find_recipe
-from bench.training.session import _keep_memory
+from bench.training.session import keep_memory
 
 COMPILED, TORCH, MKL = "compiled", "torch's operations", "torch's operations, its own products"
 SIGMA = 25
@@ -41,7 +41,7 @@ SIGMA = 25
 
 def main() -> None:
     options = _options()
-    _keep_memory()
+    keep_memory()
     print(f"{options.repeats} turns, {torch.get_num_threads()} threads, torch {torch.__version__}")
     comparisons = []
     for name in options.methods:
