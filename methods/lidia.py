@@ -15,16 +15,20 @@ of them the authors' way gives 0.003 dB less than ours.
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 
 import torch
 from bench.methods.fast.lidia import restored
-from bench.methods.networks.lidia import PatchNetwork, lidia_denoise
+from bench.methods.networks.adaptation import Adaptation, adapted
+from bench.methods.networks.lidia import PatchNetwork, lidia_denoise, lidia_estimate
 from torch import Tensor, nn
 
-from bench.restorer import Observation, Setting, TorchRestorer, WeightsFile
+from bench.restorer import Level, Observation, Setting, TorchRestorer, WeightsFile
 
 __all__ = ["LIDIA", "read_authors"]
+
+ADAPTATION = Adaptation(steps=60, crops=2, side=48, lr=1e-3)
 
 
 class LIDIA(TorchRestorer):
@@ -40,6 +44,8 @@ class LIDIA(TorchRestorer):
 
     def why_not(self, setting: Setting) -> str | None:
         reason = super().why_not(setting)
+        if reason is None and setting.task == "denoise-blind" and self.variant == "adapted":
+            return "lidia:adapted adds noise of the picture's own sigma, which it has to be told (denoise)"
         if reason is None and setting.channels == 3:
             if self.variant == "small":
                 return "lidia:small is for gray images"
@@ -61,7 +67,19 @@ class LIDIA(TorchRestorer):
 
     def forward(self, y: Tensor, seen: Observation) -> Tensor:
         restore = restored if y.device.type == "cpu" else lidia_denoise
-        return restore(self.net, y, self.statistics)
+        x_hat = restore(self.net, y, self.statistics)
+        if self.variant == "adapted" and seen.sigma > 0:
+            estimate = partial(self.estimate, seen=seen, level=seen.sigma)
+            learned = adapted(self.net, estimate, x_hat, seen.sigma, ADAPTATION)
+            x_hat = restore(learned, y, self.statistics)
+        return x_hat
+
+    def estimate(self, network: nn.Module, y: Tensor, seen: Observation, level: Level) -> Tensor:
+        """Each crop by itself, as an image that is restored: its groups, and the statistics, are of its own."""
+        images = y.split(1)
+        if network.training:
+            return torch.cat([lidia_estimate(network, image) for image in images])
+        return torch.cat([lidia_denoise(network, image, self.statistics) for image in images])
 
     @property
     def statistics(self) -> str:
@@ -71,13 +89,25 @@ class LIDIA(TorchRestorer):
     def macs_per_pixel(self, seen: Observation) -> float:
         """Computed from the sizes: the layers, for every patch; those in front of the aggregation run twice.
 
-        Not counted: the search for neighbours, which has no products of matrices, and taking the statistics.
+        Not counted: the search for neighbours, which has no products of matrices, and taking the statistics. Of
+        `lidia:adapted` both restorations are, and three times the forward pass of the crops in between: the gradients
+        take two more.
         """
         net, (H, W, _) = self.plain, seen.restored_shape
-        patches = (H + net.size - 1) * (W + net.size - 1)
-        macs = sum(2 * scale.part1.macs() + scale.to_patch.macs() + scale.from_patch.macs() for scale in net.scales)
-        weights = sum(layer.weight.numel() for layer in net.modules() if isinstance(layer, nn.Linear))
-        return patches * (macs + net.part2.macs() + net.out.macs() + weights) / (H * W)
+        part1 = sum(scale.part1.macs() for scale in net.scales)
+        others = sum(scale.to_patch.macs() + scale.from_patch.macs() for scale in net.scales)
+        others += net.part2.macs() + net.out.macs()
+        others += sum(layer.weight.numel() for layer in net.modules() if isinstance(layer, nn.Linear))
+
+        def patches(height: int, width: int) -> int:
+            return (height + net.size - 1) * (width + net.size - 1)
+
+        restoration = patches(H, W) * (2 * part1 + others)
+        if self.variant != "adapted":
+            return restoration / (H * W)
+        side = min(ADAPTATION.side, H, W)
+        learning = ADAPTATION.steps * ADAPTATION.crops * patches(side, side) * 3 * (part1 + others)
+        return (2 * restoration + learning) / (H * W)
 
 
 RENAMED = (

@@ -18,7 +18,7 @@ from bench.methods.sparse.neighbours import nearest_patches
 from bench.methods.sparse.patches import reflect
 from torch import Tensor, nn
 
-__all__ = ["PatchNetwork", "Separable", "lidia_denoise", "split"]
+__all__ = ["PatchNetwork", "Separable", "lidia_denoise", "lidia_estimate", "split"]
 
 K = 14  # patches in a group
 RADIUS = 14  # of the search window
@@ -54,8 +54,14 @@ class Separable(nn.Module):
         self.relu = relu
 
     def forward(self, X: Tensor, moments: Moments | None = None) -> Tensor:
-        """(hor_in, n, ver_in) to (hor_out, n, ver_out). moments: of `linear`'s answer; None: those stored."""
-        Y = self.linear(X, *self.normalised(moments))
+        """(hor_in, n, ver_in) to (hor_out, n, ver_out). moments: of `linear`'s answer; None: those stored.
+
+        A batch normalisation in training mode has those of this answer, and learns them.
+        """
+        if self.bn is not None and self.bn.training:
+            Y = self.bn(self.linear(X)[None])[0]
+        else:
+            Y = self.linear(X, *self.normalised(moments))
         return Y.relu_() if self.relu else Y
 
     def normalised(self, moments: Moments | None = None) -> tuple[Tensor, Tensor]:
@@ -74,7 +80,7 @@ class Separable(nn.Module):
             Y = (hor @ X.flatten(1)).view(len(hor), n, -1) @ self.ver.T
         else:
             Y = (hor @ (X @ self.ver.T).flatten(1)).view(len(hor), n, -1)
-        return Y.add_(b[:, None])
+        return Y + b[:, None]
 
     def macs(self) -> int:
         """Of one group."""
@@ -110,7 +116,9 @@ class PatchWeights(nn.Module):
         layers: list[nn.Module] = []
         for _ in range(6):
             layers += [nn.Linear(K, K, bias=False), nn.BatchNorm1d(K), nn.ReLU()]
-        self.layers = nn.Sequential(*layers, nn.Linear(K, K))
+        last = nn.Linear(K, K)
+        nn.init.ones_(last.bias)  # training begins with weights near 1: the second scale divides by them
+        self.layers = nn.Sequential(*layers, last)
 
     def forward(self, distances: Tensor, stored: bool) -> Tensor:
         """stored: whether batch normalisation uses its stored statistics, or those of `distances`."""
@@ -187,18 +195,44 @@ def lidia_denoise(net: PatchNetwork, y: Tensor, statistics: str) -> Tensor:
     few patches at a time, and those in front of the aggregation are computed anew where they are needed again.
     """
     with torch.no_grad():
-        s, (H, W) = net.size, y.shape[2:]
-        y = 2 * y - 1
-        mean = y.mean((2, 3), keepdim=True)
-        y = y - mean
-        grid = (H + s - 1, W + s - 1)
-        groups = groups_of(net, y, statistics == "stored")
-        pieces = split(grid, statistics)
-        estimates, weight = denoised_patches(net, groups, grid, pieces)
-        total = fold(estimates * weight, (H + 2 * s - 2, W + 2 * s - 2), s)
-        weights = fold(weight.expand(-1, s * s).contiguous(), total.shape[2:], s)
-        x_hat = (total / weights)[:, :, s - 1 : s - 1 + H, s - 1 : s - 1 + W]
-        return ((x_hat + mean).clamp(-1, 1) + 1) / 2
+        centred, mean = without_mean(y)
+        groups = groups_of(net, centred, statistics == "stored")
+        grid = grid_of(net, y)
+        x_hat = mean_image(net, *denoised_patches(net, groups, grid, split(grid, statistics)), grid) + mean
+        return (x_hat.clamp(-1, 1) + 1) / 2
+
+
+def lidia_estimate(net: PatchNetwork, y: Tensor) -> Tensor:
+    """The answer of `lidia_denoise` for training: gradients go through it, and it is not clamped.
+
+    In training mode batch normalisation has the statistics of this image's patches, and learns them; in evaluation
+    mode those that it has learned ("stored"). All patches are in memory at once: some 130 kB each.
+    """
+    centred, mean = without_mean(y)
+    grid = grid_of(net, y)
+    estimates, weights = all_patches(net, groups_of(net, centred, True), grid)
+    return (mean_image(net, estimates, weights, grid) + mean + 1) / 2
+
+
+def without_mean(y: Tensor) -> tuple[Tensor, Tensor]:
+    """From [0, 1] to [-1, 1], without the mean of each channel; and these means."""
+    y = 2 * y - 1
+    mean = y.mean((2, 3), keepdim=True)
+    return y - mean, mean
+
+
+def grid_of(net: PatchNetwork, y: Tensor) -> tuple[int, int]:
+    """Rows and columns of patches, all that have a pixel of y (1, C, H, W)."""
+    H, W = y.shape[2:]
+    return H + net.size - 1, W + net.size - 1
+
+
+def mean_image(net: PatchNetwork, patches: Tensor, weights: Tensor, grid: tuple[int, int]) -> Tensor:
+    """The weighted mean of all patches that a pixel lies in: patches (N, m), weights (N, 1) to (1, C, H, W)."""
+    s, (h, w) = net.size, grid
+    total = fold(patches * weights, (h + s - 1, w + s - 1), s)
+    total_weight = fold(weights.expand(-1, s * s).contiguous(), total.shape[2:], s)
+    return (total / total_weight)[:, :, s - 1 : h, s - 1 : w]
 
 
 def groups_of(net: PatchNetwork, y: Tensor, stored: bool) -> list[Groups]:
@@ -272,6 +306,18 @@ def denoised_patches(
             estimates[some] = x_hat
             weights[some] = torch.exp(-net.beta.abs() * x_hat.var(1, correction=0, keepdim=True))
     return estimates, weights
+
+
+def all_patches(net: PatchNetwork, groups: list[Groups], grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """As `denoised_patches`, of all at once: nothing is computed anew, and all is kept for the gradients."""
+    everything = slice(None)
+    own, back = [], []
+    for dilation, (scale, group) in enumerate(zip(net.scales, groups, strict=True), start=1):
+        own.append(scale.part1(group.weighted(everything)))
+        single = scale.to_patch(own[-1])[0]
+        back.append(scale.from_patch(aggregate(single, grid, net.size, dilation, group.weights[0][:, None])[None]))
+    x_hat = groups[0].first(everything) - net.out(net.part2(torch.cat(own + back)))[0]
+    return x_hat, torch.exp(-net.beta.abs() * x_hat.var(1, correction=0, keepdim=True))
 
 
 def joined_scales(

@@ -10,6 +10,7 @@ VARIANTS = [f"{card.name}:{variant}" for card in infos().values() for variant in
 MINUTES = {  # test_groupsc.py, test_lidia.py and test_nlrn.py try them, with a small network or a small picture
     "groupsc:blocks",
     "groupsc:blocks48",
+    "lidia:adapted",
     "lidia:authors",
     "lidia:small",
     "lidia:stored",

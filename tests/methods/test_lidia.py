@@ -10,13 +10,14 @@ from bench.methods.fast import lidia as fast
 from bench.methods.fast.nearest import ACROSS, DOWN, nearest
 from bench.methods.lidia import LIDIA, read_authors
 from bench.methods.networks import lidia
-from bench.methods.networks.lidia import PatchNetwork, Separable, lidia_denoise, split
+from bench.methods.networks.adaptation import Adaptation
+from bench.methods.networks.lidia import PatchNetwork, Separable, lidia_denoise, lidia_estimate, split
 from bench.methods.sparse.neighbours import nearest_patches
 from torch import Tensor, nn
 
 from bench.plugins.registry import choose
 from bench.plugins.weights import candidates
-from bench.restorer import Setting
+from bench.restorer import Observation, Setting
 from tests.methods.published import mean_psnr_db, pictures, weights
 
 
@@ -118,6 +119,75 @@ def test_it_answers_as_the_transcription(channels, small, statistics, monkeypatc
     torch.testing.assert_close(fast.restored(net, y, statistics), expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize(("channels", "small"), [(1, False), (3, False), (1, True)])
+@pytest.mark.parametrize("training", [True, False])
+def test_training_sees_what_the_transcription_says_but_for_the_clamp(channels, small, training, monkeypatch):
+    monkeypatch.setattr(lidia, "reflect", surrounded)
+    net, y = randomised(channels, small=small).train(training), torch.rand(1, channels, 15, 18)
+    if not training and not small:
+        net.out.hor.mul_(1e-3)
+    expected = direct(net, y, training)
+    before = {name: tensor.clone() for name, tensor in net.named_buffers()}
+    torch.testing.assert_close(lidia_estimate(net, y).clamp(0, 1), expected, rtol=0, atol=2e-5)
+    learned = [name for name, tensor in net.named_buffers() if not torch.equal(tensor, before[name])]
+    assert len(learned) == (len(before) if training else 0)
+
+
+@pytest.mark.parametrize(("channels", "small", "training"), [(1, False, True), (1, False, False), (3, True, True)])
+def test_its_gradients_are_those_of_differences(channels, small, training):
+    net = randomised(channels, small=small).double().train(training).requires_grad_(True)
+    y = torch.rand(1, channels, 5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    lidia_estimate(net, y).square().mean().backward()
+    random, h = torch.Generator().manual_seed(2), 1e-6
+    for name, p in net.named_parameters():
+        along = F.normalize(torch.randn(p.shape, generator=random, dtype=torch.float64).flatten(), dim=0).view_as(p)
+        values = []
+        for sign in (1, -1):
+            with torch.no_grad():
+                p.add_(along, alpha=sign * h)
+                values.append(lidia_estimate(net, y).square().mean())
+                p.sub_(along, alpha=sign * h)
+        expected = float(values[0] - values[1]) / (2 * h)
+        assert float((p.grad * along).sum()) == pytest.approx(expected, rel=1e-3), name
+
+
+def test_lidia_adapted_answers_the_same_whenever_it_is_asked(monkeypatch):
+    monkeypatch.setattr("bench.methods.lidia.ADAPTATION", Adaptation(steps=2, crops=2, side=16, lr=1e-3))
+    seen = observation(24, 13, sigma=25)  # less than a crop along one side
+    answers = {}
+    for variant in ("", "adapted"):
+        restorer = LIDIA(variant)
+        restorer.prepare(Setting("denoise", 25, 1), "cpu")
+        answers[variant] = restorer.restore(seen)
+        np.testing.assert_array_equal(restorer.restore(seen), answers[variant])
+    assert np.abs(answers["adapted"] - answers[""]).max() > 1e-4
+    nothing_to_remove = observation(24, 13, sigma=0)
+    assert np.isfinite(restorer.restore(nothing_to_remove)).all()
+
+
+def test_the_cost_of_adapting_is_that_of_what_it_runs(monkeypatch):
+    """Both restorations, and three times a crop's forward pass, which is counted here."""
+    from bench.measure.complexity import count_macs
+
+    how = Adaptation(steps=5, crops=2, side=16, lr=1e-3)
+    monkeypatch.setattr("bench.methods.lidia.ADAPTATION", how)
+    macs = {}
+    for variant in ("", "adapted"):
+        restorer = LIDIA(variant)
+        restorer.prepare(Setting("denoise", 25, 1), "cpu")
+        macs[variant] = restorer.macs_per_pixel(observation(30, 20, sigma=25))
+    of_a_crop = count_macs(lambda: lidia_estimate(restorer.plain, torch.rand(1, 1, 16, 16)))
+    learning = 3 * how.steps * how.crops * of_a_crop / (30 * 20)
+    assert macs["adapted"] == pytest.approx(2 * macs[""] + learning)
+
+
+def observation(height: int, width: int, *, sigma: float) -> Observation:
+    random = np.random.default_rng(0)
+    clean = 0.5 + 0.3 * np.sin(np.arange(width) / 2) * np.ones((height, 1))
+    image = (clean + random.normal(0, sigma / 255, clean.shape)).astype(np.float32)[..., None]
+    return Observation(image, "denoise", sigma=sigma)
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("statistics", ["sample", "authors"])
 def test_the_fast_way_is_the_plain_one(channels, statistics, monkeypatch):
@@ -217,6 +287,13 @@ def test_has_as_many_parameters_as_the_authors_train(variant, channels, n_params
         ("small", "denoise-blind", 1, None),
         ("small", "denoise", 3, "lidia:small is for gray images"),
         ("small", "deblock", 3, "lidia does not deblock"),
+        ("adapted", "denoise", 3, None),
+        (
+            "adapted",
+            "denoise-blind",
+            1,
+            "lidia:adapted adds noise of the picture's own sigma, which it has to be told (denoise)",
+        ),
     ],
 )
 def test_says_what_its_authors_have_no_model_for(variant, task, channels, expected):
