@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from bench.checkpoints import AVERAGED, TORCH, USUAL, card_in, kind_of, scan, shown
 from bench.errors import BenchError
@@ -54,13 +54,18 @@ def _uses_in_card(weights: WeightsFile) -> list[Use]:
     try:
         recipe, words = card["recipe"], str(card["setting"]).split()
         task, channels, trained = recipe["task"], int(recipe["channels"]), recipe.get("levels") or []
+        also = [_of_several(name, channels, levels) for name, levels in recipe.get("also", {}).items()]
         if trained:
-            levels = [float(level) for level in trained]
-            return [Use(task, channels, (min(levels), max(levels)), True, None)]
+            return [_of_several(task, channels, trained), *also]
         level = get_task(task).level.parse(words[2])
-        return [] if level is None else [Use(task, channels, (level,), False, None)]
+        return [] if level is None else [Use(task, channels, (level,), False, None), *also]
     except (BenchError, KeyError, IndexError, TypeError, ValueError, AttributeError):
         return []
+
+
+def _of_several(task: str, channels: int, trained: Sequence[Any]) -> Use:
+    levels = [float(level) for level in trained]
+    return Use(task, channels, (min(levels), max(levels)), True, None)
 
 
 def _in_words(use: Use) -> str:

@@ -34,10 +34,10 @@ class Ready(NamedTuple):
 def batches(crops: Crops, device: torch.device, step: int) -> Iterator[Ready]:
     """The batches from this step on.
 
-    On a GPU those of noise are drawn there (`Drawn`); all others are made by threads of the processor. Either way a
-    batch is a function of the recipe's seed and the step alone, but the two have other crops and other noise.
+    On a GPU those of noise alone are drawn there (`Drawn`); all others are made by threads of the processor. Either
+    way a batch is a function of the recipe's seed and the step alone, but the two have other crops and other noise.
     """
-    if device.type == "cuda" and crops.setting.task in NOISY:
+    if device.type == "cuda" and {*crops.levels} <= {*NOISY}:
         drawn = Drawn(crops, device)
         return map(drawn.batch, count(step))
     return _from_threads(crops, device, step)
@@ -76,12 +76,13 @@ class Drawn:
             t.to(device) for t in (ends - shapes.prod(1), shapes[:, 0], shapes[:, 1])
         )
         self.random = torch.Generator(device)
-        self.seen = {level: crops.seen(level) for level in crops.levels}
+        (self.levels,) = crops.levels.values()
+        self.seen = {level: crops.seen(level) for level in self.levels}
 
     def batch(self, step: int) -> Ready:
         seed = seed_of(self.recipe.seed, "drawn", step)
         self.random.manual_seed(int.from_bytes(seed[:2].tobytes(), "little") % 2**63)
-        level = self.crops.levels[int(seed[2]) % len(self.crops.levels)]
+        level = self.levels[int(seed[2]) % len(self.levels)]
         x = self._clean()
         noise = torch.randn(x.shape, generator=self.random, device=self.device)
         return Ready(x + float(level) / 255 * noise, x, self.seen[level], level)

@@ -5,9 +5,10 @@ A resumed training therefore sees what an uninterrupted one sees, without any st
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -21,6 +22,8 @@ from bench.training.recipe import Recipe
 
 __all__ = ["Batch", "Crops", "seed_of"]
 
+
+Choice = TypeVar("Choice")
 
 VALIDATED = 72
 """Side of the centre crops that validate, whatever the recipe trains on: so validation figures compare."""
@@ -42,13 +45,13 @@ class Batch(NamedTuple):
 class Crops:
     """The images of a training set in memory, split into those trained on and the last few, which only validate.
 
-    levels       that crops are degraded at: the recipe's, or the setting's
+    levels       by task, those that crops are degraded at
     data_sha256  of the pixels of all images, in order
     """
 
     def __init__(self, recipe: Recipe, setting: Setting, progress: Callable[[int, int], None] | None = None) -> None:
         self.recipe, self.setting = recipe, setting
-        self.levels: Sequence[Level] = recipe.levels or (setting.level,)
+        self.levels = recipe.levels_of(setting)
         images, digest = _read_all(recipe, setting, progress)
         self.data_sha256 = digest
         self.training, self.held_out = images[: -recipe.held_out], images[-recipe.held_out :]
@@ -61,18 +64,19 @@ class Crops:
             )
 
     def batch(self, step: int) -> Batch:
-        """The crops of one step, at one of the levels."""
+        """The crops of one step, of one task and at one of its levels."""
         random = np.random.RandomState(seed_of(self.recipe.seed, "training", step))
-        level = self.levels[random.randint(len(self.levels))] if len(self.levels) > 1 else self.levels[0]
+        task = _one_of([*self.levels], random)
+        level = _one_of(self.levels[task], random)
         clean = [self._crop(random) for _ in range(self.recipe.batch)]
-        return self._observe(clean, [random] * len(clean), level)
+        return self._observe(clean, [random] * len(clean), task, level)
 
     def validation(self) -> list[Batch]:
-        """One centre crop of each image held out, at the levels in turn, with the same noise every time.
+        """For each task one centre crop of each image held out, at its levels in turn, always with the same noise.
 
         Of VALIDATED pixels a side, or of the recipe's crop where an image is smaller than that.
         """
-        n_levels, size = len(self.levels), self.recipe.batch
+        size = self.recipe.batch
         large = all(min(image.shape[:2]) >= VALIDATED for image in self.held_out)
         side = VALIDATED if large else self.recipe.crop
         crops = [
@@ -80,16 +84,17 @@ class Crops:
             for index, image in enumerate(self.held_out)
         ]
         batches = []
-        for i, level in enumerate(self.levels):
-            of_level = crops[i::n_levels]
-            for k in range(0, len(of_level), size):
-                clean, random = zip(*of_level[k : k + size], strict=True)
-                batches.append(self._observe(clean, random, level))
+        for task, levels in self.levels.items():
+            for i, level in enumerate(levels):
+                of_level = crops[i :: len(levels)]
+                for k in range(0, len(of_level), size):
+                    clean, random = zip(*of_level[k : k + size], strict=True)
+                    batches.append(self._observe(clean, copy.deepcopy(random), task, level))
         return batches
 
     def seen(self, level: Level) -> Observation:
         """What a restorer is told of any crop at this level; the crop in it is one of the initialisation's."""
-        return self._observe([self.clean(1)[0]], [np.random.RandomState(0)], level).seen
+        return self._observe([self.clean(1)[0]], [np.random.RandomState(0)], self.setting.task, level).seen
 
     def clean(self, n: int) -> np.ndarray:
         """n clean crops (n, H, W, C), for initialisation."""
@@ -107,8 +112,10 @@ class Crops:
             crop = crop[::-1]
         return crop.swapaxes(0, 1) if self.recipe.rotations and random.randint(2) else crop
 
-    def _observe(self, clean: Sequence[Image], random: Sequence[np.random.RandomState], level: Level) -> Batch:
-        observe = get_task(self.setting.task).observe
+    def _observe(
+        self, clean: Sequence[Image], random: Sequence[np.random.RandomState], task: str, level: Level
+    ) -> Batch:
+        observe = get_task(task).observe
         seen = [observe(np.ascontiguousarray(x), level, r) for x, r in zip(clean, random, strict=True)]
         return Batch(np.stack([s.image for s in seen]), np.stack(clean), seen[0], level)
 
@@ -144,6 +151,11 @@ def _read_all(
             f" {recipe.crop}x{recipe.crop} pixels: {other}, {n_small} are smaller."
         )
     return images, digest.hexdigest()
+
+
+def _one_of(choices: Sequence[Choice], random: np.random.RandomState) -> Choice:
+    """Nothing is drawn where there is one: what is drawn after it stays the same."""
+    return choices[random.randint(len(choices))] if len(choices) > 1 else choices[0]
 
 
 def _centre(image: Image, size: int) -> Image:

@@ -337,7 +337,7 @@ class Training:
         self._set_lr()
         # What a network itself draws, as dropout does, hangs on the step alone: so it is drawn again after a stop.
         torch.manual_seed(int(seed_of(self.recipe.seed, "network", self.step)[0]))
-        kind = level, self._to_train()
+        kind = seen.task, level, self._to_train()
         y, x = (crops.to(self.device, non_blocking=True) for crops in (y, x))
 
         def step(y: Tensor, x: Tensor) -> Tensor:

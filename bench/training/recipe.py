@@ -28,7 +28,7 @@ from bench.data.toml import tomllib
 from bench.errors import BenchError, RecipeError, TrainingError, unknown
 from bench.level import Level, format_level
 from bench.plugins.registry import RestorerInfo
-from bench.tasks import get_task
+from bench.tasks import Setting, get_task
 
 __all__ = ["MOST", "MOST_SEED", "Recipe", "find_recipe", "read_recipes", "read_tables", "recipe_of"]
 
@@ -85,12 +85,17 @@ class Recipe:
     backtrack_factor: float = 0.5
     fix_norms_at: float = 1.0
     levels: tuple[Level, ...] = ()
+    also: Mapping[str, Sequence[Level]] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def network_options(self) -> dict[str, Any]:
         """The options of the network, with the levels that it learns if there are several."""
         return {**self.options, "levels": list(self.levels)} if len(self.levels) > 1 else dict(self.options)
+
+    def levels_of(self, setting: Setting) -> dict[str, Sequence[Level]]:
+        """By task, the levels that crops are degraded at: the setting's, if the recipe names none, and `also`."""
+        return {setting.task: self.levels or (setting.level,), **self.also}
 
     def __post_init__(self) -> None:
         complaints = [*self._complaints()]
@@ -109,30 +114,40 @@ class Recipe:
             if are_right(name) and getattr(self, name) not in known:
                 yield unknown(name, getattr(self, name), known)
         if are_right("task", "channels", "levels"):
-            yield from self._complaints_of_the_task()
+            yield from self._complaints_of_a_task(self.task, self.levels)
+        if are_right("also", "channels"):
+            for name, levels in self.also.items():
+                if name == self.task or not levels:
+                    yield f"also.{name} is {_told(levels)}, expected levels of another task than {self.task}."
+                yield from self._complaints_of_a_task(name, levels)
+        if are_right("also", "teacher") and self.also and self.teacher:
+            yield f"teacher is {_told(self.teacher)}, which answers {self.task} alone, expected none with also."
         if are_right("batch", "crop") and self.batch * self.crop**2 > MOST_PIXELS:
             yield (
                 f"batch = {self.batch} crops of {self.crop}x{self.crop} pixels, expected {MOST_PIXELS} pixels a step"
                 " at most."
             )
 
-    def _complaints_of_the_task(self) -> Iterator[str]:
+    def _complaints_of_a_task(self, name: str, levels: Sequence[Level]) -> Iterator[str]:
         try:
-            task = get_task(self.task)
+            task = get_task(name)
         except BenchError as error:
             yield str(error)
             return
         if task.channels not in (None, self.channels):
-            yield f"channels is {self.channels}, expected {task.channels} for {self.task}."
-        for level in self.levels:
+            yield f"channels is {self.channels}, expected {task.channels} for {name}."
+        for level in levels:
             if task.level.parse(format_level(level)) is None:
-                yield f"{self.task} takes {task.level.expected}, not {level!r}."
-        if len({*self.levels}) < len(self.levels):
-            yield f"levels is {_told(self.levels)}, expected each once."
+                yield f"{name} takes {task.level.expected}, not {level!r}."
+        if len({*levels}) < len(levels):
+            yield f"{'levels' if name == self.task else f'also.{name}'} is {_told(levels)}, expected each once."
 
     def as_dict(self) -> dict[str, Any]:
-        """All fields, as they go into a checkpoint and a card."""
-        return asdict(self)
+        """All fields, as they go into a checkpoint and a card; `also` only where there is such a task."""
+        told = asdict(self)
+        if not self.also:
+            del told["also"]
+        return told
 
 
 # --- what a value may be ---------------------------------------------------------------------------------
@@ -148,6 +163,13 @@ def _is_whole(value: object) -> bool:
 
 def _is_list_of(is_one: Callable[[object], bool]) -> Callable[[object], bool]:
     return lambda value: isinstance(value, list | tuple) and all(map(is_one, value))
+
+
+_is_levels = _is_list_of(lambda level: isinstance(level, str) or _is_number(level))
+
+
+def _is_levels_of_tasks(value: object) -> bool:
+    return isinstance(value, dict) and all(map(_is_levels, value.values()))
 
 
 def _is_options(value: object) -> bool:
@@ -167,7 +189,8 @@ KINDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "float": (_is_number, "a number"),
     "bool": (lambda value: isinstance(value, bool), "true or false"),
     "tuple[float, ...]": (_is_list_of(_is_number), "a list of numbers"),
-    "tuple[Level, ...]": (_is_list_of(lambda level: isinstance(level, str) or _is_number(level)), "a list of levels"),
+    "tuple[Level, ...]": (_is_levels, "a list of levels"),
+    "Mapping[str, Sequence[Level]]": (_is_levels_of_tasks, "a table of tasks, each with a list of levels"),
     "Mapping[str, Any]": (_is_options, "a table of texts, numbers and lists"),
 }
 """By the annotation of a field: is a value of that kind, and what the kind is called."""
@@ -283,9 +306,10 @@ def recipe_of(name: str, table: Mapping[str, Any]) -> Recipe:
     keys = [f.name for f in fields(Recipe) if f.name != "name"]
     strange = [f"recipe '{name}': {_strange(key, keys)}" for key in table if key not in keys]
     values = {key: value for key, value in table.items() if key in keys}
-    levels = values.get("levels", ())
-    if isinstance(levels, list):
-        values["levels"] = tuple(float(level) if _is_number(level) else level for level in levels)
+    if "levels" in values:
+        values["levels"] = _as_levels(values["levels"])
+    if isinstance(values.get("also"), dict):
+        values["also"] = {task: _as_levels(levels) for task, levels in values["also"].items()}
     if isinstance(values.get("decay_at"), list):
         values["decay_at"] = tuple(values["decay_at"])
     try:
@@ -295,6 +319,13 @@ def recipe_of(name: str, table: Mapping[str, Any]) -> Recipe:
     if strange:
         raise RecipeError(strange)
     return recipe
+
+
+def _as_levels(value: Any) -> Any:
+    """Levels as they are parsed from a command line: numbers with a point. What is no list stays as it is."""
+    if not isinstance(value, list):
+        return value
+    return tuple(float(level) if _is_number(level) else level for level in value)
 
 
 def _strange(key: str, keys: Sequence[str]) -> str:

@@ -163,9 +163,7 @@ def quoted(path: str) -> str:
 
 def check_crop(recipe: Recipe, setting: Setting) -> None:
     """Raise TrainingError if crops cannot be made small and large again."""
-    if setting.task != "superres":
-        return
-    scale = math.lcm(*(int(level) for level in recipe.levels or [setting.level]))
+    scale = math.lcm(*(int(level) for level in recipe.levels_of(setting).get("superres", ())))
     below, above = recipe.crop // scale * scale, -(-recipe.crop // scale) * scale
     if below != above:
         expected = f"{below} or {above}" if below else f"{above}"
@@ -176,11 +174,10 @@ def check_crop(recipe: Recipe, setting: Setting) -> None:
 
 def check_task(info: RestorerInfo, recipe: Recipe) -> None:
     """Raise TrainingError if the restorer does not do what the recipe is for."""
-    task = get_task(recipe.task)
-    if not info.tasks.isdisjoint({task.name, *task.like}):
-        return
-    does = ", ".join(sorted(info.tasks))
-    raise TrainingError(f"recipe '{recipe.name}': task is {task.name}, and {info.name} does {does}.")
+    for where, task in (("task is ", get_task(recipe.task)), *(("also.", get_task(name)) for name in recipe.also)):
+        if info.tasks.isdisjoint({task.name, *task.like}):
+            does = ", ".join(sorted(info.tasks))
+            raise TrainingError(f"recipe '{recipe.name}': {where}{task.name}, and {info.name} does {does}.")
 
 
 @contextmanager

@@ -26,6 +26,7 @@ task = "{task}"
 channels = {channels}              # 1: gray, 3: colour
 levels = []               # none: the one behind --{level}. Several: each step draws one, and one network learns all,
                           # which it is told as its option `levels`
+also = {{}}                 # other tasks that the same network learns, with their levels: {{ deblock = [10, 40] }}
 options = {{}}              # of the network, as `self.options` in its class: {{ width = 32 }}
 
 # --- on what ---

@@ -223,8 +223,8 @@ def test_where_no_reader_is_declared_the_file_is_refused(tmp_path, kind):
 # --- trained for another setting ----------------------------------------------------------------------------
 
 
-def card(setting="denoise sigma 25 gray", task="denoise", channels=1, levels=()):
-    recipe = {"task": task, "channels": channels, "levels": levels}
+def card(setting="denoise sigma 25 gray", task="denoise", channels=1, levels=(), **others):
+    recipe = {"task": task, "channels": channels, "levels": levels, **others}
     return safetensors(values(), card=json.dumps({"setting": setting, "recipe": recipe}), options="{}")
 
 
@@ -252,6 +252,15 @@ def test_weights_for_several_levels_are_for_those_between(conv, tmp_path):
     assert "trained for denoise-blind sigma 5 to 25 colour" in told(spec, "denoise-blind", 30.0, 3)[0]
 
 
+def test_weights_for_several_tasks_are_for_each(conv, tmp_path):
+    path = tmp_path / "best.safetensors"
+    path.write_bytes(card(also={"denoise-blind": [5, 55]}))
+    spec = choose(f"{conv}@{path}")
+    assert told(spec, "denoise", 25.0) == told(spec, "denoise-blind", 30.0) == []
+    both = "trained for denoise sigma 25 gray, denoise-blind sigma 5 to 55 gray, and used for"
+    assert both in told(spec, "denoise-blind", 75.0)[0]
+
+
 @pytest.mark.parametrize(
     "given",
     [
@@ -261,6 +270,7 @@ def test_weights_for_several_levels_are_for_those_between(conv, tmp_path):
         {"setting": "weather sigma 5 gray", "recipe": {"task": "weather", "channels": 1}},
         {"setting": 3, "recipe": [1]},
         {"setting": "denoise sigma 25 gray", "recipe": {"task": "denoise", "channels": 1, "levels": ["a"]}},
+        {"setting": "denoise sigma 25 gray", "recipe": {"task": "denoise", "channels": 1, "also": [3]}},
     ],
 )
 def test_a_card_of_another_kind_says_nothing(conv, tmp_path, given):

@@ -32,6 +32,13 @@ def crops(tmp_path):
     return Crops(recipe, Setting("denoise", 50.0, 1))
 
 
+@pytest.fixture
+def mixed(crops):
+    """The same pictures for three tasks, as DnCNN-3 learns them."""
+    recipe = replace(crops.recipe, batch=2, also={"deblock": (10.0, 40.0), "superres": (2.0, 4.0)})
+    return Crops(recipe, Setting("denoise", 50.0, 1))
+
+
 def squares(image):
     """All 8x8 squares of an image (H, W), in all eight positions."""
     H, W = image.shape
@@ -70,3 +77,44 @@ def test_a_batch_is_a_function_of_the_step(crops):
         assert torch.equal(a.y, b.y)
         assert torch.equal(a.x, b.x)
     assert not torch.equal(first.batch(4).x, first.batch(5).x)
+
+
+def test_each_step_is_of_one_task_at_one_of_its_levels(mixed):
+    drawn = [mixed.batch(step) for step in range(60)]
+    kinds = {(batch.seen.task, batch.level) for batch in drawn}
+    assert kinds == {(task, level) for task, levels in mixed.levels.items() for level in levels}
+    counts = [sum(batch.seen.task == task for batch in drawn) for task in mixed.levels]
+    assert min(counts) > 10  # tasks take turns, however many levels each has
+    for batch in drawn:
+        small = batch.seen.scale or 1
+        assert batch.x.shape == (2, 8, 8, 1)
+        assert batch.y.shape == (2, 8 // small, 8 // small, 1)
+        assert batch.level in (batch.seen.sigma, batch.seen.quality, batch.seen.scale)
+
+
+def test_each_task_is_validated_on_every_picture_held_out(mixed):
+    batches = mixed.validation()
+    assert [batch.seen.task for batch in batches] == ["denoise", "deblock", "superres"]
+    assert all(np.array_equal(batch.x, batches[0].x) for batch in batches)
+
+
+def test_a_task_beside_leaves_the_crops_of_one_task_as_they_were(crops, mixed):
+    alone = replace(crops.recipe, batch=2)
+    denoised = Crops(alone, crops.setting).validation()
+    assert np.array_equal(denoised[0].y, mixed.validation()[0].y)
+
+
+def test_what_is_not_all_noise_is_not_drawn_on_a_device(crops, mixed, monkeypatch):
+    from bench.training import batches
+
+    class OnDevice:
+        def __init__(self, crops, device):
+            pass
+
+        def batch(self, step):
+            return "drawn"
+
+    monkeypatch.setattr(batches, "Drawn", OnDevice)
+    monkeypatch.setattr(batches, "_from_threads", lambda crops, device, step: iter(["from threads"]))
+    made = [next(batches.batches(some, torch.device("cuda"), 0)) for some in (crops, mixed)]
+    assert made == ["drawn", "from threads"]

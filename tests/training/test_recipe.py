@@ -68,6 +68,11 @@ def told_of(path, content):
         ("levels", 25, "a list of levels"),
         ("levels", "[true]", "a list of levels"),
         ("levels", "[15, 15.0]", "each once"),
+        ("also", "[1]", "a table of tasks, each with a list of levels"),
+        ("also", "{ deblock = 10 }", "a table of tasks, each with a list of levels"),
+        ("also.deblock", "[]", "levels of another task than denoise"),
+        ("also.denoise", "[25]", "levels of another task than denoise"),
+        ("also.deblock", "[10, 10.0]", "each once"),
         ("options", 3, "a table of texts, numbers and lists"),
         ("options", "{ day = 1979-05-27 }", "a table of texts, numbers and lists"),
     ],
@@ -84,6 +89,13 @@ def test_a_value_that_will_not_do_is_named_with_what_was_expected(tmp_path, key,
         ({"task": "'demosaick'"}, "channels is 1, expected 3 for demosaick"),
         ({"task": "'denois'"}, "No task named 'denois'. Did you mean 'denoise'?"),
         ({"schedule": "'cosin'"}, "No schedule named 'cosin'. Did you mean 'cosine'?"),
+        ({"also": "{ demosaick = ['RGGB'] }"}, "channels is 1, expected 3 for demosaick"),
+        ({"also": "{ deblok = [10] }"}, "No task named 'deblok'. Did you mean 'deblock'?"),
+        ({"also": "{ deblock = [101] }"}, "deblock takes a JPEG quality"),
+        (
+            {"also": "{ deblock = [10] }", "teacher": "'dncnn@published'"},
+            "teacher is 'dncnn@published', which answers denoise alone, expected none with also",
+        ),
         ({"levels": "['RGGB']"}, "denoise takes a noise standard deviation"),
         (
             {"batch": 10_000, "crop": 1000},
@@ -242,3 +254,9 @@ def test_a_recipe_of_any_file_is_found(tmp_path):
         TrainingError, match=r"There is no recipe .*x\.toml. Write one to begin with: bench train --new"
     ):
         find_recipe(info, f"{tmp_path}/x.toml")
+
+
+def test_a_recipe_of_one_task_is_written_as_before_there_were_several():
+    """Else no checkpoint, card or kept result of then would be known again."""
+    assert "also" not in Recipe("mine").as_dict()
+    assert Recipe("mine", also={"deblock": (10.0,)}).as_dict()["also"] == {"deblock": (10.0,)}

@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -88,6 +89,45 @@ def test_a_recipe_for_what_the_restorer_does_not_do_is_named(tmp_path):
     (tmp_path / "r.toml").write_text("[mine]\ntask = 'superres'\n")
     with pytest.raises(TrainingError, match="recipe 'mine': task is superres, and affine does denoise"):
         train(NET, {"scale": "2"}, recipe=f"{tmp_path}/r.toml", folder=tmp_path / "t")
+
+
+@pytest.mark.parametrize(
+    ("also", "says"),
+    [
+        ("{ demosaick = ['RGGB'] }", "also.demosaick, and dncnn does deblock, denoise"),
+        ("{ superres = [2, 3], deblock = [10] }", "crop is 40, expected a multiple of 6: 36 or 42"),
+    ],
+)
+def test_a_task_beside_that_will_not_do_is_named(tmp_path, also, says):
+    channels = 3 if "demosaick" in also else 1
+    (tmp_path / "r.toml").write_text(f"[mine]\nchannels = {channels}\nalso = {also}\n")
+    with pytest.raises(TrainingError, match=f"recipe 'mine': {re.escape(says)}"):
+        train("dncnn", {"sigma": "25"}, recipe=f"{tmp_path}/r.toml", folder=tmp_path / "t")
+
+
+def test_one_network_learns_several_tasks_and_is_measured_in_each_without_a_remark(tmp_path, monkeypatch, capsys):
+    """As DnCNN-3: trained together for a few steps, and the same weights serve all three."""
+    monkeypatch.chdir(tmp_path)
+    Path("r.toml").write_text(
+        "[mine]\ntask = 'denoise-blind'\nlevels = [5, 50]\nalso = { superres = [2, 4], deblock = [10, 40] }\n"
+        "data = 'sample'\nheld_out = 1\ncrop = 24\nbatch = 2\nsteps = 6\nvalidate_every = 3\n"
+    )
+    train("dncnn:three", {}, recipe="r.toml", folder=Path("t"))
+    name = "dncnn:three@t/weights.safetensors"
+    for task, level, n_remarks in (
+        ("denoise-blind", 25, 0),
+        ("superres", 3, 0),
+        ("deblock", 10, 0),
+        ("deblock", 80, 1),
+    ):
+        option = {"denoise-blind": "sigma", "superres": "scale", "deblock": "quality"}[task]
+        words = ["run", "--methods", name, "--task", task, f"--{option}", str(level)]
+        with pytest.raises(SystemExit) as ended:
+            main([*words, "--datasets", "sample", "--limit", "1", "--store", "s.sqlite"])
+        assert ended.value.code == 0
+        said = capsys.readouterr()
+        assert said.err.count("trained for") == n_remarks
+        assert "dncnn:three" in said.out
 
 
 @pytest.mark.parametrize(
