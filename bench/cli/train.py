@@ -31,7 +31,9 @@ def train(
     ] = None,
     minutes: Annotated[float | None, typer.Option(help="Budget; the schedule is stretched to it.")] = None,
     steps: Annotated[int | None, typer.Option(help="Steps, instead of the recipe's.")] = None,
-    start: Annotated[Path | None, typer.Option(help="Weights (.safetensors) to start from.")] = None,
+    start: Annotated[
+        str | None, typer.Option(help="Weights to start from: a file, or a restorer's, e.g. dncnn@published.")
+    ] = None,
     folder: Annotated[Path | None, typer.Option(help="Where to (default: training/NAME-LEVEL).")] = None,
     device: DeviceOption = "cpu",
     new: Annotated[

@@ -24,13 +24,13 @@ from bench.training import checkpoint as checkpoints
 from bench.training.batches import batches
 from bench.training.crops import Crops, seed_of
 from bench.training.divergence import why_not_on
-from bench.training.files import Validation, export, is_exported, sha256_of, write_log
+from bench.training.files import Validation, export, is_exported, write_log
 from bench.training.graph import Graphs
 from bench.training.recipe import Recipe
 from bench.training.scoring import check_shape, held_out_psnr_db
 from bench.training.sgd import SGD
 from bench.training.soap import SOAP
-from bench.training.start import read_weights
+from bench.training.start import begin_with
 from bench.training.teacher import Teacher
 
 __all__ = ["Training"]
@@ -48,7 +48,7 @@ class Training:
     came between.
 
     seconds  a budget that the schedule is stretched to; None: the recipe's steps, or `steps`
-    start    weights to begin with: see read_weights
+    start    weights to begin with, a file or a restorer's: see begin_with
     parameters   that the restorer was made with
     code_sha256  of the restorer's code: see bench.plugins.identity
     had_ended    whether the folder's checkpoint is of the end of its schedule or budget, which then begins anew
@@ -67,7 +67,7 @@ class Training:
         device: str = "cpu",
         steps: int | None = None,
         seconds: float | None = None,
-        start: Path | None = None,
+        start: Path | str | None = None,
         parameters: Mapping[str, Any] | None = None,
         code_sha256: str = "",
     ) -> None:
@@ -85,8 +85,7 @@ class Training:
         self.accepted: dict[str, Any] | None = None
         self.validation = crops.validation()
         self.teacher = Teacher(recipe.teacher, setting, self.device) if recipe.teacher else None
-        self._make_network(start)
-        self.start_sha256 = None if start is None else sha256_of(start)
+        self.start_sha256 = self._make_network(start)
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / checkpoints.NAME).exists():
             self._resume()
@@ -112,7 +111,8 @@ class Training:
 
     # --- setting up ---
 
-    def _make_network(self, start: Path | None) -> None:
+    def _make_network(self, start: Path | str | None) -> str | None:
+        """The sha256 of the weights that it begins with."""
         torch.manual_seed(self.recipe.seed)
         self.restorer.options = self.recipe.network_options
         with self._options_are_to_blame():
@@ -120,11 +120,11 @@ class Training:
             if start is None:
                 clean = torch.from_numpy(self.crops.clean(N_CROPS_TO_INITIALISE)).permute(0, 3, 1, 2)
                 self.restorer.initialise(network, clean)
-        if start is not None:
-            read_weights(network, start, self.setting.level, self.restorer.of_level)
+        begun = None if start is None else begin_with(network, start, self.setting, self.restorer.of_level)
         self.network = network.to(self.device)
         self.optimizer = self._optimizer(self.network)
         self.mean = copy.deepcopy(self.network) if self.recipe.ema else self.network
+        return begun
 
     @contextmanager
     def _options_are_to_blame(self) -> Iterator[None]:
@@ -236,10 +236,11 @@ class Training:
                 f"{path} does not fit this training: {next(filter(None, wrong))}. {checkpoints.remedy(self.folder)}"
             )
 
-    def _check_nothing_is_lost(self, start: Path | None) -> None:
+    def _check_nothing_is_lost(self, start: Path | str | None) -> None:
         """Weights without a checkpoint would be replaced by those of a training that begins anew."""
         weights = self.folder / "weights.safetensors"
-        if weights.exists() and not (start and start.exists() and start.samefile(weights)):
+        goes_on = isinstance(start, Path) and start.exists() and start.samefile(weights)
+        if weights.exists() and not goes_on:
             raise TrainingError(
                 f"{self.folder} has weights.safetensors of a training, and no {checkpoints.NAME} to go on from. To go"
                 f" on from the weights, add --start {weights}; to begin anew, name another --folder."

@@ -41,11 +41,13 @@ def train(
     recipe: str | None = None,
     minutes: float | None = None,
     steps: int | None = None,
-    start: Path | None = None,
+    start: Path | str | None = None,
     folder: Path | None = None,
     device: str = "cpu",
 ) -> Path:
     """Train, or go on training; the folder of the weights. The arguments are the options of `bench train`.
+
+    start  a file of weights, or a restorer whose weights these are: "lidia@published"
 
     Raises a BenchError that names the first thing that will not do.
     """
@@ -60,8 +62,8 @@ def train(
     setting = Setting(chosen.task, _level(chosen, levels), chosen.channels)
     check_crop(chosen, setting)
     folder = folder or Path("training") / _folder_name(spec.name, chosen, setting)
-    seconds = None if minutes is None else 60 * minutes
-    with begun(spec, chosen, setting, folder, device=device, steps=steps, seconds=seconds, start=start) as training:
+    options = {"steps": steps, "seconds": None if minutes is None else 60 * minutes, "start": _beginning(start)}
+    with begun(spec, chosen, setting, folder, device=device, **options) as training:
         _say(f"{setting}, recipe {chosen.name}, in {folder}")
         _say_where_it_begins(training, minutes)
         follow(training)
@@ -193,6 +195,13 @@ def _memory_is_told(recipe: Recipe) -> Iterator[None]:
             f"recipe '{recipe.name}': out of memory. Take a smaller batch than {recipe.batch} or a smaller crop than"
             f" {recipe.crop}."
         ) from None
+
+
+def _beginning(start: Path | str | None) -> Path | str | None:
+    """A file, or the name of a restorer with weights, which has an @ and is no file."""
+    if isinstance(start, str) and ("@" not in start or Path(start).exists()):
+        return Path(start)
+    return start
 
 
 def _level(recipe: Recipe, levels: Mapping[str, str | None]) -> Level:

@@ -1,4 +1,4 @@
-"""`--start`: weights of another training, or from elsewhere, into a network that is to be trained."""
+"""`--start`: weights of another training, of a restorer, or from elsewhere, into a network that is to be trained."""
 
 from __future__ import annotations
 
@@ -6,17 +6,36 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from bench.errors import TrainingError, WeightsError
 from bench.level import Level, nearest_level
 from bench.state_dicts import named_alike, options_in
+from bench.tasks import Setting
+from bench.training.files import sha256_of
+from bench.training.others import with_weights
 
-__all__ = ["read_weights"]
+__all__ = ["begin_with", "read_weights"]
+
+
+def begin_with(network: nn.Module, start: Path | str, setting: Setting, of_level: Sequence[str] = ()) -> str:
+    """Start from a file, see `read_weights`, or from what a restorer has for the setting; the sha256 of the file.
+
+    start  a path, or a name: "lidia@published", whose weights are read as the restorer reads them
+    """
+    if isinstance(start, Path):
+        read_weights(network, start, setting.level, of_level)
+        return sha256_of(start)
+    restorer, weights = with_weights(f"--start {start}", start, setting)
+    restorer.prepare(setting, "cpu")
+    own, given = network.state_dict(), restorer.plain.state_dict()
+    common = {name: tensor for name, tensor in given.items() if name in own}
+    _take(network, common, restorer.options, f"--start {start}", setting.level, of_level)
+    return weights.sha256
 
 
 def read_weights(network: nn.Module, path: Path, level: Level, of_level: Sequence[str] = ()) -> None:
-    """Start from other weights, at `level`: take the tensors whose names the network has.
+    """Start from the weights of a file, at `level`: take the tensors whose names the network has.
 
     path      safetensors, or a state dict that `torch.save` wrote
     of_level  first words of the names of tensors that another level may give another shape: left out if it does
@@ -26,14 +45,26 @@ def read_weights(network: nn.Module, path: Path, level: Level, of_level: Sequenc
 
     Raises TrainingError if no tensor fits, or one of a name that the network has is of another shape.
     """
-    own = network.state_dict()
     try:
         options = options_in(path)
-        common = dict(named_alike(own, path))
+        common = dict(named_alike(network.state_dict(), path))
     except WeightsError as error:
         raise TrainingError(f"--start {error}") from None
+    _take(network, common, options, f"--start {path}", level, of_level)
+
+
+def _take(
+    network: nn.Module,
+    common: dict[str, Tensor],
+    options: Mapping[str, Any],
+    asked: str,
+    level: Level,
+    of_level: Sequence[str],
+) -> None:
+    """Copy tensors of names that the network has into it; `options` are of the network that they come from."""
+    own = network.state_dict()
     if not common:
-        raise TrainingError(f"--start {path}: has no tensor of this network ({', '.join(list(own)[:3])}, …).")
+        raise TrainingError(f"{asked}: has no tensor of this network ({', '.join(list(own)[:3])}, …).")
     levels = _levels_in(options)
     for name, tensor in common.items():
         if tensor.shape == own[name].shape[1:]:
@@ -44,7 +75,7 @@ def read_weights(network: nn.Module, path: Path, level: Level, of_level: Sequenc
             common[name] = own[name]
         elif tensor.shape != own[name].shape:
             raise TrainingError(
-                f"--start {path}: {name} has shape {tuple(tensor.shape)}, expected {tuple(own[name].shape)}:"
+                f"{asked}: {name} has shape {tuple(tensor.shape)}, expected {tuple(own[name].shape)}:"
                 " weights of another architecture."
             )
     network.load_state_dict(common, strict=False)

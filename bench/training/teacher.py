@@ -5,13 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bench.errors import TrainingError, WeightsError
 from bench.level import Level
-from bench.plugins.registry import choose, load_class
-from bench.plugins.weights import pick
-from bench.restorer import TorchRestorer
 from bench.task import Observation
 from bench.tasks import Setting
+from bench.training.others import with_weights
 
 __all__ = ["Teacher"]
 
@@ -29,18 +26,7 @@ class Teacher:
     """
 
     def __init__(self, name: str, setting: Setting, device: str | torch.device) -> None:
-        spec = choose(name)
-        restorer_class = load_class(spec.info.target)
-        if spec.ensemble or not issubclass(restorer_class, TorchRestorer):
-            raise TrainingError(f"teacher = '{name}': expected a network, and not its self-ensemble.")
-        try:
-            weights = pick(spec, setting).file
-        except WeightsError as error:
-            raise TrainingError(f"teacher = '{name}': {error}") from None
-        self.restorer = restorer_class(spec.variant, weights)
-        reason = self.restorer.why_not(setting)
-        if reason is not None or weights is None:
-            raise TrainingError(f"teacher = '{name}': {reason or 'it has no weights'}.")
+        self.restorer, weights = with_weights(f"teacher = '{name}'", name, setting)
         self.weights_sha256 = weights.sha256
         self.restorer.prepare(setting, str(device))
 

@@ -1,12 +1,17 @@
 """`--start`: safetensors and state dicts; anything else is told in one line."""
 
+from pathlib import Path
+
 import pytest
 
 from bench.errors import TrainingError
 
 torch = pytest.importorskip("torch")
 
-from bench.training.start import read_weights  # noqa: E402
+from bench.tasks import Setting  # noqa: E402
+from bench.training.start import begin_with, read_weights  # noqa: E402
+
+GRAY_25 = Setting("denoise", 25.0, 1)
 
 
 def given():
@@ -75,3 +80,45 @@ def test_levels_that_are_none_are_not_taken_for_some(tmp_path, levels):
     torch.save({"params": several, "options": {"levels": levels}}, tmp_path / "w.pth")
     with pytest.raises(TrainingError, match="weights of another architecture"):
         read_weights(net, tmp_path / "w.pth", 25.0)
+
+
+def test_weights_that_a_restorer_has_are_read_as_it_reads_them():
+    """Those of a network that is here in the package, of the level that is asked for."""
+    from bench.plugins.registry import choose, load_class
+    from bench.plugins.weights import pick
+
+    spec = choose("deep-ksvd@ours")
+    made = load_class(spec.info.target)("", pick(spec, GRAY_25).file)
+    made.prepare(GRAY_25, "cpu")
+    network = made.network(GRAY_25)
+    assert begin_with(network, "deep-ksvd@ours", GRAY_25) == made.weights.sha256
+    expected = made.plain.state_dict()
+    assert expected.keys() == network.state_dict().keys()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in network.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("start", "setting", "says"),
+    [
+        ("deep-ksvd@ours", Setting("denoise", 25.0, 3), "--start deep-ksvd@ours: "),
+        ("dncnn@ours", GRAY_25, r"--start dncnn@ours: has no tensor of this network \(weight, bias, …\)"),
+        ("bm3d@ours", GRAY_25, "--start bm3d@ours: expected a network"),
+        ("dncm@ours", GRAY_25, "No restorer named 'dncm'. Did you mean 'dncnn'"),
+    ],
+)
+def test_a_restorer_whose_weights_will_not_do_is_named(start, setting, says):
+    from bench.errors import BenchError
+
+    with pytest.raises(BenchError, match=says):
+        begin_with(given()[0], start, setting)
+
+
+def test_a_file_with_an_at_in_its_name_is_a_file(tmp_path, monkeypatch):
+    from bench.training.session import _beginning
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a@b.pth").write_bytes(b"")
+    assert _beginning("a@b.pth") == Path("a@b.pth")
+    assert _beginning("gone.pth") == Path("gone.pth")
+    assert _beginning("dncnn@published") == "dncnn@published"
+    assert _beginning(None) is None
