@@ -9,19 +9,11 @@ from __future__ import annotations
 import numpy as np
 from bench.methods.fast.passes import normalised, residual, shrink_groups, squares_around
 from bench.methods.sparse.compiled import kernel
-from bench.methods.sparse.products import LANES, add_product, whole
+from bench.methods.sparse.products import add_product
 
-__all__ = ["begin", "spaced", "step"]
+__all__ = ["begin", "step"]
 
 ZERO = np.float32(0)
-
-
-def spaced(n_rows: int, n_columns: int) -> np.ndarray:
-    """Zeros (n_rows, >= n_columns): whole vectors and one more.
-
-    Were rows a power of two apart, those that meet in a product would be in each other's place in the first cache.
-    """
-    return np.zeros((n_rows, whole(n_columns) + LANES), np.float32)
 
 
 @kernel
@@ -67,8 +59,9 @@ def step(
     lmbda      (p,)
     W_T        (p, > m), with estimates (n, > m), which become those of the patches; both empty if none are wanted
     y, mu, M, masked, size  see `residual`
-    D_T, C     (p, > m) and (m, p), `spaced`; empty in the last step
-    scratch    squares (n_near, p) `spaced`, weights (n / n_parts, n_each), norm2 (n / n_parts, p), residual (n, > m)
+    D_T, C     (p, > m) and (m, p), rows `spaced`; empty in the last step
+    scratch    squares (n_near, p), rows `spaced`; weights (n / n_parts, n_each), norm2 (n / n_parts, p),
+               residual (n, > m)
     """
     squares, weights, norm2, r = scratch
     top, left, gh, gw, h, w = place

@@ -22,13 +22,13 @@ import torch
 import torch.nn.functional as F
 from bench.methods.fast.passes import add_patches, compared, mix
 from bench.methods.fast.pipeline import Pipeline, Stage
-from bench.methods.fast.step import begin, spaced, step
+from bench.methods.fast.step import begin, step
 from bench.methods.fast.threads import Workers
 from bench.methods.fast.windows import Tiling
 from bench.methods.networks.sparse_coding import SparseCoding
 from bench.methods.sparse.multiply import bmm
 from bench.methods.sparse.patches import coverage
-from bench.methods.sparse.products import whole
+from bench.methods.sparse.products import spaced, whole
 from torch import Tensor
 
 __all__ = ["Sweep"]
@@ -126,8 +126,8 @@ class Sweep:
         self.mu = F.avg_pool2d(y.mean(0)[None, None], s, 1)[0, 0].numpy()
         self.nu, self.kappa = np.float32(torch.sigmoid(network.nu).item()), network.kappa.detach().numpy()
         self.lmbda = F.pad(lmbda.detach(), (0, p - lmbda.shape[1])).numpy()
-        self.C = filled(spaced(m, p), network.C)
-        self.D_T, self.W_T = (filled(spaced(p, whole(m)), x.T) for x in (network.D, network.W))
+        self.C = filled(zeros(m, p), network.C)
+        self.D_T, self.W_T = (filled(zeros(p, whole(m)), x.T) for x in (network.D, network.W))
         self.none = np.empty((0, self.D_T.shape[1]), np.float32)
 
         reach, overlap = (math.ceil(n / tiling.h) for n in (max(1, network.window // 2), s - 1))
@@ -275,12 +275,17 @@ class Scratch(threading.local):
         self.parts_, n_part = parts_, n // parts_[0]
         self.compared, self.exists = torch.empty(n_near, m + 2), np.empty(n_near, np.float32)
         weights, norm2 = np.empty((n_part, parts_[1]), np.float32), np.empty((n_part, p), np.float32)
-        self.step = spaced(n_near, p), weights, norm2, np.empty((n, whole(m)), np.float32)
+        self.step = zeros(n_near, p), weights, norm2, np.empty((n, whole(m)), np.float32)
 
     def parts(self, x: Tensor) -> Tensor:
         """x (n_near, n) as it belongs to the parts of a tile, (n_parts, n_each, n): a view in which they overlap."""
         n_parts, n_each, step = self.parts_
         return x.as_strided((n_parts, n_each, x.shape[1]), (step * x.stride(0), x.stride(0), 1))
+
+
+def zeros(n_rows: int, n_columns: int) -> np.ndarray:
+    """(n_rows, > n_columns), for `add_product`."""
+    return np.zeros((n_rows, spaced(n_columns)), np.float32)
 
 
 def filled(out: np.ndarray, x: Tensor) -> np.ndarray:

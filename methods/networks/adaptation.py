@@ -48,7 +48,7 @@ def adapted(
             noise = torch.randn(clean.shape, generator=random).to(x)
             error = estimate(learning, clean + sigma / 255 * noise) - clean
             optimizer.zero_grad()
-            error.square().mean().log10().backward()  # type: ignore[no-untyped-call]
+            error.square().mean().log10().backward()
             optimizer.step()
     return learning.eval().requires_grad_(False)
 

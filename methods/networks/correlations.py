@@ -16,7 +16,7 @@ from bench.methods.networks.passes import add, clear, copy, inlined, kernel
 from bench.methods.sparse.compiled import in_parallel
 from bench.methods.sparse.exponential import exp
 from bench.methods.sparse.memory import empty
-from bench.methods.sparse.products import LANES, add_product, whole
+from bench.methods.sparse.products import LANES, add_product, spaced, whole
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -48,7 +48,7 @@ class _Attended(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         (B, n, _), m = theta.shape, g.shape[2]
         near = np.empty((0, n), np.bool_) if neighbours is None else neighbours.numpy()
-        S, P = (empty(B, n, whole(n) + LANES) for _ in range(2))
+        S, P = (empty(B, n, spaced(n)) for _ in range(2))
         Z = empty(B, n, whole(m))
         _do(_attend, B, n, _array(before, n), _spaced(theta), _spaced(psi.mT), _spaced(g), near, S, P, Z)
         ctx.set_materialize_grads(False)
@@ -87,9 +87,9 @@ def _do(one: Any, B: int, n: int, *arrays: np.ndarray) -> None:
 
 
 def _spaced(x: Tensor) -> np.ndarray:
-    """Rows (B, ., width) filled with zeros, as many as make whole vectors and one more: see `fast.step.spaced`."""
+    """Rows (B, ., width) filled with zeros up to where products want the next."""
     width = x.shape[2]
-    filled = empty(*x.shape[:2], whole(width) + LANES)
+    filled = empty(*x.shape[:2], spaced(width))
     filled[..., :width], filled[..., width:] = x.numpy(), 0
     return filled
 

@@ -21,7 +21,7 @@ from bench.methods.networks.similarity import Tile
 from bench.methods.sparse.compiled import in_parallel
 from bench.methods.sparse.memory import empty
 from bench.methods.sparse.multiply import mm
-from bench.methods.sparse.products import LANES, VECTORS, add_product, whole
+from bench.methods.sparse.products import LANES, VECTORS, add_product, spaced, whole
 from bench.methods.sparse.prox import MASS_EPS, NORM_EPS
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -74,12 +74,12 @@ class _Steps(torch.autograd.Function):
         n, from_zero = grid.numel(), alpha0 is None
         kept = K if training else 1  # steps whose intermediate results are remembered
         # codes before each step and after the last; residuals; B and norm2, of all steps of a patch side by side
-        ld = whole(p) + LANES  # see `fast.step.spaced`
+        ld = spaced(p)
         a, r = empty(kept + 1, n, ld), empty(kept, n, whole(m))
         b, norm2, squares = empty(n, kept, ld), empty(n, kept, ld), empty(n, ld)
         a[0] = 0 if alpha0 is None else _filled(alpha0.reshape(n, p), ld)
         y, M = _filled(y.reshape(n, m), whole(m)), _observed(M, n, m)
-        C_, minus_D_T = _filled(C, whole(p) + LANES), _filled(-D.T, whole(m) + LANES)
+        C_, minus_D_T = _filled(C, spaced(p)), _filled(-D.T, spaced(m))
         lmbda_, root = _filled(lmbda, whole(p)), np.sqrt(mass.reshape(n).numpy() + np.float32(MASS_EPS))
         for k in range(K):
             i, after = (k, k + 1) if training else (0, (k + 1) % 2)
@@ -101,13 +101,13 @@ class _Steps(torch.autograd.Function):
         ctx.kept = None  # b and norm2 become something else below
         strips, S = _strips(ctx.tiles, grid[0]), _packed(Sigma)
         (n, K, _), (m, p) = b.shape, C.shape
-        ld = whole(p) + LANES
+        ld = spaced(p)
         dcodes, dB, dn, dr = _filled(g.reshape(n, p), ld), empty(n, ld), empty(n, ld), empty(n, whole(m))
         dC, minus_dD, droot = (np.zeros(shape, np.float32) for shape in ((m, ld), (m, ld), n))
         dlmbda = np.zeros((K, len(strips), whole(p)), np.float32)
         root = np.sqrt(mass.reshape(n).numpy() + np.float32(MASS_EPS))
         lmbda_ = _filled(lmbda, whole(p))
-        C_T, minus_D = _filled(C.T, whole(m) + LANES), _filled(-D, whole(p) + LANES)
+        C_T, minus_D = _filled(C.T, spaced(m)), _filled(-D, spaced(p))
         for k in reversed(range(K)):
             ends = k == 0 and ctx.from_zero
             _do(_back_from_codes, strips, dcodes, b, norm2, k, root, lmbda_[k], dn, droot, dlmbda[k])

@@ -24,6 +24,7 @@ __all__ = [
     "layer",
     "prefetch",
     "product",
+    "spaced",
     "whole",
 ]
 
@@ -45,6 +46,14 @@ ADDRESS, COUNT = types.uintp, types.intp
 def whole(n: int) -> int:
     """n numbers and as many more as make whole vectors."""
     return -(-n // LANES) * LANES
+
+
+def spaced(n: int) -> int:
+    """How long rows of n numbers are to be that meet in `add_product`: whole vectors and one more.
+
+    Were rows a power of two apart, those that meet would be in each other's place in the first cache.
+    """
+    return whole(n) + LANES
 
 
 def product(vectors: int, *, rows: int = 4, add: bool) -> Any:
