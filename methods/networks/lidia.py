@@ -242,7 +242,8 @@ def groups_of(net: PatchNetwork, y: Tensor, stored: bool) -> list[Groups]:
     groups = []
     for dilation, (x, scale) in enumerate(zip(images, net.scales, strict=True), start=1):
         x = F.pad(x, [RADIUS * dilation] * 4, value=OUTLIER)
-        gray = x[0, 0] if x.shape[1] == 1 else torch.tensordot(x.new_tensor(GRAY), x[0], 1)
+        with torch.autocast(y.device.type, enabled=False):  # neighbours do not hang on eight bits
+            gray = x[0, 0] if x.shape[1] == 1 else torch.tensordot(x.new_tensor(GRAY), x[0], 1)
         distances, places = nearest_patches(gray, s, K, RADIUS, dilation)
         patches = unfold(x, s, dilation)
         m = patches.shape[1]

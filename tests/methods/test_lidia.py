@@ -133,6 +133,16 @@ def test_training_sees_what_the_transcription_says_but_for_the_clamp(channels, s
     assert len(learned) == (len(before) if training else 0)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_in_bfloat16_it_finds_the_same_neighbours(channels):
+    net, y = randomised(channels), torch.rand(1, channels, 12, 15)
+    expected = lidia.groups_of(net, y - 0.5, stored=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = lidia.groups_of(net, y - 0.5, stored=True)
+        assert torch.isfinite(lidia_estimate(net, y)).all()
+    assert all(torch.equal(a.places, b.places) for a, b in zip(found, expected, strict=True))
+
+
 @pytest.mark.parametrize(("channels", "small", "training"), [(1, False, True), (1, False, False), (3, True, True)])
 def test_its_gradients_are_those_of_differences(channels, small, training):
     net = randomised(channels, small=small).double().train(training).requires_grad_(True)
