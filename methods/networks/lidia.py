@@ -206,7 +206,7 @@ def lidia_estimate(net: PatchNetwork, y: Tensor) -> Tensor:
     """The answer of `lidia_denoise` for training: gradients go through it, and it is not clamped.
 
     In training mode batch normalisation has the statistics of this image's patches, and learns them; in evaluation
-    mode those that it has learned ("stored"). All patches are in memory at once: some 130 kB each.
+    mode those that it has learned ("stored"). All patches are in memory at once: some 200 kB each.
     """
     centred, mean = without_mean(y)
     grid = grid_of(net, y)
