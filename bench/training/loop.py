@@ -239,8 +239,7 @@ class Training:
     def _check_nothing_is_lost(self, start: Path | str | None) -> None:
         """Weights without a checkpoint would be replaced by those of a training that begins anew."""
         weights = self.folder / "weights.safetensors"
-        goes_on = isinstance(start, Path) and start.exists() and start.samefile(weights)
-        if weights.exists() and not goes_on:
+        if weights.exists() and not (isinstance(start, Path) and start.exists() and start.samefile(weights)):
             raise TrainingError(
                 f"{self.folder} has weights.safetensors of a training, and no {checkpoints.NAME} to go on from. To go"
                 f" on from the weights, add --start {weights}; to begin anew, name another --folder."
