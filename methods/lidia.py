@@ -37,11 +37,14 @@ class LIDIA(TorchRestorer):
 
     `lidia:authors` takes the statistics of batch normalisation from each 40,000 patches, as their scripts do;
     `lidia:stored` takes those stored in the weights. `lidia:small` is their LIDIA-S, for gray images.
+
+    `lidia:adapted` restores a picture, learns on what it got (`networks.adaptation`), and restores it anew: the
+    paper's internal adaptation. The weights are the authors', the steps are ours.
     """
 
     name = "lidia"
     tasks = {"denoise", "denoise-blind"}
-    variants = ("authors", "stored", "small")
+    variants = ("adapted", "authors", "stored", "small")
 
     def why_not(self, setting: Setting) -> str | None:
         reason = super().why_not(setting)

@@ -310,7 +310,7 @@ def test_says_what_its_authors_have_no_model_for(variant, task, channels, expect
     assert LIDIA(variant).why_not(Setting(task, 20, channels)) == expected
 
 
-@pytest.mark.parametrize("variant", ["", "authors", "stored", "small"])
+@pytest.mark.parametrize("variant", ["", "adapted", "authors", "stored", "small"])
 def test_the_published_files_are_those_of_the_network_that_is_asked_for(variant):
     spec = choose(f"lidia:{variant}" if variant else "lidia")
     settings = [Setting("denoise", sigma, 1) for sigma in (15, 25, 50)] + [Setting("denoise-blind", 20, 1)]
