@@ -31,7 +31,7 @@ def adapted(
 ) -> nn.Module:
     """A copy of a denoising network that has learned on x (1, C, H, W), what it made of the noisy picture.
 
-    estimate  (network, noisy crops (N, C, h, w)) -> what the network makes of them
+    estimate  (network, noisy crops (N, C, h, w)) -> what the network makes of them, or of their inner part
     sigma     of the noise, on the scale of 0 to 255
 
     x stands for the clean picture: each step adds fresh noise to crops of it, flipped and transposed at random, and
@@ -46,11 +46,18 @@ def adapted(
         for _ in range(how.steps):
             clean = torch.cat([_crop(x, how.side, random) for _ in range(how.crops)])
             noise = torch.randn(clean.shape, generator=random).to(x)
-            error = estimate(learning, clean + sigma / 255 * noise) - clean
+            x_hat = estimate(learning, clean + sigma / 255 * noise)
+            error = x_hat - _inner(clean, x_hat.shape)
             optimizer.zero_grad()
             error.square().mean().log10().backward()
             optimizer.step()
     return learning.eval().requires_grad_(False)
+
+
+def _inner(crops: Tensor, shape: torch.Size) -> Tensor:
+    """The middle of crops (N, C, h, w)."""
+    top, left = ((n - m) // 2 for n, m in zip(crops.shape[2:], shape[2:], strict=True))
+    return crops[:, :, top : top + shape[2], left : left + shape[3]]
 
 
 def _crop(x: Tensor, side: int, random: torch.Generator) -> Tensor:

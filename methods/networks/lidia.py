@@ -18,7 +18,7 @@ from bench.methods.sparse.neighbours import nearest_patches
 from bench.methods.sparse.patches import reflect
 from torch import Tensor, nn
 
-__all__ = ["PatchNetwork", "Separable", "lidia_denoise", "lidia_estimate", "split"]
+__all__ = ["PatchNetwork", "Separable", "lidia_denoise", "lidia_estimate", "margin_of", "split"]
 
 K = 14  # patches in a group
 RADIUS = 14  # of the search window
@@ -143,6 +143,12 @@ class Scale(nn.Module):
         self.from_patch = Separable(m, width, 1, K)
 
 
+def margin_of(channels: int) -> int:
+    """Pixels around an image in which its patches may have neighbours, at the second scale: 38, in colour 35."""
+    size = 7 if channels == 1 else 5
+    return (size - 1) // 2 + 1 + (size - 1) + 2 * RADIUS
+
+
 class PatchNetwork(nn.Module):
     """What is learned: gray 7x7 patches through layers 64 wide, colour 5x5x3 ones through layers 80 wide.
 
@@ -152,6 +158,7 @@ class PatchNetwork(nn.Module):
     def __init__(self, channels: int, *, small: bool = False) -> None:
         super().__init__()
         self.size, width = (7, 64) if channels == 1 else (5, 80)
+        self.margin = margin_of(channels)
         m = channels * self.size**2
         self.scales = nn.ModuleList(Scale(m, width, small) for _ in range(2))
         layers = [Separable(width, width, 4 * K, 4 * K, bn=True) for _ in range(1 if small else 2)]
@@ -164,12 +171,29 @@ class PatchNetwork(nn.Module):
 
 
 @dataclass
+class Found:
+    """All N patches of one scale, and what is like each.
+
+    patches    (places, m)  those of the image with its border
+    places     (K, N)       of the members of each group, the patch itself first
+    distances  (N, K)       to the K - 1 others; last the patch's own spread
+    """
+
+    patches: Tensor
+    places: Tensor
+    distances: Tensor
+
+    def first(self) -> Tensor:
+        """The patches themselves, (N, m)."""
+        return self.patches[self.places[0]]
+
+
+@dataclass
 class Groups:
     """The groups of all N patches at one scale, not formed before they are asked for.
 
-    patches   (places, m)  those of the image with its border
-    places    (K, N)       of the members of each group, the patch itself first
-    weights   (K, N)       of the members
+    patches, places  see `Found`
+    weights          (K, N) of the members
     """
 
     patches: Tensor
@@ -196,22 +220,40 @@ def lidia_denoise(net: PatchNetwork, y: Tensor, statistics: str) -> Tensor:
     """
     with torch.no_grad():
         centred, mean = without_mean(y)
-        groups = groups_of(net, centred, statistics == "stored")
+        groups = groups_of(net, surrounded(net, centred), statistics == "stored")
         grid = grid_of(net, y)
         x_hat = mean_image(net, *denoised_patches(net, groups, grid, split(grid, statistics)), grid) + mean
         return (x_hat.clamp(-1, 1) + 1) / 2
 
 
-def lidia_estimate(net: PatchNetwork, y: Tensor) -> Tensor:
-    """The answer of `lidia_denoise` for training: gradients go through it, and it is not clamped.
+def lidia_estimate(net: PatchNetwork, y: Tensor, *, inner: bool) -> Tensor:
+    """What `lidia_denoise` answers to a batch of crops (N, C, h, w), for training: not clamped, and with gradients.
 
-    In training mode batch normalisation has the statistics of this image's patches, and learns them; in evaluation
-    mode those that it has learned ("stored"). All patches are in memory at once: some 200 kB each.
+    inner  answer for the part of each crop that has `net.margin` pixels around it, (N, C, h - 2 margin, w - 2 margin),
+           where all neighbours are the picture's own. Else for the whole crop
+
+    In training mode batch normalisation has the statistics of all patches of the batch, and learns them; in
+    evaluation mode those that it has learned ("stored"). All patches are in memory at once: some 200 kB each.
     """
-    centred, mean = without_mean(y)
-    grid = grid_of(net, y)
-    estimates, weights = all_patches(net, groups_of(net, centred, True), grid)
-    return (mean_image(net, estimates, weights, grid) + mean + 1) / 2
+    y, mean = without_mean(y)
+    s, rim = net.size, net.margin if inner else 0
+    grid = y.shape[2] - 2 * rim + s - 1, y.shape[3] - 2 * rim + s - 1
+    n, images = grid[0] * grid[1], [(surroundings if inner else surrounded)(net, image) for image in y.split(1)]
+    own, back, patches = [], [], y
+    for dilation, (scale, of_scale) in enumerate(zip(net.scales, zip(*images, strict=True), strict=True), start=1):
+        found = [found_in(x, s, dilation) for x in of_scale]
+        weights = scale.weights(torch.cat([one.distances for one in found]), True)
+        groups = torch.cat([one.patches[one.places] for one in found], 1) * weights.T[:, :, None]
+        own.append(scale.part1(groups))
+        single = zip(scale.to_patch(own[-1])[0].split(n), weights[:, :1].split(n), strict=True)
+        cut = [aggregate(of_crop, grid, s, dilation, weight) for of_crop, weight in single]
+        back.append(scale.from_patch(torch.cat(cut)[None]))
+        if dilation == 1:
+            patches = torch.cat([one.first() for one in found])
+    x_hat = patches - net.out(net.part2(torch.cat(own + back)))[0]
+    weights = torch.exp(-net.beta.abs() * x_hat.var(1, correction=0, keepdim=True))
+    each = zip(x_hat.split(n), weights.split(n), strict=True)
+    return (torch.cat([mean_image(net, *one, grid) for one in each]) + mean + 1) / 2
 
 
 def without_mean(y: Tensor) -> tuple[Tensor, Tensor]:
@@ -235,22 +277,41 @@ def mean_image(net: PatchNetwork, patches: Tensor, weights: Tensor, grid: tuple[
     return (total / total_weight)[:, :, s - 1 : h, s - 1 : w]
 
 
-def groups_of(net: PatchNetwork, y: Tensor, stored: bool) -> list[Groups]:
-    """The groups at the image's own scale, and those of patches with every second pixel of the blurred image."""
+def surrounded(net: PatchNetwork, y: Tensor) -> list[Tensor]:
+    """The image (1, C, H, W) at both scales, with all that its patches and their neighbours have around it.
+
+    At the second scale it is blurred: patches there have every second pixel.
+    """
     s = net.size
     images = reflect(y, s - 1), blurred(reflect(y, (s - 1) // 2 + 1 + s - 1))
+    return [F.pad(x, [RADIUS * dilation] * 4, value=OUTLIER) for dilation, x in enumerate(images, start=1)]
+
+
+def surroundings(net: PatchNetwork, y: Tensor) -> list[Tensor]:
+    """The same for the inner part of y, but for `net.margin` pixels: what is around it is there."""
+    rim = net.margin - (net.size - 1) - RADIUS
+    return [y[:, :, rim:-rim, rim:-rim], blurred(y)]
+
+
+def groups_of(net: PatchNetwork, images: list[Tensor], stored: bool) -> list[Groups]:
+    """The groups at the image's own scale, and those of patches with every second pixel of the blurred image."""
     groups = []
     for dilation, (x, scale) in enumerate(zip(images, net.scales, strict=True), start=1):
-        x = F.pad(x, [RADIUS * dilation] * 4, value=OUTLIER)
-        with torch.autocast(y.device.type, enabled=False):  # neighbours do not hang on eight bits
-            gray = x[0, 0] if x.shape[1] == 1 else torch.tensordot(x.new_tensor(GRAY), x[0], 1)
-        distances, places = nearest_patches(gray, s, K, RADIUS, dilation)
-        patches = unfold(x, s, dilation)
-        m = patches.shape[1]
-        spread = patches[places[0]].var(1) * m  # stands where the first patch would have its distance 0
-        weights = scale.weights(torch.cat([distances[1:], spread[None]]).T, stored)
-        groups.append(Groups(patches, places, weights.T.contiguous()))
+        found = found_in(x, net.size, dilation)
+        weights = scale.weights(found.distances, stored)
+        groups.append(Groups(found.patches, found.places, weights.T.contiguous()))
     return groups
+
+
+def found_in(x: Tensor, size: int, dilation: int) -> Found:
+    """All patches of an image with its border, and their neighbours."""
+    with torch.autocast(x.device.type, enabled=False):  # neighbours do not hang on eight bits
+        gray = x[0, 0] if x.shape[1] == 1 else torch.tensordot(x.new_tensor(GRAY), x[0], 1)
+    distances, places = nearest_patches(gray, size, K, RADIUS, dilation)
+    patches = unfold(x, size, dilation)
+    m = patches.shape[1]
+    spread = patches[places[0]].var(1) * m  # stands where the first patch would have its distance 0
+    return Found(patches, places, torch.cat([distances[1:], spread[None]]).T)
 
 
 @dataclass
@@ -307,18 +368,6 @@ def denoised_patches(
             estimates[some] = x_hat
             weights[some] = torch.exp(-net.beta.abs() * x_hat.var(1, correction=0, keepdim=True))
     return estimates, weights
-
-
-def all_patches(net: PatchNetwork, groups: list[Groups], grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """As `denoised_patches`, of all at once: nothing is computed anew, and all is kept for the gradients."""
-    everything = slice(None)
-    own, back = [], []
-    for dilation, (scale, group) in enumerate(zip(net.scales, groups, strict=True), start=1):
-        own.append(scale.part1(group.weighted(everything)))
-        single = scale.to_patch(own[-1])[0]
-        back.append(scale.from_patch(aggregate(single, grid, net.size, dilation, group.weights[0][:, None])[None]))
-    x_hat = groups[0].first(everything) - net.out(net.part2(torch.cat(own + back)))[0]
-    return x_hat, torch.exp(-net.beta.abs() * x_hat.var(1, correction=0, keepdim=True))
 
 
 def joined_scales(

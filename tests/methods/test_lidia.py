@@ -44,9 +44,9 @@ def surrounded(x: Tensor, n: int) -> Tensor:
     return answer
 
 
-def direct(net: PatchNetwork, y: Tensor, training: bool) -> Tensor:
+def direct(net: PatchNetwork, y: Tensor, training: bool, *, inner: bool = False) -> Tensor:
     """All groups at once, distances to all candidates, layers on (n, hor, ver) with torch's batch normalisation."""
-    s, (C, H, W) = net.size, y.shape[1:]
+    s, C, (H, W) = net.size, y.shape[1], (n - 2 * net.margin * inner for n in y.shape[2:])
     norm = lambda bn, x: F.batch_norm(  # noqa: E731
         x, *(None, None) if training else (bn.running_mean, bn.running_var), bn.weight, bn.bias, training
     )
@@ -67,10 +67,14 @@ def direct(net: PatchNetwork, y: Tensor, training: bool) -> Tensor:
     y = 2 * y - 1
     mean = y.mean((2, 3), keepdim=True)
     y = y - mean
-    images = surrounded(y, s - 1), blur(surrounded(y, (s - 1) // 2 + 1 + s - 1))
+    if inner:  # of the crop itself there are so many pixels around what patches and their candidates reach
+        far = net.margin - (s - 1) - 14
+        images = y[:, :, far:-far, far:-far], blur(y)
+    else:
+        images = surrounded(y, s - 1), blur(surrounded(y, (s - 1) // 2 + 1 + s - 1))
+        images = [F.pad(image, [14 * d] * 4, value=-1.0) for d, image in enumerate(images, start=1)]
     own, back = [], []
     for d, (image, scale) in enumerate(zip(images, net.scales, strict=True), start=1):
-        image = F.pad(image, [14 * d] * 4, value=-1.0)
         patches = F.unfold(image, s, dilation=d)[0].T
         gray = (torch.tensor([0.2989, 0.5870, 0.1140]).view(1, 3, 1, 1) * image).sum(1, True) if C == 3 else image
         gray = F.unfold(gray, s, dilation=d)[0].T
@@ -121,14 +125,18 @@ def test_it_answers_as_the_transcription(channels, small, statistics, monkeypatc
 
 @pytest.mark.parametrize(("channels", "small"), [(1, False), (3, False), (1, True)])
 @pytest.mark.parametrize("training", [True, False])
-def test_training_sees_what_the_transcription_says_but_for_the_clamp(channels, small, training, monkeypatch):
+@pytest.mark.parametrize("inner", [True, False])
+def test_training_sees_what_the_transcription_says_but_for_the_clamp(channels, small, training, inner, monkeypatch):
     monkeypatch.setattr(lidia, "reflect", surrounded)
-    net, y = randomised(channels, small=small).train(training), torch.rand(1, channels, 15, 18)
+    net = randomised(channels, small=small).train(training)
+    y = torch.rand(1, channels, *(n + 2 * net.margin * inner for n in (15, 18)))
     if not training and not small:
         net.out.hor.mul_(1e-3)
-    expected = direct(net, y, training)
+    expected = direct(net, y, training, inner=inner)
+    assert expected.shape[2:] == (15, 18)
     before = {name: tensor.clone() for name, tensor in net.named_buffers()}
-    torch.testing.assert_close(lidia_estimate(net, y).clamp(0, 1), expected, rtol=0, atol=2e-5)
+    twice = lidia_estimate(net, y.repeat(2, 1, 1, 1), inner=inner)  # which leaves statistics of a batch as they are
+    torch.testing.assert_close(twice.clamp(0, 1), expected.repeat(2, 1, 1, 1), rtol=0, atol=2e-5)
     learned = [name for name, tensor in net.named_buffers() if not torch.equal(tensor, before[name])]
     assert len(learned) == (len(before) if training else 0)
 
@@ -136,10 +144,11 @@ def test_training_sees_what_the_transcription_says_but_for_the_clamp(channels, s
 @pytest.mark.parametrize("channels", [1, 3])
 def test_in_bfloat16_it_finds_the_same_neighbours(channels):
     net, y = randomised(channels), torch.rand(1, channels, 12, 15)
-    expected = lidia.groups_of(net, y - 0.5, stored=True)
+    images = lidia.surrounded(net, y - 0.5)
+    expected = lidia.groups_of(net, images, stored=True)
     with torch.autocast("cpu", torch.bfloat16):
-        found = lidia.groups_of(net, y - 0.5, stored=True)
-        assert torch.isfinite(lidia_estimate(net, y)).all()
+        found = lidia.groups_of(net, images, stored=True)
+        assert torch.isfinite(lidia_estimate(net, y, inner=False)).all()
     assert all(torch.equal(a.places, b.places) for a, b in zip(found, expected, strict=True))
 
 
@@ -147,7 +156,7 @@ def test_in_bfloat16_it_finds_the_same_neighbours(channels):
 def test_its_gradients_are_those_of_differences(channels, small, training):
     net = randomised(channels, small=small).double().train(training).requires_grad_(True)
     y = torch.rand(1, channels, 5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    lidia_estimate(net, y).square().mean().backward()
+    lidia_estimate(net, y, inner=False).square().mean().backward()
     random, h = torch.Generator().manual_seed(2), 1e-6
     for name, p in net.named_parameters():
         along = F.normalize(torch.randn(p.shape, generator=random, dtype=torch.float64).flatten(), dim=0).view_as(p)
@@ -155,7 +164,7 @@ def test_its_gradients_are_those_of_differences(channels, small, training):
         for sign in (1, -1):
             with torch.no_grad():
                 p.add_(along, alpha=sign * h)
-                values.append(lidia_estimate(net, y).square().mean())
+                values.append(lidia_estimate(net, y, inner=False).square().mean())
                 p.sub_(along, alpha=sign * h)
         expected = float(values[0] - values[1]) / (2 * h)
         assert float((p.grad * along).sum()) == pytest.approx(expected, rel=1e-3), name
@@ -186,9 +195,24 @@ def test_the_cost_of_adapting_is_that_of_what_it_runs(monkeypatch):
         restorer = LIDIA(variant)
         restorer.prepare(Setting("denoise", 25, 1), "cpu")
         macs[variant] = restorer.macs_per_pixel(observation(30, 20, sigma=25))
-    of_a_crop = count_macs(lambda: lidia_estimate(restorer.plain, torch.rand(1, 1, 16, 16)))
+    of_a_crop = count_macs(lambda: lidia_estimate(restorer.plain, torch.rand(1, 1, 92, 92), inner=True))
     learning = 3 * how.steps * how.crops * of_a_crop / (30 * 20)
     assert macs["adapted"] == pytest.approx(2 * macs[""] + learning)
+
+
+@pytest.mark.parametrize(("channels", "side", "rim"), [(1, 80, 38), (3, 76, 35), (1, 40, 0)])
+def test_the_rim_of_a_crop_is_not_learned_from(channels, side, rim):
+    """What is on it changes nothing but as others' neighbours; a crop that would be all rim is taken whole."""
+    restorer, net = LIDIA(), randomised(channels).train().requires_grad_(True)
+    y, x = torch.rand(2, 2, channels, side, side)
+    x_hat = restorer.estimate(net, y, observation(4, 4, sigma=25), 25.0)
+    inner = x_hat[:, :, rim : side - rim, rim : side - rim]
+    torch.testing.assert_close(
+        restorer.loss(x_hat, x), (inner - x[:, :, rim : side - rim, rim : side - rim]).square().mean()
+    )
+    changed = (x_hat != y).any(0).any(0)
+    assert int(changed.sum()) == (side - 2 * rim) ** 2
+    assert bool(changed[rim : side - rim, rim : side - rim].all())
 
 
 def observation(height: int, width: int, *, sigma: float) -> Observation:
