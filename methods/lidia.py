@@ -31,8 +31,8 @@ from bench.restorer import Level, Observation, Setting, TorchRestorer, WeightsFi
 __all__ = ["LIDIA", "read_authors"]
 
 ADAPTATION = Adaptation(steps=80, crops=4, side=32, lr=1e-3)
-"""Rate and crops a step as in the authors' scripts. Their crops have four times the pixels, and they make so many steps
-as pass five times over the picture in strides of half a crop."""
+"""Rate and crops a step as in the authors' scripts. Their crops have four times the pixels, and their steps go five
+times over the picture, in strides of half a crop."""
 
 
 class LIDIA(TorchRestorer):

@@ -229,8 +229,8 @@ def lidia_denoise(net: PatchNetwork, y: Tensor, statistics: str) -> Tensor:
 def lidia_estimate(net: PatchNetwork, y: Tensor, *, inner: bool) -> Tensor:
     """What `lidia_denoise` answers to a batch of crops (N, C, h, w), for training: not clamped, and with gradients.
 
-    inner  answer for the part of each crop that has `net.margin` pixels around it, (N, C, h - 2 margin, w - 2 margin),
-           where all neighbours are the picture's own. Else for the whole crop
+    inner  answer for the part of each crop with `margin` pixels around it, (N, C, h - 2 margin, w - 2 margin), where
+           all neighbours are the picture's own. Else for the whole crop
 
     In training mode batch normalisation has the statistics of all patches of the batch, and learns them; in
     evaluation mode those that it has learned ("stored"). All patches are in memory at once: some 200 kB each.
