@@ -73,19 +73,23 @@ class LIDIA(TorchRestorer):
         return network
 
     def forward(self, y: Tensor, seen: Observation) -> Tensor:
-        restore = restored if y.device.type == "cpu" else lidia_denoise
-        x_hat = restore(self.net, y, self.statistics)
+        x_hat = self._restored(self.net, y)
         if self.variant == "adapted" and seen.sigma > 0:
             rim = self.plain.margin
             how = replace(ADAPTATION, side=ADAPTATION.side + 2 * rim)
             learned = adapted(self.net, partial(lidia_estimate, inner=True), reflect(x_hat, rim), seen.sigma, how)
-            x_hat = restore(learned, y, self.statistics)
+            x_hat = self._restored(learned, y)
         return x_hat
+
+    def _restored(self, network: nn.Module, y: Tensor) -> Tensor:
+        """Of one image (1, C, H, W)."""
+        restore = restored if y.device.type == "cpu" else lidia_denoise
+        return restore(network, y, self.statistics)
 
     def estimate(self, network: nn.Module, y: Tensor, seen: Observation, level: Level) -> Tensor:
         """In training the crops' rim, whose neighbours may lie outside, is answered with as it is: see `loss`."""
         if not network.training:
-            return torch.cat([lidia_denoise(network, image, self.statistics) for image in y.split(1)])
+            return torch.cat([self._restored(network, image) for image in y.split(1)])
         inner = inner_part(y)
         x_hat = y.clone()
         x_hat[inner] = lidia_estimate(network, y, inner=x_hat[inner].shape != y.shape).to(y)
