@@ -140,9 +140,25 @@ def test_its_recipes_are_the_eight_curves_of_the_figure():
     curves = {
         (recipe.optimizer, recipe.options.get("residual", True), recipe.options.get("batch_norm", False))
         for recipe in recipes.values()
+        if recipe.task == "denoise"
     }
-    assert len(curves) == len(recipes) == 8
+    assert len(curves) == len(recipes) - 2 == 8
     sgd = recipes["rl-bn"]
     assert (sgd.lr / 800, sgd.weight_decay * 800) == pytest.approx((0.1, 1e-4))  # as the paper scales its loss
     assert sgd.lr * sgd.decay**49 / 800 == pytest.approx(1e-4, rel=1e-2)
     assert (sgd.steps, sgd.decay_every * sgd.steps) == (50 * 1600, 1600)
+
+
+@pytest.mark.parametrize(("name", "crop", "steps_of_an_epoch"), [("blind", 50, 3000), ("three", 48, 8000)])
+def test_networks_for_more_than_one_level_are_trained_as_the_paper_says(name, crop, steps_of_an_epoch):
+    """Sec. IV-A; its loss is half the squared error of a crop, and ours the mean over its pixels."""
+    recipe = read_recipes(choose("dncnn-fig2").info.companion("recipes/dncnn-fig2.toml"))[name]
+    scale = crop**2 / 2
+    assert recipe.crop == crop
+    assert (recipe.lr / scale, recipe.weight_decay * scale) == pytest.approx((0.1, 1e-4), rel=1e-3)
+    assert recipe.lr * recipe.clip == pytest.approx(0.02, rel=1e-2)
+    assert (recipe.steps, recipe.validate_every, recipe.batch) == (50 * steps_of_an_epoch, steps_of_an_epoch, 128)
+    assert recipe.options == {"batch_norm": True}
+    assert [*recipe.levels_of(Setting("denoise-blind", 55.0, 1))] == (
+        ["denoise-blind"] if name == "blind" else ["denoise-blind", "superres", "deblock"]
+    )
