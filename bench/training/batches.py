@@ -34,10 +34,10 @@ class Ready(NamedTuple):
 def batches(crops: Crops, device: torch.device, step: int) -> Iterator[Ready]:
     """The batches from this step on.
 
-    On a GPU those of noise alone are drawn there (`Drawn`); all others are made by threads of the processor. Either
-    way a batch is a function of the recipe's seed and the step alone, but the two have other crops and other noise.
+    On a GPU those of one task of noise are drawn there (`Drawn`); all others are made by threads of the processor.
+    Either way a batch is a function of the recipe's seed and the step alone, but the two have other crops and noise.
     """
-    if device.type == "cuda" and {*crops.levels} <= {*NOISY}:
+    if device.type == "cuda" and crops.setting.task in NOISY and not crops.recipe.also:
         drawn = Drawn(crops, device)
         return map(drawn.batch, count(step))
     return _from_threads(crops, device, step)

@@ -104,7 +104,7 @@ def test_a_task_beside_leaves_the_crops_of_one_task_as_they_were(crops, mixed):
     assert np.array_equal(denoised[0].y, mixed.validation()[0].y)
 
 
-def test_what_is_not_all_noise_is_not_drawn_on_a_device(crops, mixed, monkeypatch):
+def test_what_is_not_one_task_of_noise_is_not_drawn_on_a_device(crops, mixed, monkeypatch):
     from bench.training import batches
 
     class OnDevice:
@@ -116,5 +116,6 @@ def test_what_is_not_all_noise_is_not_drawn_on_a_device(crops, mixed, monkeypatc
 
     monkeypatch.setattr(batches, "Drawn", OnDevice)
     monkeypatch.setattr(batches, "_from_threads", lambda crops, device, step: iter(["from threads"]))
-    made = [next(batches.batches(some, torch.device("cuda"), 0)) for some in (crops, mixed)]
-    assert made == ["drawn", "from threads"]
+    both = Crops(replace(crops.recipe, also={"denoise-blind": (5.0,)}), crops.setting)
+    made = [next(batches.batches(some, torch.device("cuda"), 0)) for some in (crops, mixed, both)]
+    assert made == ["drawn", "from threads", "from threads"]
