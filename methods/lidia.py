@@ -90,9 +90,8 @@ class LIDIA(TorchRestorer):
         """In training the crops' rim, whose neighbours may lie outside, is answered with as it is: see `loss`."""
         if not network.training:
             return torch.cat([self._restored(network, image) for image in y.split(1)])
-        inner = inner_part(y)
         x_hat = y.clone()
-        x_hat[inner] = lidia_estimate(network, y, inner=x_hat[inner].shape != y.shape).to(y)
+        x_hat[inner_part(y)] = lidia_estimate(network, y, inner=rim_of(y) > 0).to(y)
         return x_hat
 
     def loss(self, x_hat: Tensor, x: Tensor) -> Tensor:
@@ -129,12 +128,16 @@ class LIDIA(TorchRestorer):
         return (2 * restoration + learning) / (H * W)
 
 
+def rim_of(crops: Tensor) -> int:
+    """How far crops (N, C, h, w) are only looked in for neighbours; 0 of those too small for that."""
+    margin = margin_of(crops.shape[1])
+    return margin if min(crops.shape[2:]) > 2 * margin else 0
+
+
 def inner_part(crops: Tensor) -> tuple[slice, ...]:
-    """Of crops (N, C, h, w) that whose patches have all their neighbours within; all of those too small for it."""
-    rim = margin_of(crops.shape[1])
-    if min(crops.shape[2:]) <= 2 * rim:
-        return (slice(None),) * 4
-    return (slice(None), slice(None), slice(rim, -rim), slice(rim, -rim))
+    """Crops (N, C, h, w) without their rim."""
+    rim = rim_of(crops)
+    return (slice(None), slice(None), *(slice(rim, n - rim) for n in crops.shape[2:]))
 
 
 RENAMED = (

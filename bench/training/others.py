@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.errors import TrainingError, WeightsError
-from bench.plugins.registry import choose, load_class
+from bench.plugins.registry import choose, load_class, made
 from bench.plugins.weights import pick
 from bench.restorer import TorchRestorer, WeightsFile
 from bench.tasks import Setting
@@ -26,7 +26,8 @@ def with_weights(asked: str, name: str, setting: Setting) -> tuple[TorchRestorer
         weights = pick(spec, setting).file
     except WeightsError as error:
         raise TrainingError(f"{asked}: {error}") from None
-    restorer = restorer_class(spec.variant, weights)
+    restorer = made(restorer_class, spec.variant, weights, spec.parameters)
+    assert isinstance(restorer, TorchRestorer)
     reason = restorer.why_not(setting)
     if reason is not None or weights is None:
         raise TrainingError(f"{asked}: {reason or 'it has no weights'}.")

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 __all__ = ["PatchNetwork", "Separable", "lidia_denoise", "lidia_estimate", "margin_of", "split"]
 
 K = 14  # patches in a group
+SIZES = {1: 7, 3: 5}  # side of the patches, by channels
 RADIUS = 14  # of the search window
 OUTLIER = -1.0  # the value of pixels around the image, which makes patches with many of them unlike any other
 GRAY = (0.2989, 0.5870, 0.1140)
@@ -145,7 +146,7 @@ class Scale(nn.Module):
 
 def margin_of(channels: int) -> int:
     """Pixels around an image in which its patches may have neighbours, at the second scale: 38, in colour 35."""
-    size = 7 if channels == 1 else 5
+    size = SIZES[channels]
     return (size - 1) // 2 + 1 + (size - 1) + 2 * RADIUS
 
 
@@ -157,7 +158,7 @@ class PatchNetwork(nn.Module):
 
     def __init__(self, channels: int, *, small: bool = False) -> None:
         super().__init__()
-        self.size, width = (7, 64) if channels == 1 else (5, 80)
+        self.size, width = SIZES[channels], 64 if channels == 1 else 80
         self.margin = margin_of(channels)
         m = channels * self.size**2
         self.scales = nn.ModuleList(Scale(m, width, small) for _ in range(2))
@@ -221,7 +222,7 @@ def lidia_denoise(net: PatchNetwork, y: Tensor, statistics: str) -> Tensor:
     with torch.no_grad():
         centred, mean = without_mean(y)
         groups = groups_of(net, surrounded(net, centred), statistics == "stored")
-        grid = grid_of(net, y)
+        grid = grid_of(net, y, 0)
         x_hat = mean_image(net, *denoised_patches(net, groups, grid, split(grid, statistics)), grid) + mean
         return (x_hat.clamp(-1, 1) + 1) / 2
 
@@ -236,8 +237,7 @@ def lidia_estimate(net: PatchNetwork, y: Tensor, *, inner: bool) -> Tensor:
     evaluation mode those that it has learned ("stored"). All patches are in memory at once: some 200 kB each.
     """
     y, mean = without_mean(y)
-    s, rim = net.size, net.margin if inner else 0
-    grid = y.shape[2] - 2 * rim + s - 1, y.shape[3] - 2 * rim + s - 1
+    s, grid = net.size, grid_of(net, y, net.margin if inner else 0)
     n, images = grid[0] * grid[1], [(surroundings if inner else surrounded)(net, image) for image in y.split(1)]
     own, back, patches = [], [], y
     for dilation, (scale, of_scale) in enumerate(zip(net.scales, zip(*images, strict=True), strict=True), start=1):
@@ -263,9 +263,9 @@ def without_mean(y: Tensor) -> tuple[Tensor, Tensor]:
     return y - mean, mean
 
 
-def grid_of(net: PatchNetwork, y: Tensor) -> tuple[int, int]:
-    """Rows and columns of patches, all that have a pixel of y (1, C, H, W)."""
-    H, W = y.shape[2:]
+def grid_of(net: PatchNetwork, y: Tensor, rim: int) -> tuple[int, int]:
+    """Rows and columns of patches, all that have a pixel of y (N, C, H, W) that is not on its rim."""
+    H, W = (n - 2 * rim for n in y.shape[2:])
     return H + net.size - 1, W + net.size - 1
 
 

@@ -122,3 +122,17 @@ def test_a_file_with_an_at_in_its_name_is_a_file(tmp_path, monkeypatch):
     assert _beginning("gone.pth") == Path("gone.pth")
     assert _beginning("dncnn@published") == "dncnn@published"
     assert _beginning(None) is None
+
+
+def test_a_restorer_is_made_as_it_was_asked_for(tmp_path):
+    """With its parameters, and though its own `__init__` knows nothing of variants and weights."""
+    (tmp_path / "wide.py").write_text(
+        "import torch\nfrom bench.restorer import TorchRestorer\n\n\nclass Wide(TorchRestorer):\n"
+        "    name, tasks = 'wide', {'denoise'}\n\n    def __init__(self, size=3):\n        self.size = size\n\n"
+        "    def network(self, setting):\n        return torch.nn.Conv2d(1, 1, self.size, padding='same')\n"
+    )
+    weights = torch.nn.Conv2d(1, 1, 5).state_dict()
+    torch.save(weights, tmp_path / "w.pth")
+    network = torch.nn.Conv2d(1, 1, 5)
+    begin_with(network, f"{tmp_path}/wide.py:Wide(size=5)@{tmp_path}/w.pth", GRAY_25)
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in network.state_dict().items())
