@@ -119,7 +119,9 @@ def came_back(day, root, sigma=25, **gains):
 
 
 def files_in(root):
-    return {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    """All but what Python compiles, and keeps where PYTHONDONTWRITEBYTECODE does not forbid it."""
+    files = (path for path in root.rglob("*") if path.is_file() and path.parent.name != "__pycache__")
+    return {path: path.read_bytes() for path in files}
 
 
 def rows(text):
