@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,7 +21,8 @@ from bench.judge.reference import (
 )
 from bench.judge.significance import contests
 from bench.judge.verdict import Comparison, compare
-from bench.records.current import current, of_each
+from bench.level import format_level
+from bench.records.current import current, left_out, of_each
 from bench.records.figures import with_figures
 from bench.records.labels import Maker
 from bench.records.record import COLUMNS as RECORD
@@ -132,7 +133,11 @@ def against_each_other(records: pd.DataFrame | Iterable[pd.DataFrame]) -> Report
 
 
 def write_reference(records: pd.DataFrame, at: Path | None = None) -> str:
-    """Take the records into the committed reference, or the one in the folder `at`; says what it holds."""
+    """Take the records into the committed reference, or the one in the folder `at`; says what it holds.
+
+    It says too whose records are of several versions now. One of them alone counts: the figures of the others are not
+    among the verdicts until they are measured anew.
+    """
     at = at or folder()
     before = read_reference(at)
     write(renewed(before, records), at)
@@ -140,7 +145,19 @@ def write_reference(records: pd.DataFrame, at: Path | None = None) -> str:
     comparisons = [compare(load(name), reference) for name in names()]
     write_verdicts(comparisons, at)
     held = f"{terminal(at)}: {len(reference)} cells, {len(before)} before"
-    return "\n".join([held, *(terminal(c.summary()) for c in comparisons)])
+    lines = [*_of_other_versions(reference), *(comparison.summary() for comparison in comparisons)]
+    return "\n".join([held, *map(terminal, lines)])
+
+
+def _of_other_versions(reference: pd.DataFrame) -> Iterator[str]:
+    """A line for each restorer and task that have cells which do not count, as others are of another version."""
+    for (name, task), cells in left_out(reference).groupby(["restorer", "task"], sort=False):
+        places = zip(cells["dataset"], cells["level"].map(format_level), strict=True)
+        where = ", ".join(dict.fromkeys(map(" ".join, places)))
+        yield (
+            f"{name}, {task}: {len(cells)} cells do not count beside those of another version ({where})."
+            f" Measure them anew: bench reference --only {name}"
+        )
 
 
 def summary_table(comparisons: Sequence[Comparison]) -> str:

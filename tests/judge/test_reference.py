@@ -21,6 +21,7 @@ from bench.judge.reference import (
     write_verdicts,
 )
 from bench.judge.verdict import compare
+from bench.records.current import left_out
 from bench.records.files import read_records
 from bench.records.record import Record, frame_of
 from bench.report import comparing
@@ -448,6 +449,24 @@ def test_a_new_level_of_changed_code_leaves_the_verdicts_of_the_others(reference
     anew = records(bm3d=changed, noisy={"device": "cuda"})
     comparing.write_reference(anew[anew["restorer"] != "dncnn"])
     assert list(read_verdicts(tmp_path / "verdicts.csv").values()) == ["reproduced", "reproduced"]
+
+
+def test_cells_that_no_longer_count_beside_another_version_are_told(reference):
+    """A table's row is of one version: what was measured of the other one vanishes from the verdicts."""
+    levels = pd.concat([records().assign(level=level) for level in (25.0, 50.0)], ignore_index=True)
+    assert "do not count" not in comparing.write_reference(levels)
+    anew = records(dncnn={"restorer_version": "2", "weights": "published:b.mat", "level": 75.0})
+    told = comparing.write_reference(anew).splitlines()[1]
+    assert told == (
+        "dncnn, denoise: 8 cells do not count beside those of another version (photos 25, photos 50)."
+        " Measure them anew: bench reference --only dncnn"
+    )
+    whole = pd.concat([anew.assign(level=level) for level in (25.0, 50.0)], ignore_index=True)
+    assert "do not count" not in comparing.write_reference(whole[whole["restorer"] == "dncnn"])
+
+
+def test_every_cell_of_the_committed_reference_counts():
+    assert left_out(read_reference(folder())).empty
 
 
 def test_a_figure_that_was_off_in_the_reference_run_is_no_news(tmp_path):
